@@ -1,0 +1,129 @@
+//! What was asked, and what the origin said to it.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::{ByteRange, ETag, Fault, LastModified, RetryAfter};
+
+/// Which bytes a request asks for. At most one range per request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// No `Range` field: the whole representation, from 0.
+    Whole,
+    /// `Range: bytes=start-` (open) or `bytes=start-last`; never an empty range.
+    Range(ByteRange),
+}
+
+impl Ask {
+    /// The bytes asked for.
+    #[must_use]
+    pub const fn range(&self) -> ByteRange {
+        match self {
+            Ask::Whole => ByteRange::from(0),
+            Ask::Range(range) => *range,
+        }
+    }
+}
+
+/// `Content-Range` of a 206 (RFC 9110, section 14.4), checked: `first <= last < total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ContentRange {
+    /// The bytes in the body, half-open.
+    pub range: ByteRange,
+    /// Total length of the representation; `None` for `*`.
+    pub total: Option<u64>,
+}
+
+/// How the end of a body is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyKind {
+    /// `Content-Length` or a frame of known size: so many bytes.
+    Length(u64),
+    /// Chunked or framed: the end is marked.
+    Marked,
+    /// Ends when the connection closes: completeness cannot be told (RFC 9112, section 6.3, rule 8).
+    UntilClose,
+}
+
+/// The facts about the representation that an answer's fields tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Representation {
+    /// `ETag`.
+    pub etag: Option<ETag>,
+    /// `Last-Modified`.
+    pub last_modified: Option<LastModified>,
+    /// `Content-Type`, without parameters, in lower case.
+    pub media_type: Option<String>,
+    /// `Content-Encoding` in lower case; `None` for identity.
+    pub encoding: Option<String>,
+    /// `Content-Disposition`, raw: a name is made of it only by `tur_http::SafeName`.
+    pub disposition: Option<Vec<u8>>,
+    /// True if `Accept-Ranges: bytes` was announced: a hint, never a proof.
+    pub accept_ranges: bool,
+}
+
+/// A body with its representation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// Facts from the fields.
+    pub representation: Representation,
+    /// How the body's end is known.
+    pub body: BodyKind,
+}
+
+/// The head of a final answer, read but not yet admitted. Nothing of the body may be written before
+/// `tur_http::admit` has compared it with the identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// 206. `range` is `None` where `Content-Range` is missing, or the body is multipart.
+    Partial {
+        /// Where the body belongs.
+        range: Option<ContentRange>,
+        /// The body.
+        content: Content,
+    },
+    /// 200 (or 203): the whole representation from 0.
+    Whole(Content),
+    /// 416, with the total that `Content-Range: bytes */N` tells.
+    Unsatisfiable {
+        /// N.
+        total: Option<u64>,
+    },
+    /// 301, 302, 303, 307 or 308 with a `Location`.
+    Moved {
+        /// The field as it came.
+        location: String,
+    },
+    /// Any other status.
+    Refused {
+        /// Status code.
+        status: u16,
+        /// Reason phrase as it came: to be escaped before it is shown.
+        reason: String,
+        /// `Retry-After`.
+        retry_after: Option<RetryAfter>,
+        /// True if a `WWW-Authenticate` or `Proxy-Authenticate` challenge came with it.
+        challenge: bool,
+    },
+}
+
+impl Answer {
+    /// The fault that a refused answer amounts to.
+    #[must_use]
+    pub fn fault(&self) -> Option<Fault> {
+        match self {
+            Answer::Refused {
+                status,
+                reason,
+                retry_after,
+                challenge,
+            } => Some(Fault::Status {
+                status: *status,
+                reason: reason.clone(),
+                retry_after: *retry_after,
+                challenge: *challenge,
+            }),
+            _ => None,
+        }
+    }
+}

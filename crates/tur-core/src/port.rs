@@ -1,0 +1,127 @@
+//! The ports: what a transport is.
+//!
+//! A [`Transport`] opens [`Session`]s to origins; a session fetches; a fetch answers with a head that has been read
+//! ([`Answer`]) and a [`Body`] that is drawn in buffers. The conformance suite in tur-testkit says what every
+//! implementation must keep.
+//!
+//! Rules for implementers:
+//! * One attempt yields one [`Fault`]; nothing is retried inside, no redirect is followed.
+//! * Dropping any of these futures or values cancels the work and frees its connection or stream.
+//! * No time-out may look like an end: [`Fill::End`] is said only where the framing said so.
+//! * Connect and TLS are bounded in time by the transport; every other deadline belongs to the caller.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::future::Future;
+use core::time::Duration;
+
+use crate::{Answer, Ask, Chunks, Fault, Origin, Target};
+
+/// One request. Conditional and range fields are derived from `ask` and `if_range`, never from `fields`.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Where.
+    pub target: Target,
+    /// Which bytes.
+    pub ask: Ask,
+    /// Value of `If-Range`, sent only with a range.
+    pub if_range: Option<Vec<u8>>,
+    /// True after a change was seen: caches are told to ask the origin (`Cache-Control: no-cache`).
+    pub no_cache: bool,
+    /// Further fields, already chosen for this origin; a name that tur sends itself replaces ours.
+    pub fields: Vec<Field>,
+}
+
+/// A request field. Its value may be a secret, so `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Field {
+    /// Name, any case.
+    pub name: String,
+    /// Value.
+    pub value: Vec<u8>,
+}
+
+impl core::fmt::Debug for Field {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}: [redacted]", self.name)
+    }
+}
+
+/// An answer with its body.
+#[derive(Debug)]
+pub struct Reply<B> {
+    /// The head.
+    pub answer: Answer,
+    /// The body; empty for answers without one.
+    pub body: B,
+}
+
+/// What is known about an established session.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionFacts {
+    /// The protocol: `h1`, `h2` or `h3`.
+    pub protocol: &'static str,
+    /// The peer's address, for people.
+    pub address: String,
+    /// Time that connect and handshake took.
+    pub handshake: Duration,
+}
+
+/// Whether a body has more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fill {
+    /// Something was appended; there may be more.
+    More,
+    /// The framing marked the end; what was appended is the last.
+    End,
+}
+
+/// Opens sessions.
+pub trait Transport: Send + Sync + 'static {
+    /// An established connection.
+    type Session: Session;
+
+    /// Connects to `origin`: resolves, races addresses, shakes hands.
+    ///
+    /// # Errors
+    /// `Resolve`, `Connect`, `Tls`, `Exhausted` or `TimedOut(Connect)`.
+    fn open(&self, origin: &Origin) -> impl Future<Output = Result<Self::Session, Fault>> + Send;
+}
+
+/// An established connection to one origin.
+pub trait Session: Send + Sync + 'static {
+    /// The body of a reply.
+    type Body: Body;
+
+    /// Sends one request and reads the head of its answer. HTTP/1 sessions run one fetch at a time: the next may begin
+    /// when the body has said [`Fill::End`].
+    ///
+    /// # Errors
+    /// `Lost`, `Malformed`, `HeadTooLarge` or `TooManyInterim`.
+    fn fetch(
+        &self,
+        request: Request,
+    ) -> impl Future<Output = Result<Reply<Self::Body>, Fault>> + Send;
+
+    /// What is known about the connection.
+    fn facts(&self) -> SessionFacts;
+
+    /// False once the session cannot take another request.
+    fn is_open(&self) -> bool;
+}
+
+/// The body of a reply.
+pub trait Body: Send + 'static {
+    /// Waits until something is there, then appends what is ready, up to about `budget` bytes (one transport buffer
+    /// more at most), without waiting for more.
+    ///
+    /// Cancel-safe: a dropped future has appended what it appended and lost nothing.
+    ///
+    /// # Errors
+    /// `Lost`, `Truncated` or `Malformed`. Bytes appended before the error are good.
+    fn fill(
+        &mut self,
+        chunks: &mut Chunks,
+        budget: usize,
+    ) -> impl Future<Output = Result<Fill, Fault>> + Send;
+}
