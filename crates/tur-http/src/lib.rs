@@ -1,3 +1,34 @@
-//! Not written yet.
+//! What HTTP messages mean to a downloader, as pure functions.
+//!
+//! [`read`] turns the head of an answer into facts, [`admit`] compares those facts with the identity of the file and
+//! is the only way to an [`Admitted`], [`follow`] resolves a redirect, [`target`] reads a URL, [`SafeName`] is the only
+//! kind of file name made from bytes of the network, and [`printable`] is how such bytes reach a terminal.
+//!
+//! Read [`admit`] first: it holds the rules that keep two versions of a file apart.
+//!
+//! What is absent: no clock, no socket, no file, no retry. The crate is `no_std` + `alloc`, and no input makes it panic.
 #![no_std]
 #![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod admit;
+mod date;
+mod disposition;
+mod fields;
+mod name;
+mod percent;
+mod printable;
+mod read;
+mod redirect;
+mod url;
+
+pub use crate::admit::{Admitted, Asked, admit};
+pub use crate::date::{http_date, retry_after};
+pub use crate::name::SafeName;
+pub use crate::printable::{PRINTABLE_CHARS_MAX, printable};
+pub use crate::read::{Head, read};
+pub use crate::redirect::{Hop, RedirectPolicy, follow};
+pub use crate::url::{URL_BYTES_MAX, UrlError, Userinfo, target};

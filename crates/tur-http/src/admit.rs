@@ -1,0 +1,276 @@
+//! Admission: whether the body of an answer belongs to the file, and where.
+//!
+//! [`admit`] is the only constructor of [`Admitted`], and a write needs an [`Admitted`]. Its rules, in order:
+//!
+//! | answer | asked | rule |
+//! |---|---|---|
+//! | 206 | any | must not contradict itself, must be of the same representation, must start where it was asked to |
+//! | 200 | from 0 | must be of the same representation; the body is the whole file |
+//! | 200 | from later | a page, a change, or a server that ignores ranges; never content |
+//! | 416 | any | a change, the exact end of the file, or a server without ranges; never content |
+//! | other | any | never content |
+
+use alloc::format;
+use alloc::string::{String, ToString};
+
+use tur_core::{
+    Answer, Ask, BodyKind, ByteRange, Content, ContentRange, ETag, Fault, Identity, Refusal,
+    Representation,
+};
+
+use crate::printable::{shorten, without_hidden};
+
+/// What an answer is the answer to.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// Which bytes were asked for.
+    pub ask: Ask,
+    /// True if the request carried `If-Range`.
+    pub if_range: bool,
+    /// The identity of the file; `None` until a first answer has fixed it.
+    pub identity: Option<&'a Identity>,
+}
+
+/// Permission to write the bytes of one body to one place. Made only by [`admit`].
+#[derive(Debug, PartialEq, Eq)]
+pub struct Admitted {
+    place: ByteRange,
+    identity: Identity,
+    partial: bool,
+    body: BodyKind,
+}
+
+/// Compares an answer with what was asked and with the identity of the file.
+///
+/// The first admitted answer fixes the identity; later ones confirm it, or fill in a total that was unknown. Entity tags
+/// are compared weakly (RFC 9110, section 8.8.3.2): different tags are a change, equal weak tags are no proof of equal
+/// bytes, so [`Identity::is_strong`] still decides whether bytes of an earlier run may be kept.
+///
+/// # Errors
+/// * `NotAdmitted` with the reason, for an answer that would be content if it belonged to the file.
+/// * `Status` for a refused answer.
+/// * `Malformed` for a redirect, which has to be followed instead.
+pub fn admit(answer: &Answer, asked: &Asked<'_>) -> Result<Admitted, Fault> {
+    let admitted = match answer {
+        Answer::Partial { range, content } => partial(*range, content, asked),
+        Answer::Whole(content) => whole(content, asked),
+        Answer::Unsatisfiable { total } => Err(unsatisfiable(*total, asked)),
+        Answer::Moved { .. } | Answer::Refused { .. } => {
+            return Err(answer
+                .fault()
+                .unwrap_or_else(|| Fault::Malformed("a redirect is not content".to_string())));
+        }
+    };
+    admitted.map_err(Fault::NotAdmitted)
+}
+
+impl Admitted {
+    /// Where the bytes of the body belong; the end is open if the total is not known. It lies inside
+    /// [`Identity::extent`], starts where it was asked to start, and may be shorter or longer than asked.
+    #[must_use]
+    pub fn place(&self) -> ByteRange {
+        self.place
+    }
+
+    /// The identity that this answer fixed or confirmed.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// True for a 206: the server has ranges.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        self.partial
+    }
+
+    /// How the end of the body is known.
+    #[must_use]
+    pub fn body(&self) -> BodyKind {
+        self.body
+    }
+
+    /// The identity, when the permission is used up.
+    #[must_use]
+    pub fn into_identity(self) -> Identity {
+        self.identity
+    }
+}
+
+/// 206 (RFC 9110, section 15.3.7).
+fn partial(
+    range: Option<ContentRange>,
+    content: &Content,
+    asked: &Asked<'_>,
+) -> Result<Admitted, Refusal> {
+    let ContentRange { range: got, total } = range.ok_or(Refusal::NoContentRange)?;
+    if got.is_empty() || got.is_open() || total.is_some_and(|total| got.end > total) {
+        return Err(Refusal::NoContentRange);
+    }
+    if let BodyKind::Length(length) = content.body
+        && length != got.len()
+    {
+        let text = format!(
+            "Content-Range has {} bytes, Content-Length {length}",
+            got.len()
+        );
+        return Err(Refusal::Contradiction(text));
+    }
+    if let Some(identity) = asked.identity {
+        same(identity, &content.representation, total)?;
+        // A total of `*` must not hide that the file grew.
+        if let Some(known) = identity.total.filter(|known| got.end > *known) {
+            let text = format!("size {known} -> at least {}", got.end);
+            return Err(Refusal::Changed(text));
+        }
+        validators_present(identity, &content.representation)?;
+    }
+    // RFC 9110, section 15.3.7.2: what came need not be what was asked; placed elsewhere it would be of no use to us.
+    let asked_range = asked.ask.range();
+    if got.start != asked_range.start {
+        return Err(Refusal::Misplaced {
+            asked: asked_range,
+            got,
+        });
+    }
+    Ok(Admitted {
+        place: got,
+        identity: identity_after(asked.identity, &content.representation, total),
+        partial: true,
+        body: content.body,
+    })
+}
+
+/// 200: the whole representation, whatever was asked (RFC 9110, section 14.2).
+fn whole(content: &Content, asked: &Asked<'_>) -> Result<Admitted, Refusal> {
+    let total = match content.body {
+        BodyKind::Length(length) => Some(length),
+        BodyKind::Marked | BodyKind::UntilClose => None,
+    };
+    if let Some(identity) = asked.identity {
+        if is_page(identity, &content.representation) {
+            return Err(Refusal::Page);
+        }
+        same(identity, &content.representation, total)?;
+    }
+    // Never written at an offset: its first byte is byte 0.
+    if asked.ask.range().start > 0 {
+        return Err(Refusal::RangeIgnored {
+            if_range: asked.if_range,
+        });
+    }
+    if let Some(identity) = asked.identity {
+        validators_present(identity, &content.representation)?;
+    }
+    let identity = identity_after(asked.identity, &content.representation, total);
+    Ok(Admitted {
+        place: identity.extent(),
+        identity,
+        partial: false,
+        body: content.body,
+    })
+}
+
+/// 416 (RFC 9110, section 15.5.17).
+fn unsatisfiable(total: Option<u64>, asked: &Asked<'_>) -> Refusal {
+    let start = asked.ask.range().start;
+    let known = asked.identity.and_then(|identity| identity.total);
+    match (total, known) {
+        (Some(total), Some(known)) if total != known => {
+            Refusal::Changed(format!("size {known} -> {total}"))
+        }
+        // RFC 9110, section 14.1.2: a range that starts at the end is unsatisfiable; an empty file has no other.
+        (Some(total), _) | (None, Some(total)) if total == start => Refusal::AtEnd { total },
+        _ => Refusal::Unsatisfiable,
+    }
+}
+
+/// Refuses an answer whose fields say that it is of another representation (RFC 9110, section 15.3.7.3).
+fn same(identity: &Identity, found: &Representation, total: Option<u64>) -> Result<(), Refusal> {
+    let tags = identity.etag.as_ref().zip(found.etag.as_ref());
+    if let Some((had, has)) = tags
+        && had.opaque != has.opaque
+    {
+        return Err(changed("ETag", &tag_text(had), &tag_text(has)));
+    }
+    if let Some((had, has)) = identity.total.zip(total)
+        && had != has
+    {
+        return Err(changed("size", &had.to_string(), &has.to_string()));
+    }
+    // Equal tags outweigh dates: nodes of one origin often differ in the date of the same bytes.
+    let dates = identity
+        .last_modified
+        .as_ref()
+        .zip(found.last_modified.as_ref());
+    if let Some((had, has)) = dates
+        && tags.is_none()
+        && had.at != has.at
+    {
+        return Err(changed("Last-Modified", &had.text, &has.text));
+    }
+    if identity.encoding != found.encoding {
+        let name = |coding: &Option<String>| coding.clone().unwrap_or_else(|| "none".to_string());
+        let (had, has) = (name(&identity.encoding), name(&found.encoding));
+        return Err(changed("Content-Encoding", &had, &has));
+    }
+    Ok(())
+}
+
+/// Refuses an answer that lacks the validator the file had: nothing then says that it is the same file.
+fn validators_present(identity: &Identity, found: &Representation) -> Result<(), Refusal> {
+    match (&identity.etag, &identity.last_modified) {
+        (Some(_), _) if found.etag.is_none() => Err(Refusal::ValidatorMissing("ETag")),
+        (None, Some(_)) if found.last_modified.is_none() => {
+            Err(Refusal::ValidatorMissing("Last-Modified"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// True for an HTML page where the file is none: a login page or captive portal. An equal strong tag proves otherwise.
+fn is_page(identity: &Identity, found: &Representation) -> bool {
+    let is_html = |media_type: &Option<String>| {
+        matches!(
+            media_type.as_deref(),
+            Some("text/html" | "application/xhtml+xml")
+        )
+    };
+    let tags = identity.etag.as_ref().zip(found.etag.as_ref());
+    let proven = tags.is_some_and(|(had, has)| !had.weak && had == has);
+    is_html(&found.media_type) && !is_html(&identity.media_type) && !proven
+}
+
+/// The identity that an answer fixes, or confirms and completes.
+fn identity_after(
+    known: Option<&Identity>,
+    found: &Representation,
+    total: Option<u64>,
+) -> Identity {
+    match known {
+        Some(known) => Identity {
+            total: known.total.or(total),
+            ..known.clone()
+        },
+        None => Identity {
+            total,
+            etag: found.etag.clone(),
+            last_modified: found.last_modified.clone(),
+            encoding: found.encoding.clone(),
+            media_type: found.media_type.clone(),
+        },
+    }
+}
+
+fn changed(what: &str, had: &str, has: &str) -> Refusal {
+    let text = |value| shorten(&without_hidden(value), VALUE_CHARS_MAX).into_owned();
+    Refusal::Changed(format!("{what} {} -> {}", text(had), text(has)))
+}
+
+fn tag_text(tag: &ETag) -> String {
+    let prefix = if tag.weak { "W/" } else { "" };
+    format!("{prefix}{}", String::from_utf8_lossy(&tag.opaque))
+}
+
+/// Values in messages are cut here.
+const VALUE_CHARS_MAX: usize = 64;
