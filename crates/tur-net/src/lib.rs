@@ -1,2 +1,25 @@
-//! Not written yet.
+//! HTTP/1.1 over TCP and TLS, behind the transport port of tur-core.
+//!
+//! Read [`HttpTransport`] first; [`NetConfig`] says what can be set. The traits it keeps are in
+//! [`tur_core::port`]: one attempt yields one fault, nothing is retried here, and no redirect is followed.
+//!
+//! Nothing here spawns. A connection moves only while somebody awaits [`HttpSession::fetch`](tur_core::port::Session)
+//! or [`HttpBody::fill`](tur_core::port::Body): reading happens on the caller, and a connection dies with its owner.
 #![forbid(unsafe_code)]
+
+mod body;
+mod config;
+mod diagnosis;
+mod dial;
+mod head;
+mod link;
+mod message;
+mod session;
+mod tls;
+mod transport;
+mod wire;
+
+pub use body::HttpBody;
+pub use config::{NetConfig, NetError};
+pub use session::HttpSession;
+pub use transport::HttpTransport;

@@ -1,0 +1,111 @@
+//! What can be set about the network, and what can be wrong with it.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+/// Settings of an [`HttpTransport`](crate::HttpTransport).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct NetConfig {
+    /// Limit for name resolution, TCP and TLS together. Default: 10 s.
+    pub connect_timeout: Duration,
+    /// Certificates (PEM) to trust **instead of** the system's. Default: none, the system's roots are used.
+    pub roots_pem: Option<Vec<u8>>,
+    /// Value of `User-Agent`. Default: `tur/VERSION`.
+    pub user_agent: String,
+    /// Largest header section taken, in bytes; at least 8 KiB. Default: 256 KiB.
+    pub head_limit: usize,
+    /// Most interim (1xx) answers taken before a final one. Default: 100.
+    pub interim_limit: usize,
+    /// Largest read from one connection, in bytes; a power of two from 8 KiB to 1 MiB, rounded up. A connection holds
+    /// at most three buffers of this size. Default: 128 KiB.
+    pub read_buffer: usize,
+}
+
+impl Default for NetConfig {
+    fn default() -> Self {
+        Self {
+            // Slow resolvers and far hosts answer within some seconds; a person waits no longer than this.
+            connect_timeout: Duration::from_secs(10),
+            roots_pem: None,
+            user_agent: concat!("tur/", env!("CARGO_PKG_VERSION")).to_owned(),
+            // Larger than any header section seen in the wild, small enough for many lanes at once.
+            head_limit: 256 * 1024,
+            interim_limit: 100,
+            // Beyond 128 KiB a read costs no less per byte.
+            read_buffer: 128 * 1024,
+        }
+    }
+}
+
+impl NetConfig {
+    /// Sets the limit for name resolution, TCP and TLS together.
+    #[must_use]
+    pub fn connect_timeout(mut self, limit: Duration) -> Self {
+        self.connect_timeout = limit;
+        self
+    }
+
+    /// Trusts the certificates in `pem` instead of the system's.
+    #[must_use]
+    pub fn roots_pem(mut self, pem: Vec<u8>) -> Self {
+        self.roots_pem = Some(pem);
+        self
+    }
+
+    /// Sets the value of `User-Agent`.
+    #[must_use]
+    pub fn user_agent(mut self, value: impl Into<String>) -> Self {
+        self.user_agent = value.into();
+        self
+    }
+
+    /// Sets the largest header section taken, in bytes.
+    #[must_use]
+    pub fn head_limit(mut self, bytes: usize) -> Self {
+        self.head_limit = bytes;
+        self
+    }
+
+    /// Sets how many interim answers are taken before a final one.
+    #[must_use]
+    pub fn interim_limit(mut self, count: usize) -> Self {
+        self.interim_limit = count;
+        self
+    }
+
+    /// Sets the largest read from one connection, in bytes.
+    #[must_use]
+    pub fn read_buffer(mut self, bytes: usize) -> Self {
+        self.read_buffer = bytes;
+        self
+    }
+
+    /// The same with every size inside its bounds.
+    pub(crate) fn bounded(mut self) -> Self {
+        self.head_limit = self.head_limit.clamp(BUFFER_MIN, HEAD_MAX);
+        self.read_buffer = self
+            .read_buffer
+            .clamp(BUFFER_MIN, BUFFER_MAX)
+            .next_power_of_two();
+        self
+    }
+}
+
+/// Why an [`HttpTransport`](crate::HttpTransport) could not be made.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum NetError {
+    /// `roots_pem` holds no certificate, or one that cannot be read.
+    #[error("the CA certificates cannot be used: {0}")]
+    Roots(String),
+    /// `user_agent` holds a byte that may not stand in a field value.
+    #[error("the User-Agent holds a forbidden character")]
+    UserAgent,
+}
+
+/// hyper's first buffer; it takes no smaller one.
+const BUFFER_MIN: usize = 8 * 1024;
+const BUFFER_MAX: usize = 1024 * 1024;
+const HEAD_MAX: usize = 16 * 1024 * 1024;

@@ -1,0 +1,264 @@
+//! The byte stream under HTTP: plain or TLS, with reads of bounded size and a tap that remembers the head.
+//!
+//! hyper says *that* a head is bad; the tap keeps its bytes so that [`diagnosis`](crate::diagnosis) can say *why*. The
+//! tap also counts interim answers and refuses further reads once there were too many.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use crate::tls::tls_error;
+
+/// A connected stream.
+pub(crate) enum Stream {
+    /// Clear text.
+    Plain(TcpStream),
+    /// TLS.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// A stream as hyper sees it.
+pub(crate) struct Wire {
+    /// Its limit is set anew before each read, so it never ends by it.
+    stream: Take<Stream>,
+    read_limit: u64,
+    tap: Arc<Tap>,
+}
+
+impl Wire {
+    /// Reads of at most `read_buffer` bytes (a power of two).
+    pub(crate) fn new(stream: Stream, read_buffer: usize, tap: Arc<Tap>) -> Self {
+        // hyper doubles its buffer after a read that filled it. One byte less keeps it from growing further.
+        let read_limit = (read_buffer as u64).saturating_sub(1).max(1);
+        Self {
+            stream: stream.take(read_limit),
+            read_limit,
+            tap,
+        }
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let wire = &mut *self;
+        let limit = match wire.tap.next_read() {
+            NextRead::Refused => return Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
+            NextRead::Head => wire.read_limit.min(HEAD_READ),
+            NextRead::Rest => wire.read_limit,
+        };
+        wire.stream.set_limit(limit);
+        let before = buf.filled().len();
+        let result = ready!(Pin::new(&mut wire.stream).poll_read(cx, buf));
+        match &result {
+            Ok(()) => wire.tap.received(&buf.filled()[before..]),
+            Err(error) => wire.tap.broke(error),
+        }
+        Poll::Ready(result)
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let result = ready!(Pin::new(self.stream.get_mut()).poll_write(cx, buf));
+        if let Err(error) = &result {
+            self.tap.broke(error);
+        }
+        Poll::Ready(result)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.stream.get_mut()).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.stream.get_mut()).poll_shutdown(cx)
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Stream::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Stream::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
+            Stream::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
+            Stream::Tls(tls) => Pin::new(tls).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Stream::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+        }
+    }
+}
+
+/// What is remembered about one connection while hyper owns its stream. Bounded: hyper takes no head over its limit,
+/// and reads end once interim answers were too many or too large.
+pub(crate) struct Tap {
+    interim_limit: usize,
+    state: Mutex<Tapped>,
+}
+
+#[derive(Default)]
+struct Tapped {
+    reading_head: bool,
+    /// What came since the request was sent, while the head is awaited.
+    raw: Vec<u8>,
+    interim_count: usize,
+    interim_bytes: usize,
+    broken: Option<String>,
+}
+
+enum NextRead {
+    Refused,
+    Head,
+    Rest,
+}
+
+impl Tap {
+    pub(crate) fn new(interim_limit: usize) -> Self {
+        Self {
+            interim_limit,
+            state: Mutex::new(Tapped::default()),
+        }
+    }
+
+    /// A request goes out; a head is awaited.
+    pub(crate) fn head_begins(&self) {
+        let mut state = self.state();
+        state.reading_head = true;
+        state.raw.clear();
+        state.interim_count = 0;
+        state.interim_bytes = 0;
+    }
+
+    /// The head has been read: what came so far is handed out.
+    pub(crate) fn head_ends(&self) -> Vec<u8> {
+        let mut state = self.state();
+        state.reading_head = false;
+        std::mem::take(&mut state.raw)
+    }
+
+    /// An interim answer of about `bytes` bytes has come.
+    pub(crate) fn interim(&self, bytes: usize) {
+        let mut state = self.state();
+        state.interim_count += 1;
+        state.interim_bytes = state.interim_bytes.saturating_add(bytes);
+    }
+
+    /// True once there were too many interim answers, or too large ones.
+    pub(crate) fn too_many_interim(&self) -> bool {
+        self.exceeded(&self.state())
+    }
+
+    /// What broke the connection, if the transport reported an error.
+    pub(crate) fn broken(&self) -> Option<String> {
+        self.state().broken.clone()
+    }
+
+    fn exceeded(&self, state: &Tapped) -> bool {
+        state.interim_count > self.interim_limit || state.interim_bytes > INTERIM_BYTES_MAX
+    }
+
+    fn next_read(&self) -> NextRead {
+        let state = self.state();
+        if !state.reading_head {
+            NextRead::Rest
+        } else if self.exceeded(&state) {
+            NextRead::Refused
+        } else {
+            NextRead::Head
+        }
+    }
+
+    fn received(&self, bytes: &[u8]) {
+        let mut state = self.state();
+        if state.reading_head {
+            state.raw.extend_from_slice(bytes);
+        }
+    }
+
+    fn broke(&self, error: &io::Error) {
+        let mut state = self.state();
+        if state.broken.is_none() {
+            state.broken = Some(io_text(error));
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, Tapped> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A short text for people: what happened, without the number of the system's error.
+pub(crate) fn io_text(error: &io::Error) -> String {
+    if let Some(tls) = tls_error(error) {
+        return format!("TLS: {tls}");
+    }
+    match error.kind() {
+        // rustls says this where TCP ended without close_notify (RFC 8446, section 6.1).
+        io::ErrorKind::UnexpectedEof => "the connection was cut".to_owned(),
+        io::ErrorKind::Other => error.to_string(),
+        kind if error.raw_os_error().is_some() && is_named(kind) => kind.to_string(),
+        _ => error.to_string(),
+    }
+}
+
+/// The kinds whose own text says it; others keep the system's.
+fn is_named(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::TimedOut
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::AddrNotAvailable
+            | io::ErrorKind::OutOfMemory
+    )
+}
+
+/// Largest read while a head is awaited: what the tap keeps of a normal answer.
+const HEAD_READ: u64 = 16 * 1024;
+/// Most bytes of interim answers before a final one.
+const INTERIM_BYTES_MAX: usize = 64 * 1024;
