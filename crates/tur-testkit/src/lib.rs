@@ -1,2 +1,24 @@
-//! Not written yet.
+//! A loopback origin that can misbehave, and a simulated one that misbehaves in the same words.
+//!
+//! Read [`Behaviour`] first: it says how one path of an origin behaves. [`Loopback`] plays it over real sockets,
+//! [`sim::SimTransport`] in memory on tokio's clock. Both write down what they saw, as [`Seen`].
+//!
+//! For tests and benchmarks only. Nothing is published.
 #![forbid(unsafe_code)]
+
+mod behaviour;
+mod clock;
+mod content;
+mod date;
+mod log;
+mod loopback;
+mod pace;
+mod play;
+pub mod sim;
+mod stage;
+
+pub use behaviour::{Behaviour, Deed, Framing, IfRange, Link, Ranges, TODAY, When, strong, weak};
+pub use content::{byte_at, content};
+pub use date::http_date;
+pub use log::Seen;
+pub use loopback::{Loopback, Refusing, Setup, Tls};

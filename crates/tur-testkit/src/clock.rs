@@ -1,0 +1,33 @@
+//! The only place of this crate that reads a clock, waits for it, or starts a background future.
+//!
+//! Time is tokio's: real on the loopback origin's own runtime, virtual in a simulated world under a paused clock.
+
+use std::future::Future;
+
+use tokio::time::Instant;
+
+/// Now, on the clock of the current runtime.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "an origin paces its bodies by the runtime's clock"
+)]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// Waits until `at`; at once if that is past.
+pub(crate) async fn wait_until(at: Instant) {
+    if at > now() {
+        tokio::time::sleep_until(at).await;
+    }
+}
+
+/// Runs a connection in the background until it ends or its runtime goes.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "test servers run on their own runtime"
+)]
+pub(crate) fn launch(connection: impl Future<Output = ()> + Send + 'static) {
+    // The handle is dropped: a connection ends by itself, or with the runtime.
+    drop(tokio::spawn(connection));
+}

@@ -1,0 +1,285 @@
+//! The loopback origin: real sockets on 127.0.0.1, HTTP/1.1, with or without TLS, on a thread and runtime of its own.
+//!
+//! Read [`Loopback`] first. Tests may be synchronous, asynchronous or under a paused clock: the origin keeps real
+//! time by itself.
+
+mod request;
+mod serve;
+mod tls;
+mod wire;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::oneshot;
+use tokio_rustls::TlsAcceptor;
+
+use crate::behaviour::{Behaviour, Deed, Link};
+use crate::clock;
+use crate::log::Seen;
+use crate::stage::Stage;
+
+/// A running origin. Dropping it closes every connection and ends its thread.
+#[derive(Debug)]
+pub struct Loopback {
+    stage: Arc<Stage>,
+    address: SocketAddr,
+    ca_pem: Option<String>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// How an origin is set up, where the defaults do not fit.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// What holds for all connections.
+    pub link: Link,
+    /// Port to listen on; 0 lets the system pick one.
+    pub port: u16,
+    /// `Some` for TLS.
+    pub tls: Option<Tls>,
+}
+
+/// The certificate of an origin, issued by a fresh authority ([`Loopback::ca_pem`]) that nobody else trusts.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// The names that the certificate is for: DNS names or IP addresses.
+    pub names: Vec<String>,
+}
+
+impl Default for Tls {
+    /// A certificate for `localhost` and `127.0.0.1`.
+    fn default() -> Self {
+        Self {
+            names: vec!["localhost".to_owned(), "127.0.0.1".to_owned()],
+        }
+    }
+}
+
+impl Loopback {
+    /// Serves paths in clear text. Keys are `/path`, `/path?query` or `host:port/path`, the most exact one wins; a
+    /// path without a behaviour is 404.
+    ///
+    /// # Panics
+    /// If the machine has no loopback port, thread or runtime to give.
+    pub fn start<P: Into<String>>(behaviours: impl IntoIterator<Item = (P, Behaviour)>) -> Self {
+        Self::start_with(Setup::default(), behaviours)
+    }
+
+    /// Like [`Loopback::start`], over TLS with a certificate for `localhost` and `127.0.0.1`.
+    ///
+    /// # Panics
+    /// As [`Loopback::start`].
+    pub fn start_tls<P: Into<String>>(
+        behaviours: impl IntoIterator<Item = (P, Behaviour)>,
+    ) -> Self {
+        let setup = Setup {
+            tls: Some(Tls::default()),
+            ..Setup::default()
+        };
+        Self::start_with(setup, behaviours)
+    }
+
+    /// Like [`Loopback::start`], with a set-up. If anything is paced or stalls from the start, send buffers are kept
+    /// small, so that the bytes counted as sent are close to those that the client took.
+    ///
+    /// # Panics
+    /// As [`Loopback::start`], or if the port is taken or a name cannot stand in a certificate.
+    pub fn start_with<P: Into<String>>(
+        setup: Setup,
+        behaviours: impl IntoIterator<Item = (P, Behaviour)>,
+    ) -> Self {
+        let behaviours: Vec<_> = behaviours
+            .into_iter()
+            .map(|(path, behaviour)| (path.into(), behaviour))
+            .collect();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a test machine can build a runtime");
+        let small = setup.link.bottleneck.is_some() || behaviours.iter().any(|(_, b)| is_slow(b));
+        let (acceptor, ca_pem) = match &setup.tls {
+            None => (None, None),
+            Some(tls) => {
+                let (acceptor, pem) = tls::acceptor(&tls.names);
+                (Some(acceptor), Some(pem))
+            }
+        };
+        let entered = runtime.enter();
+        let stage = Stage::new(behaviours, setup.link);
+        let listener = listen(setup.port, small).expect("a loopback port can be had");
+        drop(entered);
+        let address = listener
+            .local_addr()
+            .expect("a bound socket has an address");
+        let (stop, stopped) = oneshot::channel();
+        let accepting = accept(listener, acceptor, stage.clone());
+        let thread = std::thread::spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = accepting => {}
+                    // Told to stop, or the owner is gone: the same.
+                    _ = stopped => {}
+                }
+            });
+            runtime.shutdown_background();
+        });
+        Self {
+            stage,
+            address,
+            ca_pem,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+
+    /// The URL of a path, e.g. `http://127.0.0.1:40123/file.bin`; over TLS the host is `localhost`.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        match self.ca_pem {
+            None => format!("http://{}{path}", self.address),
+            Some(_) => format!("https://localhost:{}{path}", self.port()),
+        }
+    }
+
+    /// The port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// The authority that vouches for the origin, in PEM; `None` in clear text.
+    #[must_use]
+    pub fn ca_pem(&self) -> Option<&str> {
+        self.ca_pem.as_deref()
+    }
+
+    /// Gives a path a (new) behaviour from the next request on; its requests are numbered from 1 again.
+    pub fn swap(&self, path: &str, behaviour: Behaviour) {
+        self.stage.swap(path.to_owned(), behaviour);
+    }
+
+    /// All requests so far, in the order they came (the first 100 000).
+    #[must_use]
+    pub fn seen(&self) -> Vec<Seen> {
+        self.stage.log.seen()
+    }
+
+    /// Number of requests so far.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.stage.log.requests()
+    }
+
+    /// Number of connections so far, refused ones too.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.stage.log.connections()
+    }
+
+    /// Body bytes written to sockets so far.
+    #[must_use]
+    pub fn bytes_sent(&self) -> u64 {
+        self.stage.log.bytes()
+    }
+
+    /// Holds the calling thread until `n` body bytes were sent; false if they were not within `limit`.
+    #[must_use]
+    pub fn wait_for_bytes(&self, n: u64, limit: Duration) -> bool {
+        self.stage.log.wait_for_bytes(n, limit)
+    }
+
+    /// Holds the calling thread until `n` requests came; false if they did not within `limit`.
+    #[must_use]
+    pub fn wait_for_requests(&self, n: u64, limit: Duration) -> bool {
+        self.stage.log.wait_for_requests(n, limit)
+    }
+
+    /// Waits until `n` body bytes were sent; never ends if they are not.
+    pub async fn bytes_reach(&self, n: u64) {
+        self.stage.log.bytes_reach(n).await;
+    }
+}
+
+impl Drop for Loopback {
+    fn drop(&mut self) {
+        // Dropping the sender ends the accept loop, the runtime then drops every connection.
+        self.stop = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+            && !std::thread::panicking()
+        {
+            panic!("the loopback origin panicked");
+        }
+    }
+}
+
+/// A port on 127.0.0.1 that refuses connections for as long as this lives.
+#[derive(Debug)]
+pub struct Refusing {
+    // Bound and not listening: the system answers with a reset, and gives the port to nobody else.
+    socket: TcpSocket,
+}
+
+impl Refusing {
+    /// Takes a port.
+    ///
+    /// # Panics
+    /// If the machine has no loopback port to give.
+    #[must_use]
+    pub fn start() -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket can be had");
+        socket
+            .bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+            .expect("a loopback port can be had");
+        Self { socket }
+    }
+
+    /// The port.
+    ///
+    /// # Panics
+    /// Never: a bound socket has an address.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.socket
+            .local_addr()
+            .expect("a bound socket has an address")
+            .port()
+    }
+}
+
+/// True if the behaviour holds bytes back in any request.
+fn is_slow(behaviour: &Behaviour) -> bool {
+    let deed_is_slow = |deed: &Deed| matches!(deed, Deed::Pace(_) | Deed::StallAfter(_));
+    behaviour.pace.is_some() || behaviour.rules.iter().any(|(_, deed)| deed_is_slow(deed))
+}
+
+/// Listens; accepted sockets inherit the buffer size.
+fn listen(port: u16, small: bool) -> std::io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    if small {
+        socket.set_send_buffer_size(SEND_BUFFER_SMALL)?;
+    }
+    socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
+    socket.listen(1_024)
+}
+
+/// Takes connections until the runtime goes.
+async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, stage: Arc<Stage>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                clock::launch(serve::connection(stream, acceptor.clone(), stage.clone()));
+            }
+            // The client went away in the queue, or descriptors ran out: let others run, and go on.
+            Err(_) => tokio::task::yield_now().await,
+        }
+    }
+}
+
+/// Send buffer where bytes are held back: the system doubles it.
+const SEND_BUFFER_SMALL: u32 = 32 * 1024;

@@ -1,0 +1,251 @@
+//! One connection of the loopback origin, from handshake to close.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::request::{Inbox, Request};
+use super::wire;
+use crate::behaviour::Framing;
+use crate::clock;
+use crate::play::{Act, Break, Play, Script};
+use crate::stage::{Schedule, Stage, Turn};
+
+/// A stream that can be broken off without good-bye.
+trait Wire: AsyncRead + AsyncWrite + Unpin + Send {
+    /// The socket beneath.
+    fn socket(&self) -> &TcpStream;
+}
+
+impl Wire for TcpStream {
+    fn socket(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Wire for TlsStream<TcpStream> {
+    fn socket(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
+
+/// How a connection goes on after an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum After {
+    /// The next request.
+    Next,
+    /// An orderly close.
+    Close,
+    /// A close in the middle: TLS is not ended properly.
+    Drop,
+    /// A reset.
+    Reset,
+}
+
+/// Serves one accepted connection. Errors mean that the client went away: there is nobody to tell.
+pub(super) async fn connection(
+    stream: TcpStream,
+    acceptor: Option<TlsAcceptor>,
+    stage: Arc<Stage>,
+) {
+    let Some(number) = stage.connect() else {
+        reset(&stream);
+        return;
+    };
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    match acceptor {
+        None => converse(stream, stage, number).await,
+        Some(acceptor) => {
+            if let Ok(stream) = acceptor.accept(stream).await {
+                converse(stream, stage, number).await;
+            }
+        }
+    }
+}
+
+async fn converse<S: Wire>(mut stream: S, stage: Arc<Stage>, number: u64) {
+    let mut inbox = Inbox::default();
+    while let Ok(Some(request)) = inbox.request(&mut stream, number).await {
+        let after = answer(&mut stream, &mut inbox, &stage, request).await;
+        // A failed write is a client that went away.
+        match after.unwrap_or(After::Drop) {
+            After::Next => {}
+            After::Drop => return,
+            After::Reset => return reset(stream.socket()),
+            After::Close => return close(&mut stream).await,
+        }
+    }
+}
+
+/// Plays one request to its end.
+async fn answer<S: Wire>(
+    stream: &mut S,
+    inbox: &mut Inbox,
+    stage: &Arc<Stage>,
+    request: Request,
+) -> io::Result<After> {
+    let no_body = request.seen.method == "HEAD";
+    let keep_alive = request.keep_alive;
+    let (play, turn) = stage.request(request.seen, request.wanted);
+    let Play {
+        delay,
+        interim,
+        act,
+    } = play;
+    if stage.link.black_hole {
+        return Ok(hold(stream).await);
+    }
+    if !delay.is_zero() {
+        tokio::select! {
+            // Nothing is sent meanwhile, so only reading shows that the client went away.
+            gone = inbox.closed(stream) => return gone.map(|()| After::Drop),
+            () = clock::wait_until(clock::now() + delay) => {}
+        }
+    }
+    for _ in 0..interim {
+        stream
+            .write_all(b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n")
+            .await?;
+    }
+    match act {
+        Act::BlackHole => Ok(hold(stream).await),
+        Act::Hangup => Ok(After::Drop),
+        Act::NotHttp => {
+            stream
+                .write_all(b"\x00\x01\x1b[31mthis is not HTTP\xff\r\n\r\n")
+                .await?;
+            stream.flush().await?;
+            Ok(After::Close)
+        }
+        Act::EndlessHead => endless_head(stream).await,
+        Act::Answer(script) => {
+            let keep_alive = keep_alive && script.keep_alive;
+            stream.write_all(&wire::head(&script, keep_alive)).await?;
+            stream.flush().await?;
+            let after = match no_body {
+                true => After::Next,
+                false => body(stream, &script, &turn).await?,
+            };
+            Ok(match after {
+                After::Next if !keep_alive => After::Close,
+                after => after,
+            })
+        }
+    }
+}
+
+/// Sends a body by its schedule, up to its end or where it breaks off.
+async fn body<S: Wire>(stream: &mut S, script: &Script, turn: &Turn) -> io::Result<After> {
+    let chunked = script.head.framing == Framing::Chunked;
+    let end = script.stop.map_or(script.length, |stop| stop.at);
+    let mut schedule = Schedule::new(script.pace);
+    let mut sent = 0;
+    while sent < end {
+        let slice = schedule.slice(turn.stage(), end - sent);
+        let Some(due) = schedule.reserve(turn.stage(), slice) else {
+            return Ok(hold(stream).await);
+        };
+        clock::wait_until(due).await;
+        let bytes = script.source.chunk(sent, slice);
+        if chunked {
+            let line = format!("{:x}\r\n", bytes.len());
+            stream.write_all(line.as_bytes()).await?;
+        }
+        stream.write_all(&bytes).await?;
+        if chunked {
+            stream.write_all(b"\r\n").await?;
+        }
+        stream.flush().await?;
+        sent += slice;
+        turn.sent(slice);
+    }
+    if let Some(stop) = script.stop {
+        return Ok(match stop.how {
+            Break::Cut => After::Drop,
+            Break::Reset => After::Reset,
+            Break::Stall => hold(stream).await,
+        });
+    }
+    if chunked {
+        stream.write_all(b"0\r\n\r\n").await?;
+    }
+    extra(stream, script.extra).await?;
+    stream.flush().await?;
+    Ok(After::Next)
+}
+
+/// Sends bytes that belong to no body.
+async fn extra<S: Wire>(stream: &mut S, count: u64) -> io::Result<()> {
+    let mut left = count;
+    while left > 0 {
+        let step = left.min(EXTRA.len() as u64);
+        let len = usize::try_from(step).expect("no more than the array has");
+        stream.write_all(&EXTRA[..len]).await?;
+        left -= step;
+    }
+    Ok(())
+}
+
+/// Sends fields until the client has had enough.
+async fn endless_head<S: Wire>(stream: &mut S) -> io::Result<After> {
+    stream.write_all(b"HTTP/1.1 200 OK\r\n").await?;
+    let line = [b"X-Filler: ".as_slice(), &[b'x'; 1_000], b"\r\n"].concat();
+    for _ in 0..ENDLESS_HEAD_MAX / line.len() {
+        stream.write_all(&line).await?;
+    }
+    Ok(After::Drop)
+}
+
+/// Says nothing more until the client goes.
+async fn hold<S: Wire>(stream: &mut S) -> After {
+    drain(stream, u64::MAX).await;
+    After::Drop
+}
+
+/// Reads and forgets until the client closes, at most `max` bytes.
+async fn drain<S: Wire>(stream: &mut S, max: u64) {
+    let mut buffer = [0; 4 * 1024];
+    let mut left = max;
+    while let Ok(n) = stream.read(&mut buffer).await {
+        left = left.saturating_sub(n as u64);
+        if n == 0 || left == 0 {
+            return;
+        }
+    }
+}
+
+/// Closes so that the client can read all that was sent: a socket dropped with unread input would be reset.
+async fn close<S: Wire>(stream: &mut S) {
+    if stream.shutdown().await.is_ok() {
+        let bound = clock::now() + LINGER;
+        tokio::select! {
+            () = drain(stream, DRAIN_MAX) => {}
+            () = clock::wait_until(bound) => {}
+        }
+    }
+}
+
+/// Makes the close that follows a reset.
+fn reset(socket: &TcpStream) {
+    // If the socket is broken already, the client sees that instead.
+    drop(socket.set_zero_linger());
+}
+
+/// Filler after the end of a body.
+const EXTRA: [u8; 4 * 1024] = [b'+'; 4 * 1024];
+
+/// An endless head is not quite endless: bytes of it at most.
+const ENDLESS_HEAD_MAX: usize = 64 * 1024 * 1024;
+
+/// How long a closed connection waits for the client to close too.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Bytes that a closed connection still reads.
+const DRAIN_MAX: u64 = 1024 * 1024;

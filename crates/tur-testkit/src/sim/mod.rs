@@ -1,0 +1,126 @@
+//! The simulated transport: the same behaviours in memory, on tokio's clock, without a socket.
+//!
+//! Read [`SimTransport`] first. Under a paused clock whole downloads take no wall time.
+
+mod body;
+mod head;
+mod session;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tur_core::port::{SessionFacts, Transport};
+use tur_core::{Fault, Origin};
+
+use crate::behaviour::{Behaviour, Link};
+use crate::clock;
+use crate::log::Seen;
+use crate::stage::Stage;
+
+pub use body::SimBody;
+pub use session::SimSession;
+
+/// A world of origins in memory. Clones are the same world, so a test keeps one to look at.
+///
+/// Hosts resolve by being named: a behaviour under `/path` answers for every origin, one under `host:port/path` (the
+/// port only where it is not the scheme's default) for that one alone.
+#[derive(Clone, Debug)]
+pub struct SimTransport {
+    stage: Arc<Stage>,
+}
+
+impl SimTransport {
+    /// A world without delay on its links. Keys are as for [`Loopback::start`](crate::Loopback::start).
+    pub fn new<P: Into<String>>(behaviours: impl IntoIterator<Item = (P, Behaviour)>) -> Self {
+        Self::with_link(Link::default(), behaviours)
+    }
+
+    /// A world with a link.
+    pub fn with_link<P: Into<String>>(
+        link: Link,
+        behaviours: impl IntoIterator<Item = (P, Behaviour)>,
+    ) -> Self {
+        let behaviours = behaviours
+            .into_iter()
+            .map(|(path, behaviour)| (path.into(), behaviour));
+        Self {
+            stage: Stage::new(behaviours, link),
+        }
+    }
+
+    /// A world where each path that nobody has named asks `choose` how it behaves, once, with `host/path?query`.
+    pub fn from_fn(link: Link, choose: impl Fn(&str) -> Behaviour + Send + Sync + 'static) -> Self {
+        Self {
+            stage: Stage::choosing(link, Box::new(choose)),
+        }
+    }
+
+    /// Gives a path a (new) behaviour from the next request on; its requests are numbered from 1 again.
+    pub fn swap(&self, path: &str, behaviour: Behaviour) {
+        self.stage.swap(path.to_owned(), behaviour);
+    }
+
+    /// All requests so far, in the order they came (the first 100 000).
+    #[must_use]
+    pub fn seen(&self) -> Vec<Seen> {
+        self.stage.log.seen()
+    }
+
+    /// Number of requests so far.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.stage.log.requests()
+    }
+
+    /// Number of sessions asked for so far, refused ones too.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.stage.log.connections()
+    }
+
+    /// Body bytes handed to clients so far.
+    #[must_use]
+    pub fn bytes_sent(&self) -> u64 {
+        self.stage.log.bytes()
+    }
+
+    /// Waits until `n` body bytes were handed out; never ends if they are not.
+    pub async fn bytes_reach(&self, n: u64) {
+        self.stage.log.bytes_reach(n).await;
+    }
+}
+
+impl Transport for SimTransport {
+    type Session = SimSession;
+
+    async fn open(&self, origin: &Origin) -> Result<SimSession, Fault> {
+        let connection = self.stage.connect();
+        pass(self.stage.link.rtt).await;
+        let Some(connection) = connection else {
+            return Err(Fault::Connect {
+                host: origin.authority(),
+                detail: "connection refused".to_owned(),
+            });
+        };
+        let facts = SessionFacts {
+            protocol: "h1",
+            address: "simulated".to_owned(),
+            handshake: self.stage.link.rtt,
+        };
+        Ok(SimSession::new(self.stage.clone(), connection, facts))
+    }
+}
+
+/// Lets time pass.
+async fn pass(time: Duration) {
+    if !time.is_zero() {
+        clock::wait_until(clock::now() + time).await;
+    }
+}
+
+/// Ends when the session was dropped.
+async fn session_gone(session: &mut watch::Receiver<()>) {
+    // Nothing is ever sent: a change is the end of the sender.
+    while session.changed().await.is_ok() {}
+}

@@ -1,0 +1,233 @@
+//! What the worlds share: paths with their behaviours, the counts that rules look at, the link and the log.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::time::Instant;
+
+use crate::behaviour::{Behaviour, Deed, Link, When};
+use crate::clock;
+use crate::log::{Log, Seen};
+use crate::pace::{Pacer, SLICE_MAX};
+use crate::play::{Act, Asked, Play, Wanted, play};
+
+/// One origin's state.
+pub(crate) struct Stage {
+    pub(crate) log: Log,
+    pub(crate) link: Link,
+    bottleneck: Option<Mutex<Pacer>>,
+    paths: Mutex<HashMap<String, Path>>,
+    choose: Option<Box<Choose>>,
+}
+
+/// Says how a path that nobody has named behaves, from `host/path?query`.
+type Choose = dyn Fn(&str) -> Behaviour + Send + Sync;
+
+#[derive(Debug)]
+struct Path {
+    behaviour: Arc<Behaviour>,
+    requests: u64,
+    active: u64,
+}
+
+impl Stage {
+    pub(crate) fn new(
+        behaviours: impl IntoIterator<Item = (String, Behaviour)>,
+        link: Link,
+    ) -> Arc<Self> {
+        let stage = Self::empty(link);
+        for (path, behaviour) in behaviours {
+            stage.swap(path, behaviour);
+        }
+        Arc::new(stage)
+    }
+
+    /// An origin whose behaviours are chosen as they are asked for.
+    pub(crate) fn choosing(link: Link, choose: Box<Choose>) -> Arc<Self> {
+        Arc::new(Self {
+            choose: Some(choose),
+            ..Self::empty(link)
+        })
+    }
+
+    fn empty(link: Link) -> Self {
+        Self {
+            log: Log::new(clock::now()),
+            bottleneck: link.bottleneck.map(|rate| Mutex::new(Pacer::new(rate))),
+            link,
+            paths: Mutex::default(),
+            choose: None,
+        }
+    }
+
+    /// Gives a path a (new) behaviour and starts its numbering anew.
+    pub(crate) fn swap(&self, path: String, behaviour: Behaviour) {
+        let mut paths = self.paths();
+        let active = paths.get(&path).map_or(0, |path| path.active);
+        let fresh = Path {
+            behaviour: Arc::new(behaviour),
+            requests: 0,
+            active,
+        };
+        paths.insert(path, fresh);
+    }
+
+    /// Counts a connection; `None` if the link refuses it.
+    pub(crate) fn connect(&self) -> Option<u64> {
+        let number = self.log.connected();
+        let refused = number <= self.link.refuse_first
+            || self.link.refuse_after.is_some_and(|after| number > after);
+        (!refused).then_some(number)
+    }
+
+    /// Takes a request and decides what happens to it.
+    pub(crate) fn request(self: &Arc<Self>, seen: Seen, wanted: Option<Wanted>) -> (Play, Turn) {
+        let mut asked = Asked {
+            number: 1,
+            range: wanted,
+            if_range: seen.if_range.clone(),
+            active: 1,
+        };
+        let key = self.key(&seen);
+        let behaviour = match self.paths().get_mut(&key) {
+            Some(path) => {
+                path.requests += 1;
+                path.active += 1;
+                (asked.number, asked.active) = (path.requests, path.active);
+                path.behaviour.clone()
+            }
+            None => Arc::new(missing()),
+        };
+        let play = play(&behaviour, &asked);
+        let index = self.log.requested(seen, clock::now());
+        if let Act::Answer(script) = &play.act {
+            self.log.status(index, script.head.status);
+        }
+        let turn = Turn {
+            stage: self.clone(),
+            key,
+            index,
+        };
+        (play, turn)
+    }
+
+    /// When `bytes` may pass the bottleneck; `None` is never.
+    pub(crate) fn reserve(&self, now: Instant, bytes: u64) -> Option<Instant> {
+        match &self.bottleneck {
+            None => Some(now),
+            Some(pacer) => lock(pacer).reserve(now, bytes),
+        }
+    }
+
+    /// The largest slice that the bottleneck likes.
+    pub(crate) fn slice(&self) -> u64 {
+        self.bottleneck
+            .as_ref()
+            .map_or(SLICE_MAX, |pacer| lock(pacer).slice())
+    }
+
+    /// The key of the behaviour for a request: `host/path?query`, `/path?query` or `/path`, the first that exists.
+    fn key(&self, seen: &Seen) -> String {
+        let bare = seen.path.split('?').next().unwrap_or_default();
+        let hosted = format!("{}{}", seen.host, seen.path);
+        let paths = self.paths();
+        for key in [hosted.as_str(), seen.path.as_str()] {
+            if paths.contains_key(key) {
+                return key.to_owned();
+            }
+        }
+        if let Some(choose) = &self.choose
+            && !paths.contains_key(bare)
+        {
+            drop(paths);
+            self.swap(hosted.clone(), choose(&hosted));
+            return hosted;
+        }
+        bare.to_owned()
+    }
+
+    fn paths(&self) -> MutexGuard<'_, HashMap<String, Path>> {
+        lock(&self.paths)
+    }
+}
+
+impl fmt::Debug for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stage")
+            .field("link", &self.link)
+            .field("paths", &self.paths)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A request that is being answered; dropping it ends its turn.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    stage: Arc<Stage>,
+    key: String,
+    index: usize,
+}
+
+impl Turn {
+    /// Counts body bytes that were sent.
+    pub(crate) fn sent(&self, bytes: u64) {
+        self.stage.log.sent(self.index, bytes);
+    }
+
+    pub(crate) fn stage(&self) -> &Stage {
+        &self.stage
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some(path) = self.stage.paths().get_mut(&self.key) {
+            path.active = path.active.saturating_sub(1);
+        }
+    }
+}
+
+/// The schedule of one body: its own pace and the bottleneck that it shares.
+#[derive(Debug)]
+pub(crate) struct Schedule {
+    pace: Option<Pacer>,
+}
+
+impl Schedule {
+    pub(crate) fn new(pace: Option<tur_core::Rate>) -> Self {
+        Self {
+            pace: pace.map(Pacer::new),
+        }
+    }
+
+    /// How many of `left` bytes go next.
+    pub(crate) fn slice(&self, stage: &Stage, left: u64) -> u64 {
+        let own = self.pace.as_ref().map_or(SLICE_MAX, Pacer::slice);
+        own.min(stage.slice()).min(left)
+    }
+
+    /// When the next `bytes` may leave; `None` is never.
+    pub(crate) fn reserve(&mut self, stage: &Stage, bytes: u64) -> Option<Instant> {
+        let now = clock::now();
+        let own = match &mut self.pace {
+            None => now,
+            Some(pacer) => pacer.reserve(now, bytes)?,
+        };
+        Some(own.max(stage.reserve(now, bytes)?))
+    }
+}
+
+/// What answers for a path that has no behaviour.
+fn missing() -> Behaviour {
+    let deed = Deed::Status {
+        status: 404,
+        retry_after: None,
+    };
+    Behaviour::new(0).rule(When::Always, deed)
+}
+
+/// A test that panicked elsewhere leaves state that can still be used.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
