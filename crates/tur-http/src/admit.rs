@@ -274,3 +274,6 @@ fn tag_text(tag: &ETag) -> String {
 
 /// Values in messages are cut here.
 const VALUE_CHARS_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests;

@@ -158,3 +158,177 @@ const EXTENSION_BYTES_MAX: usize = 32;
 
 /// Characters of a text that are looked at; the extension of a longer one is lost.
 const CHARS_READ_MAX: usize = 8 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target;
+    use proptest::prelude::*;
+    use std::vec::Vec;
+    use unicode_normalization::is_nfc;
+
+    fn of(disposition: impl AsRef<[u8]>, url: &str) -> String {
+        let (target, _) = target(url).expect("a URL");
+        SafeName::of(Some(disposition.as_ref()), &target).0
+    }
+
+    #[track_caller]
+    fn check_clean(text: &str, name: &str) {
+        assert_eq!(SafeName::clean(text).as_str(), name, "{text:?}");
+    }
+
+    #[test]
+    fn where_a_name_comes_from() {
+        let url = "http://a/dir/last.bin?query/with.slash";
+        assert_eq!(of("attachment; filename=x; filename*=UTF-8''y", url), "y");
+        assert_eq!(of("attachment; filename=x", url), "x");
+        assert_eq!(of("attachment; filename=..", url), "last.bin");
+        assert_eq!(of("attachment; filename*=UTF-8''%2E; filename=x", url), "x");
+        assert_eq!(of("attachment", url), "last.bin");
+        assert_eq!(of("", "http://a/dir/"), "download");
+        assert_eq!(of("", "http://a"), "download");
+        assert_eq!(of("", "http://a/%2e%2e%2f%2E%2e%2Fescape"), "escape");
+        assert_eq!(of("", "http://a/na%C3%AFve%20x"), "naïve x");
+        assert_eq!(of("", "http://a/na%EFve"), "naïve");
+        assert_eq!(of("", "http://a/x%1b%5b31m.bin"), "x[31m.bin");
+        let (target, _) = target(url).expect("a URL");
+        assert_eq!(SafeName::of(None, &target).as_str(), "last.bin");
+    }
+
+    #[test]
+    fn directories_are_dropped() {
+        for value in [
+            "attachment; filename=\"../../escape\"",
+            "attachment; filename=\"/etc/escape\"",
+            "attachment; filename=\"C:\\dir\\escape\"",
+            "attachment; filename=\"..\\\\..\\\\escape\"",
+            "attachment; filename*=UTF-8''..%2F..%5Cescape",
+            "attachment; filename=\".escape\"",
+        ] {
+            assert_eq!(of(value, "http://a/x"), "escape", "{value}");
+        }
+    }
+
+    #[test]
+    fn what_may_not_be_in_a_name() {
+        check_clean("a/b\\c", "a_b_c");
+        check_clean("a<b>c:d\"e|f?g*h", "a_b_c_d_e_f_g_h");
+        check_clean("a\x1b[1m\x07\n\t\u{9b}\x7fb", "a[1mb");
+        check_clean("gnp\u{202e}exe\u{200b}\u{feff}", "gnpexe");
+        check_clean("..bashrc", "bashrc");
+        check_clean("-rf", "rf");
+        check_clean(" .-. a", "a");
+        check_clean("a. . ", "a");
+        check_clean("a\u{a0}", "a");
+        check_clean("e\u{200d}\u{301}", "é");
+        check_clean("$(id);id", "$(id);id");
+        for nothing in ["", ".", "..", "...", " ", "-", "\u{200b}", "/", "\0"] {
+            let name = SafeName::clean(nothing);
+            let told = if nothing == "/" { "_" } else { "download" };
+            assert_eq!(name.as_str(), told, "{nothing:?}");
+        }
+    }
+
+    #[test]
+    fn names_of_devices() {
+        check_clean("CON", "_CON");
+        check_clean("con.txt", "_con.txt");
+        check_clean("Nul.tar.gz", "_Nul.tar.gz");
+        check_clean("LPT1 .x", "_LPT1 .x");
+        check_clean("com¹", "_com¹");
+        check_clean("COM0", "_COM0");
+        check_clean("CONIN$", "_CONIN$");
+        check_clean("CONSOLE", "CONSOLE");
+        check_clean("COM10", "COM10");
+        check_clean("COM", "COM");
+        check_clean("xCON", "xCON");
+        // Cut back to a device name.
+        check_clean(&["CON", &" ".repeat(300), "x"].concat(), "_CON");
+        let name = SafeName::clean(&["AUX", &" ".repeat(196), "x"].concat());
+        assert_eq!(name.as_str().len(), BYTES_MAX);
+        assert_eq!(name.numbered(1).as_str(), "_AUX.1");
+    }
+
+    #[test]
+    fn long_names_keep_their_extension() {
+        let long = "x".repeat(300);
+        check_clean(&[&long, ".tar"].concat(), &[&long[..196], ".tar"].concat());
+        check_clean(&long, &long[..200]);
+        let extension = [".", &long[..32]].concat();
+        check_clean(&[&long, &extension[..]].concat(), &long[..200]);
+        check_clean(
+            &["a", &"é".repeat(200), ".b"].concat(),
+            &["a", &"é".repeat(98), ".b"].concat(),
+        );
+    }
+
+    #[test]
+    fn numbers_come_last() {
+        let name = SafeName::clean("a.bin");
+        assert_eq!(name.numbered(1).as_str(), "a.bin.1");
+        assert_eq!(name.numbered(u32::MAX).as_str(), "a.bin.4294967295");
+        let long = SafeName::clean(&["x".repeat(300), ".bin".into()].concat());
+        let told = ["x".repeat(194), ".bin.7".into()].concat();
+        assert_eq!(long.numbered(7).as_str(), told);
+    }
+
+    /// Text that is likely to hold what may not be in a name.
+    fn hostile_text() -> impl Strategy<Value = String> {
+        let pieces = proptest::sample::select(
+            &[
+                ".", "..", "/", "\\", "-", " ", "\u{a0}", "CON", "com¹", "NUL", ".txt", "\u{301}",
+                "e", "\u{338}", "<", "\u{202e}", "\u{200d}", "\x1b", "\u{212a}", "\u{1100}",
+                "\u{1161}", "\u{37e}",
+            ][..],
+        );
+        let piece = prop_oneof![
+            6 => pieces.prop_map(String::from),
+            2 => any::<String>(),
+            1 => "[xé ]{0,120}",
+            1 => " {180,210}",
+        ];
+        proptest::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+    }
+
+    fn check_safe(name: &SafeName) -> Result<(), TestCaseError> {
+        let text = name.as_str();
+        prop_assert!((1..=BYTES_MAX).contains(&text.len()), "{text:?}");
+        prop_assert!(!text.contains(|c: char| c.is_control() || is_hidden(c) || is_forbidden(c)));
+        prop_assert!(!text.starts_with(['.', '-', ' ']), "{text:?}");
+        prop_assert!(!text.ends_with(['.', ' ']), "{text:?}");
+        prop_assert!(!is_device(text), "{text:?}");
+        prop_assert!(is_nfc(text), "{text:?}");
+        prop_assert_eq!(&SafeName::clean(text), name);
+        Ok(())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn every_name_is_safe(text in hostile_text(), n in any::<u32>()) {
+            let name = SafeName::clean(&text);
+            check_safe(&name)?;
+            check_safe(&name.numbered(n))?;
+            check_safe(&name.numbered(1).numbered(n))?;
+        }
+
+        #[test]
+        fn every_answer_leads_to_a_safe_name(
+            bytes in proptest::collection::vec(any::<u8>(), 0..60), text in hostile_text(), path in any::<String>(),
+        ) {
+            let (mut target, _) = target("http://a/").expect("a URL");
+            target.path = path;
+            let values: [Vec<u8>; 4] = [
+                [b"attachment; filename=", &bytes[..]].concat(),
+                [b"attachment; filename*=UTF-8''", text.as_bytes()].concat(),
+                [b"attachment; filename=\"", text.as_bytes()].concat(),
+                bytes,
+            ];
+            for value in &values {
+                check_safe(&SafeName::of(Some(value), &target))?;
+            }
+            check_safe(&SafeName::of(None, &target))?;
+        }
+    }
+}

@@ -221,3 +221,285 @@ fn usual_reason(status: u16) -> &'static str {
 
 /// A reason phrase is cut here: it is for people only.
 const REASON_CHARS_MAX: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use tur_core::RetryAfter;
+
+    type Fields<'a> = &'a [(&'a str, &'a [u8])];
+
+    const GOOD_RANGE: (&str, &[u8]) = ("content-range", b"bytes 0-9/10");
+
+    fn answer(status: u16, fields: Fields<'_>) -> Result<Answer, Fault> {
+        let body = BodyKind::Length(10);
+        let reason = "";
+        read(&Head {
+            status,
+            reason,
+            fields,
+            body,
+        })
+    }
+
+    fn facts(fields: Fields<'_>) -> Representation {
+        match answer(200, fields) {
+            Ok(Answer::Whole(content)) => content.representation,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn check_malformed(status: u16, fields: Fields<'_>, text: &str) {
+        assert_eq!(answer(status, fields), Err(Fault::Malformed(text.into())));
+    }
+
+    #[test]
+    fn each_status_has_its_answer() {
+        let kind = |status, fields| match answer(status, fields).expect("well-formed") {
+            Answer::Partial { .. } => "partial",
+            Answer::Whole(_) => "whole",
+            Answer::Unsatisfiable { .. } => "unsatisfiable",
+            Answer::Moved { .. } => "moved",
+            Answer::Refused { .. } => "refused",
+        };
+        for (status, with_location, without) in [
+            (200, "whole", "whole"),
+            (203, "whole", "whole"),
+            (204, "refused", "refused"),
+            (206, "partial", "partial"),
+            (300, "refused", "refused"),
+            (301, "moved", "refused"),
+            (302, "moved", "refused"),
+            (303, "moved", "refused"),
+            (304, "refused", "refused"),
+            (307, "moved", "refused"),
+            (308, "moved", "refused"),
+            (404, "refused", "refused"),
+            (416, "unsatisfiable", "unsatisfiable"),
+            (503, "refused", "refused"),
+        ] {
+            assert_eq!(kind(status, &[("Location", b"/b")]), with_location);
+            assert_eq!(kind(status, &[]), without, "{status}");
+            assert_eq!(kind(status, &[("location", b" ")]), without, "{status}");
+        }
+    }
+
+    #[test]
+    fn content_range_of_a_206() {
+        let range = |fields| match answer(206, fields) {
+            Ok(Answer::Partial { range, .. }) => range,
+            other => panic!("{other:?}"),
+        };
+        let ten = Some(ContentRange {
+            range: ByteRange::new(0, 10),
+            total: Some(10),
+        });
+        assert_eq!(range(&[GOOD_RANGE]), ten);
+        assert_eq!(
+            range(&[GOOD_RANGE, ("Content-Range", b" bytes 0-9/10 ")]),
+            ten
+        );
+        assert_eq!(range(&[]), None);
+        assert_eq!(range(&[("content-range", b"seconds 0-9/10")]), None);
+        let multipart: &[u8] = b"Multipart/ByteRanges; boundary=x";
+        assert_eq!(range(&[GOOD_RANGE, ("content-type", multipart)]), None);
+        for value in [
+            "bytes */10",
+            "bytes 0-9/18446744073709551616",
+            "bytes 9-0/10",
+            "x",
+            "",
+        ] {
+            let fields = [("content-range", value.as_bytes())];
+            check_malformed(206, &fields, "Content-Range out of range");
+        }
+        let other = ("content-range", &b"bytes 0-9/11"[..]);
+        check_malformed(
+            206,
+            &[GOOD_RANGE, other],
+            "two different content-range fields",
+        );
+    }
+
+    #[test]
+    fn the_total_of_a_416() {
+        for (value, total) in [
+            (&b"bytes */10"[..], Some(10)),
+            (b"bytes */0", Some(0)),
+            (b"bytes 0-9/10", None),
+            (b"bytes */99999999999999999999", None),
+            (b"x", None),
+        ] {
+            let told = answer(416, &[("content-range", value)]);
+            assert_eq!(told, Ok(Answer::Unsatisfiable { total }), "{value:?}");
+        }
+        assert_eq!(answer(416, &[]), Ok(Answer::Unsatisfiable { total: None }));
+    }
+
+    #[test]
+    fn lengths_that_cannot_be_recovered_from() {
+        for value in [
+            "-1",
+            "99999999999999999999999",
+            "18446744073709551615",
+            "1 0",
+            "",
+            "0x10",
+        ] {
+            let fields = [("Content-Length", value.as_bytes())];
+            check_malformed(200, &fields, "bad Content-Length");
+        }
+        let (ten, eleven): (&[u8], &[u8]) = (b"10", b"11");
+        let name = "content-length";
+        check_malformed(
+            200,
+            &[(name, ten), (name, eleven)],
+            "two different Content-Length",
+        );
+        check_malformed(200, &[(name, b"10, 11")], "two different Content-Length");
+        assert!(answer(200, &[(name, ten), (name, b"10, 10")]).is_ok());
+        let head = Head {
+            status: 200,
+            reason: "",
+            fields: &[(name, b"-1")],
+            body: BodyKind::Marked,
+        };
+        assert!(read(&head).is_ok(), "a marked end overrides the field");
+        let body = BodyKind::Length(u64::MAX);
+        assert!(
+            read(&Head {
+                fields: &[],
+                body,
+                ..head
+            })
+            .is_err()
+        );
+    }
+
+    #[test]
+    fn facts_of_the_representation() {
+        let told = facts(&[
+            ("ETag", b"W/\"x\""),
+            ("CONTENT-TYPE", b"Application/Zip; x=y"),
+            ("content-encoding", b"GZIP"),
+            ("content-disposition", b"attachment; filename=\xff"),
+            ("accept-ranges", b"Bytes"),
+        ]);
+        assert_eq!(
+            told,
+            Representation {
+                etag: Some(ETag {
+                    weak: true,
+                    opaque: b"\"x\"".to_vec()
+                }),
+                last_modified: None,
+                media_type: Some("application/zip".into()),
+                encoding: Some("gzip".into()),
+                disposition: Some(b"attachment; filename=\xff".to_vec()),
+                accept_ranges: true,
+            }
+        );
+        assert_eq!(facts(&[]), Representation::default());
+        let none = [
+            ("accept-ranges", &b"none"[..]),
+            ("content-encoding", b"identity"),
+        ];
+        assert_eq!(facts(&none), Representation::default());
+    }
+
+    #[test]
+    fn entity_tags_may_not_contradict_one_another() {
+        let (a, b): (&[u8], &[u8]) = (b"\"a\"", b"\"b\"");
+        check_malformed(
+            200,
+            &[("etag", a), ("ETag", b)],
+            "two different etag fields",
+        );
+        assert!(facts(&[("etag", a), ("ETag", a)]).etag.is_some());
+        assert_eq!(facts(&[("etag", b"a")]).etag, None);
+    }
+
+    #[test]
+    fn a_date_is_strong_if_the_answer_is_a_second_younger() {
+        let modified = |date: Option<&str>| {
+            let mut fields: std::vec::Vec<(&str, &[u8])> =
+                std::vec![("last-modified", b" Sun, 06 Nov 1994 08:49:37 GMT ")];
+            fields.extend(date.map(|date| ("date", date.as_bytes())));
+            facts(&fields).last_modified.expect("a date")
+        };
+        for (date, strong) in [
+            (None, false),
+            (Some("never"), false),
+            (Some("Sun, 06 Nov 1994 08:49:36 GMT"), false),
+            (Some("Sun, 06 Nov 1994 08:49:37 GMT"), false),
+            (Some("Sun, 06 Nov 1994 08:49:38 GMT"), true),
+            (Some("Sun Nov  6 08:50:00 1994"), true),
+        ] {
+            assert_eq!(modified(date).strong, strong, "{date:?}");
+            assert_eq!(modified(date).text, "Sun, 06 Nov 1994 08:49:37 GMT");
+        }
+        assert_eq!(facts(&[("last-modified", b"0")]).last_modified, None);
+    }
+
+    #[test]
+    fn refused_answers_say_what_the_fields_say() {
+        let head = Head {
+            status: 503,
+            reason: "Busy \u{1b}",
+            fields: &[("Retry-After", b"7"), ("WWW-Authenticate", b"Basic")],
+            body: BodyKind::Marked,
+        };
+        let told = Answer::Refused {
+            status: 503,
+            reason: "Busy \u{1b}".into(),
+            retry_after: Some(RetryAfter::Delay(Duration::from_secs(7))),
+            challenge: true,
+        };
+        assert_eq!(read(&head), Ok(told));
+        let fault = answer(404, &[]).map(|answer| answer.fault());
+        let text = fault.ok().flatten().map(|fault| fault.to_string());
+        assert_eq!(text.as_deref(), Some("404 Not Found"));
+    }
+
+    #[test]
+    fn a_location_that_is_not_utf8_is_percent_encoded() {
+        let location = |value| match answer(302, &[("location", value)]) {
+            Ok(Answer::Moved { location }) => location,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(location(b"/a b\xff"), "/a b%FF");
+        assert_eq!(location("/é".as_bytes()), "/é");
+        let (a, b) = (("location", &b"/a"[..]), ("location", &b"/b"[..]));
+        check_malformed(302, &[a, b], "two different location fields");
+    }
+
+    proptest! {
+        #[test]
+        fn no_head_panics(
+            status in prop_oneof![Just(200), Just(206), Just(302), Just(416), any::<u16>()],
+            fields in proptest::collection::vec(
+                (
+                    proptest::sample::select(&[
+                        "content-range", "etag", "last-modified", "date", "content-type", "content-length",
+                        "content-encoding", "content-disposition", "location", "retry-after", "accept-ranges",
+                    ][..]),
+                    prop_oneof![
+                        proptest::collection::vec(any::<u8>(), 0..40),
+                        "(bytes )?[0-9*/,\"W-]{0,30}".prop_map(String::into_bytes),
+                    ],
+                ),
+                0..8,
+            ),
+            body in prop_oneof![any::<u64>().prop_map(BodyKind::Length), Just(BodyKind::Marked)],
+        ) {
+            let fields: std::vec::Vec<_> = fields.iter().map(|(name, value)| (*name, &value[..])).collect();
+            let head = Head { status, reason: "", fields: &fields, body };
+            if let Ok(Answer::Partial { range: Some(range), .. }) = read(&head) {
+                prop_assert!(range.range.start < range.range.end);
+                prop_assert!(range.total.is_none_or(|total| range.range.end <= total));
+            }
+        }
+    }
+}

@@ -60,3 +60,101 @@ pub fn follow(current: &Target, location: &str, policy: &RedirectPolicy) -> Resu
 
 /// Schemes in messages are cut here.
 const SCHEME_CHARS_MAX: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target;
+    use proptest::prelude::*;
+    use std::string::String;
+    use tur_core::Kind;
+
+    const STRICT: RedirectPolicy = RedirectPolicy {
+        allow_downgrade: false,
+    };
+    const LAX: RedirectPolicy = RedirectPolicy {
+        allow_downgrade: true,
+    };
+
+    fn at(url: &str) -> Target {
+        target(url).expect("a URL").0
+    }
+
+    #[test]
+    fn where_a_location_leads() {
+        let check = |location, url: &str, same_origin| {
+            let hop = follow(&at("https://a.example/x/y?z"), location, &STRICT).expect(location);
+            assert_eq!(hop.target.to_string(), url);
+            assert_eq!(hop.same_origin, same_origin, "{location}");
+        };
+        check("/b", "https://a.example/b", true);
+        check("b", "https://a.example/x/b", true);
+        check("../../../b", "https://a.example/b", true);
+        check("?q", "https://a.example/x/y?q", true);
+        check("", "https://a.example/x/y?z", true);
+        check("https://A.example:443/b#f", "https://a.example/b", true);
+        check("https://a.example:444/b", "https://a.example:444/b", false);
+        check("//b.example/c", "https://b.example/c", false);
+        check("https://u:p@a.example/b", "https://a.example/b", true);
+        check("https://a.example@b.example/", "https://b.example/", false);
+        check("/\\b.example/", "https://b.example/", false);
+        check("/ä b", "https://a.example/%C3%A4%20b", true);
+    }
+
+    #[test]
+    fn what_policy_refuses() {
+        let refusal = |location: &str| match follow(&at("https://a.example/"), location, &STRICT) {
+            Err(fault) if fault.kind() == Kind::Policy => fault.to_string(),
+            other => panic!("{location}: {other:?}"),
+        };
+        assert_eq!(refusal("file:///etc/hostname"), "redirect to file: refused");
+        assert_eq!(refusal("FTP://b.example/"), "redirect to ftp: refused");
+        assert_eq!(
+            refusal("javascript:alert(1)"),
+            "redirect to javascript: refused"
+        );
+        assert_eq!(refusal("data:,x"), "redirect to data: refused");
+        assert!(refusal(&("a".repeat(5000) + ":x")).len() < 100);
+        assert!(refusal("http://a.example/").starts_with("redirect https -> http refused"));
+    }
+
+    #[test]
+    fn a_downgrade_needs_leave_and_an_upgrade_none() {
+        let hop = follow(&at("https://a.example/"), "http://a.example/", &LAX).unwrap();
+        assert!(!hop.same_origin);
+        let hop = follow(&at("http://a.example/"), "https://a.example/", &STRICT).unwrap();
+        assert!(!hop.same_origin);
+        assert!(follow(&at("http://a.example/"), "http://b.example/", &STRICT).is_ok());
+    }
+
+    #[test]
+    fn what_is_no_url() {
+        for location in [
+            "http://",
+            "http://a:99999/",
+            "//",
+            "http://[/",
+            "http://a b/",
+        ] {
+            let fault = follow(&at("http://a.example/"), location, &LAX).unwrap_err();
+            assert_eq!(fault.kind(), Kind::Protocol, "{location}: {fault}");
+        }
+        let long = "x".repeat(URL_BYTES_MAX + 1);
+        assert!(follow(&at("http://a.example/"), &long, &LAX).is_err());
+        let mut broken = at("http://a.example/");
+        broken.origin.host = String::new();
+        assert!(follow(&broken, "/b", &LAX).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn a_hop_is_a_target_and_never_a_silent_downgrade(
+            location in prop_oneof![any::<String>(), "(https?:|file:)?/{0,3}[a-z.@:/%?#\\\\]{0,30}"],
+        ) {
+            if let Ok(hop) = follow(&at("https://a.example/x"), &location, &STRICT) {
+                prop_assert_eq!(hop.target.origin.scheme, Scheme::Https);
+                prop_assert_eq!(at(&hop.target.to_string()), hop.target);
+            }
+        }
+    }
+}

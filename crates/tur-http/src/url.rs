@@ -117,3 +117,109 @@ fn userinfo(url: &Url) -> Result<Option<Userinfo>, UrlError> {
         password: text(url.password().unwrap_or_default())?,
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::format;
+
+    #[test]
+    fn urls_and_where_they_lead() {
+        for (url, told) in [
+            ("http://example.com", "http://example.com/"),
+            ("HTTPS://EXAMPLE.com:443/A?b#c", "https://example.com/A?b"),
+            ("http://example.com:443/", "http://example.com:443/"),
+            ("http://example.com/?", "http://example.com/?"),
+            (
+                "http://bücher.example/ä b",
+                "http://xn--bcher-kva.example/%C3%A4%20b",
+            ),
+            ("http://[::1]:8080/x", "http://[::1]:8080/x"),
+            ("http://127.1/x", "http://127.0.0.1/x"),
+            ("http://u:p@example.com/x", "http://example.com/x"),
+            ("http://example.com/a/../b/./c", "http://example.com/b/c"),
+            ("http://example.com/a%2fb", "http://example.com/a%2fb"),
+            ("http://example.com/a\r\nb: c", "http://example.com/ab:%20c"),
+        ] {
+            let (target, _) = target(url).expect(url);
+            assert_eq!(target.to_string(), told);
+        }
+        let (target, _) = target("https://example.com/").unwrap();
+        assert_eq!(target.origin.port, 443);
+    }
+
+    #[test]
+    fn what_cannot_be_requested() {
+        for (url, told) in [
+            ("ftp://example.com/", UrlError::Scheme),
+            ("file:///etc/passwd", UrlError::Scheme),
+            ("example.com/x", UrlError::Scheme),
+            ("example.com:80/x", UrlError::Scheme),
+            ("", UrlError::Scheme),
+            ("data:,x", UrlError::Scheme),
+            ("http://", UrlError::NoHost),
+            ("http://:80/", UrlError::NoHost),
+            ("http://u:p@/", UrlError::NoHost),
+            ("http://a:99999/", UrlError::Invalid("invalid port number")),
+            ("http://[::1/", UrlError::Invalid("invalid IPv6 address")),
+            (
+                "http://1.2.3.256/",
+                UrlError::Invalid("invalid IPv4 address"),
+            ),
+        ] {
+            assert_eq!(target(url), Err(told), "{url}");
+        }
+        assert!(matches!(target("http://a b/"), Err(UrlError::Invalid(_))));
+        assert!(matches!(
+            target("http://u:%ff@a/"),
+            Err(UrlError::Invalid(_))
+        ));
+        let long = format!("http://a/{}", "x".repeat(URL_BYTES_MAX));
+        assert!(matches!(target(&long), Err(UrlError::Invalid(_))));
+        // Short as typed, long once encoded.
+        let grown = format!("http://a/{}", "é".repeat(URL_BYTES_MAX / 3));
+        assert!(matches!(target(&grown), Err(UrlError::Invalid(_))));
+    }
+
+    #[test]
+    fn userinfo_is_decoded_and_not_shown() {
+        let userinfo = |url| target(url).expect(url).1;
+        let told = |user: &str, password: &str| {
+            Some(Userinfo {
+                user: user.into(),
+                password: password.into(),
+            })
+        };
+        assert_eq!(userinfo("http://a/"), None);
+        assert_eq!(userinfo("http://@a/"), None);
+        assert_eq!(userinfo("http://me@a/"), told("me", ""));
+        assert_eq!(userinfo("http://me:s%3Acret@a/"), told("me", "s:cret"));
+        assert_eq!(userinfo("http://:secret@a/"), told("", "secret"));
+        let shown = format!("{:?}", target("http://alice:secret@a/"));
+        assert!(
+            !shown.contains("secret") && !shown.contains("alice"),
+            "{shown}"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics_and_errors_repeat_nothing(text in any::<String>(), rest in "[a-z0-9.:/@%?#\\[\\]é]{0,40}") {
+            for url in [text, format!("http://{rest}"), format!("http://user:s3cret@{rest}")] {
+                match target(&url) {
+                    Ok((target, _)) => {
+                        let again = super::target(&target.to_string());
+                        prop_assert_eq!(again, Ok((target.clone(), None)));
+                        prop_assert!(target.path.starts_with('/'));
+                        prop_assert!(target.to_string().bytes().all(|byte| byte.is_ascii_graphic()));
+                    }
+                    Err(error) => {
+                        let text = error.to_string();
+                        prop_assert!(!text.contains("s3cret") && !text.contains('\n'), "{text}");
+                    }
+                }
+            }
+        }
+    }
+}
