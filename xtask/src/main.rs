@@ -1,4 +1,38 @@
-//! Not written yet.
+//! Contributors' commands: `cargo xtask demo`, `cargo xtask bench`.
+//!
+//! The walls of the workspace are not commands but tests: `cargo test -p xtask`.
 #![forbid(unsafe_code)]
 
-fn main() {}
+mod bench;
+mod demo;
+mod program;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Contributors' commands of tur.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Downloads from an origin that is slow on each connection, over one connection and then over many.
+    Demo,
+    /// Runs the benches of the pieces, then the program beside curl and aria2c where they are present.
+    Bench {
+        /// Smaller files and fewer runs.
+        #[arg(long)]
+        quick: bool,
+    },
+}
+
+fn main() -> Result<()> {
+    match Arguments::parse().command {
+        Command::Demo => demo::run(),
+        Command::Bench { quick } => bench::run(quick),
+    }
+}

@@ -1,0 +1,10 @@
+//! Runs every bench: `cargo bench -p benches`.
+
+use benches::ranges;
+use criterion::Criterion;
+
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    ranges::add(&mut criterion);
+    criterion.final_summary();
+}

@@ -1,0 +1,11 @@
+//! The walls of the workspace: rules about layers and files, as pure functions over text.
+//!
+//! [`layers`] compares the table in ARCHITECTURE.md with the manifests; [`tidy`] looks at each source file. Both are
+//! run over the whole tree by the tests in `xtask/tests`, and each rule has a test here that shows it refuse. Only
+//! [`tree`] touches the disk.
+#![forbid(unsafe_code)]
+
+pub mod layers;
+pub mod source;
+pub mod tidy;
+pub mod tree;
