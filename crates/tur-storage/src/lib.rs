@@ -1,2 +1,43 @@
-//! Not written yet.
+//! Bytes to a file, and the journal that vouches for them.
+//!
+//! A download is written to `NAME.part`; beside it `NAME.tur`, the journal, says which of its bytes may be trusted.
+//! `NAME` itself appears only by a rename, once every byte is there and synced. Read [`Part`] first: it is opened,
+//! told which representation it holds ([`Part::begin`]), written by one [`Writer`] per lease, made durable by a
+//! [`Checkpoint`] now and then, and ends in [`Part::commit`], [`Part::stop`] or [`Part::discard`].
+//!
+//! Words for what is true of a byte, each one stronger than the one before:
+//! * *covered*: written, and to be read back by this process;
+//! * *claimed*: the journal says so, and it survives the death of the process;
+//! * *durable*: synced, then recorded with the CRC of its run; it survives the loss of power.
+//!
+//! All file operations go through the port [`Disk`]: [`PosixDisk`] is the real one, [`MemDisk`] records what was done
+//! and can crash at any point of it. Nothing here is asynchronous and nothing reads a clock.
 #![forbid(unsafe_code)]
+
+mod book;
+mod checkpoint;
+mod commit;
+mod disk;
+mod error;
+mod frame;
+pub mod journal;
+mod mem;
+mod open;
+mod part;
+#[cfg(unix)]
+mod posix;
+mod room;
+mod runs;
+mod shared;
+mod writer;
+
+pub use checkpoint::{Checkpoint, Durable};
+pub use commit::Exists;
+pub use disk::{Disk, FileId, FileKind, Onto, Open, Stat};
+pub use error::StorageError;
+pub use mem::{Loss, MemDisk};
+pub use open::{Found, Place, survey};
+pub use part::{Opened, Part, Reader, Saved};
+#[cfg(unix)]
+pub use posix::PosixDisk;
+pub use writer::Writer;

@@ -1,0 +1,245 @@
+//! What is true of every byte of one part, without any file operation: [`Book`].
+//!
+//! Kept under one lock. Bytes come in by [`Book::publish`] after they were written, leave by [`Book::void`], and move
+//! from *pending* to *durable* in a checkpoint. Every covered byte is either durable, in a pending or growing run whose
+//! CRC is known, or *unhashed*: claimed by an earlier process, its CRC still to be read.
+
+use std::collections::BTreeMap;
+
+use tur_core::{ByteRange, RangeSet};
+
+use crate::journal::Run;
+use crate::runs::RunSet;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    /// True once it is known which representation the bytes belong to.
+    pub(crate) begun: bool,
+    /// Total length, if known.
+    pub(crate) total: Option<u64>,
+    /// Written and not void.
+    pub(crate) covered: RangeSet,
+    /// Covered, and neither in a record nor in the slot of a writer at work.
+    pub(crate) unrecorded: RangeSet,
+    /// Covered, without a known CRC.
+    pub(crate) unhashed: RangeSet,
+    /// Closed runs that no sync has seen yet.
+    pub(crate) pending: Vec<Run>,
+    /// Recorded as durable.
+    pub(crate) durable: RunSet,
+    /// Writers at work.
+    pub(crate) active: BTreeMap<u64, Active>,
+    /// While a checkpoint runs: what became void since it began.
+    pub(crate) voided: Option<RangeSet>,
+    /// Losses found while writing, to be told by the next check.
+    pub(crate) cut: RangeSet,
+    /// Counts failed syncs: a write that one of them overtook is lost with it.
+    pub(crate) losses: u32,
+    /// Counts what voided claims: slots of another generation count no more.
+    pub(crate) generation: u32,
+    /// Where the next record goes.
+    pub(crate) tail: u64,
+    /// True if a journal with a good header is on disk.
+    pub(crate) headed: bool,
+    /// True once the journal says more than is true: nothing more may be written.
+    pub(crate) broken: bool,
+    /// Room that was asked for.
+    pub(crate) allocated: RangeSet,
+    /// False once the file system said that it cannot reserve room.
+    pub(crate) allocates: bool,
+    next_key: u64,
+}
+
+/// One writer at work.
+#[derive(Debug)]
+pub(crate) struct Active {
+    pub(crate) slot: Option<u16>,
+    pub(crate) lease: u32,
+    /// From here on the slot vouches; before it, records do.
+    pub(crate) claim_start: u64,
+    /// From here on `crc` reaches to `cursor`.
+    run_start: u64,
+    pub(crate) cursor: u64,
+    crc: crc32fast::Hasher,
+}
+
+impl Active {
+    pub(crate) fn claim(&self) -> ByteRange {
+        ByteRange::new(self.claim_start, self.cursor)
+    }
+}
+
+impl Book {
+    pub(crate) fn new() -> Self {
+        Self {
+            allocates: true,
+            ..Self::default()
+        }
+    }
+
+    /// Takes in a writer. A slot that is in use is not shared: the writer then has none.
+    pub(crate) fn enter(&mut self, slot: u16, lease: u32, start: u64) -> u64 {
+        let taken = self.active.values().any(|a| a.slot == Some(slot));
+        self.next_key += 1;
+        let active = Active {
+            slot: (!taken).then_some(slot),
+            lease,
+            claim_start: start,
+            run_start: start,
+            cursor: start,
+            crc: crc32fast::Hasher::new(),
+        };
+        self.active.insert(self.next_key, active);
+        self.next_key
+    }
+
+    /// `piece` covers the `len` bytes that writer `key` has written at its cursor.
+    pub(crate) fn publish(&mut self, key: u64, len: u64, piece: &crc32fast::Hasher) {
+        let active = self
+            .active
+            .get_mut(&key)
+            .expect("a writer leaves only when it ends");
+        let range = ByteRange::new(active.cursor, active.cursor + len);
+        active.crc.combine(piece);
+        active.cursor = range.end;
+        self.covered.insert(range);
+    }
+
+    /// Closes the run of writer `key`: the next byte begins another one.
+    fn rotate(&mut self, key: u64) {
+        let Some(active) = self.active.get_mut(&key) else {
+            return;
+        };
+        let range = ByteRange::new(active.run_start, active.cursor);
+        let crc = std::mem::take(&mut active.crc).finalize();
+        active.run_start = active.cursor;
+        if !range.is_empty() {
+            self.pending.push(Run { range, crc });
+        }
+    }
+
+    fn rotate_all(&mut self) {
+        let keys: Vec<u64> = self.active.keys().copied().collect();
+        keys.into_iter().for_each(|key| self.rotate(key));
+    }
+
+    /// Ends writer `key`; its claim is to be recorded.
+    pub(crate) fn leave(&mut self, key: u64) {
+        self.rotate(key);
+        if let Some(active) = self.active.remove(&key) {
+            self.unrecorded.insert(active.claim());
+        }
+    }
+
+    /// Moves what the slots vouch for to what is to be recorded: before the slots' generation ends.
+    pub(crate) fn take_claims(&mut self) {
+        for active in self.active.values_mut() {
+            self.unrecorded.insert(active.claim());
+            active.claim_start = active.cursor;
+        }
+    }
+
+    /// These bytes are not vouched for any more. Runs that lose a byte lose their CRC: their rest is to be read again.
+    pub(crate) fn void(&mut self, lost: &RangeSet) {
+        self.rotate_all();
+        self.take_claims();
+        let hit = |run: &Run| lost.overlaps(run.range);
+        let mut orphans: Vec<ByteRange> = Vec::new();
+        self.pending.retain(|run| {
+            if hit(run) {
+                orphans.push(run.range);
+            }
+            !hit(run)
+        });
+        for range in lost.iter() {
+            orphans.extend(self.durable.remove(range).iter().map(|run| run.range));
+        }
+        self.unhashed.extend(orphans);
+        for range in lost.iter() {
+            self.covered.remove(range);
+            self.unrecorded.remove(range);
+            self.unhashed.remove(range);
+        }
+        if let Some(voided) = &mut self.voided {
+            voided.extend(lost.iter());
+        }
+    }
+
+    /// Forgets everything: another representation begins.
+    pub(crate) fn restart(&mut self, total: Option<u64>) {
+        *self = Self {
+            begun: true,
+            total,
+            generation: self.generation,
+            tail: self.tail,
+            headed: self.headed,
+            broken: self.broken,
+            allocates: self.allocates,
+            next_key: self.next_key,
+            losses: self.losses,
+            // A checkpoint that still runs has nothing left to say.
+            voided: self
+                .voided
+                .as_ref()
+                .map(|_| RangeSet::from_iter([ByteRange::from(0)])),
+            ..Self::default()
+        };
+    }
+
+    /// Begins a checkpoint: all runs so far, and what must be read first.
+    pub(crate) fn snapshot(&mut self) -> (Vec<Run>, RangeSet) {
+        self.rotate_all();
+        self.voided = Some(RangeSet::new());
+        (
+            std::mem::take(&mut self.pending),
+            std::mem::take(&mut self.unhashed),
+        )
+    }
+
+    /// Those of a checkpoint's runs that lost no byte since it began.
+    pub(crate) fn standing(&self, runs: &[Run]) -> Vec<Run> {
+        let hit = |run: &&Run| {
+            self.voided
+                .as_ref()
+                .is_some_and(|voided| voided.overlaps(run.range))
+        };
+        runs.iter().filter(|run| !hit(run)).copied().collect()
+    }
+
+    /// Ends a checkpoint. Where it `synced`, its standing runs are durable and are returned; all else goes back.
+    pub(crate) fn settle(&mut self, runs: Vec<Run>, unread: RangeSet, synced: bool) -> RangeSet {
+        let standing = self.standing(&runs);
+        let voided = self.voided.take().unwrap_or_default();
+        let hit = runs.iter().filter(|run| voided.overlaps(run.range));
+        let mut orphans: RangeSet = hit.map(|run| run.range).chain(unread.iter()).collect();
+        // What was voided and written again since has a run of its own.
+        for range in voided.iter() {
+            orphans.remove(range);
+        }
+        self.unhashed.extend(orphans.iter());
+        if !synced {
+            self.pending.extend(standing);
+            return RangeSet::new();
+        }
+        let durable = standing.iter().map(|run| run.range).collect();
+        for run in standing {
+            self.durable.insert(run);
+        }
+        durable
+    }
+
+    /// Everything that a sync would have to save: covered and not durable.
+    pub(crate) fn volatile(&self) -> RangeSet {
+        let mut volatile = self.covered.clone();
+        for run in self.durable.iter() {
+            volatile.remove(run.range);
+        }
+        volatile
+    }
+
+    /// One past the last covered byte: the file is at least so long.
+    pub(crate) fn high(&self) -> u64 {
+        self.covered.iter().next_back().map_or(0, |range| range.end)
+    }
+}

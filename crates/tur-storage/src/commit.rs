@@ -1,0 +1,159 @@
+//! From a complete part to the target: [`Part::commit`].
+//!
+//! Order: everything covered, size as it must be, times and mode, sync, rename, sync of the directory, journal away.
+//! The target's name shows either what it showed before or the whole file.
+
+use std::io;
+use std::path::PathBuf;
+
+use tur_core::{ByteRange, Wall};
+
+use crate::open::{look, require_regular, unlink_if};
+use crate::shared::{Shared, path_error, retry};
+use crate::{Disk, Onto, Part, StorageError};
+
+/// The highest number that is put behind a name.
+const SUFFIX_MAX: u32 = 10_000;
+
+/// What to do if something has the target's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exists {
+    /// Fail with [`StorageError::Exists`]; part and journal stay.
+    Refuse,
+    /// Take the first free one of `NAME.1`, `NAME.2`, …
+    Rename,
+    /// Replace it in one step, if it is a plain file; its permission bits are kept.
+    Overwrite,
+}
+
+impl<D: Disk> Part<D> {
+    /// Puts the complete file in place and returns its path. When this returns, it survives a loss of power, and the
+    /// journal is gone. `modified` becomes its time.
+    ///
+    /// # Errors
+    /// `Incomplete` unless exactly `0..total` is covered and still there, `Rule` while writers are at work, `Exists`,
+    /// `NotRegular`, `Replaced`, `Lost`, `Io`. Part and journal stay for another try (open them again), unless the
+    /// rename itself was done: then the target is whole, and only its survival of a loss of power is not certain.
+    pub fn commit(
+        self,
+        total: u64,
+        exists: Exists,
+        modified: Option<Wall>,
+    ) -> Result<PathBuf, StorageError> {
+        let lost = self.check()?;
+        let shared = &*self.shared;
+        shared.require_complete(total, lost)?;
+        shared.dress(total, exists, modified)?;
+        if let Err(source) = retry(|| shared.disk.sync(&shared.part)) {
+            return Err(shared.lose_volatile(source));
+        }
+        let name = shared.rename_to_target(exists)?;
+        let path = shared.names.dir.join(name);
+        retry(|| shared.disk.sync_dir(&shared.dir)).map_err(shared.names.dir_error("sync"))?;
+        // The file is in place and safe. A journal that stays behind claims nothing.
+        let journal = &shared.names.journal;
+        let gone = unlink_if(&shared.disk, &shared.dir, journal, shared.journal_id)
+            .and_then(|()| retry(|| shared.disk.sync_dir(&shared.dir)));
+        if let Err(error) = gone {
+            tracing::warn!(%error, journal, "the journal of a complete file could not be removed");
+        }
+        Ok(path)
+    }
+}
+
+impl<D: Disk> Shared<D> {
+    fn require_complete(&self, total: u64, lost: tur_core::RangeSet) -> Result<(), StorageError> {
+        let book = self.lock();
+        if !book.begun || !book.active.is_empty() {
+            return Err(self.names.rule("a commit waits for its writers to end"));
+        }
+        if book.high() > total {
+            return Err(self.names.rule("there are bytes past the end of the file"));
+        }
+        let mut missing = book.covered.gaps(ByteRange::new(0, total));
+        missing.extend(lost.iter());
+        if missing.is_empty() {
+            Ok(())
+        } else {
+            Err(StorageError::Incomplete {
+                path: self.names.part_path(),
+                missing,
+            })
+        }
+    }
+
+    /// Gives the part the length, mode and time of the complete file.
+    fn dress(
+        &self,
+        total: u64,
+        exists: Exists,
+        modified: Option<Wall>,
+    ) -> Result<(), StorageError> {
+        let part = |doing| self.names.part_error(doing);
+        let stat = retry(|| self.disk.stat(&self.part)).map_err(part("look at"))?;
+        if stat.len < total {
+            // Cut since the check: the next opening finds out which bytes.
+            return Err(StorageError::Incomplete {
+                path: self.names.part_path(),
+                missing: [ByteRange::new(stat.len, total)].into_iter().collect(),
+            });
+        }
+        if stat.len > total {
+            retry(|| self.disk.set_len(&self.part, total)).map_err(part("shorten"))?;
+        }
+        let mode = match exists {
+            Exists::Overwrite => self.mode_of_target()?,
+            Exists::Refuse | Exists::Rename => None,
+        };
+        let mode = mode.unwrap_or(0o666 & !self.disk.umask());
+        retry(|| self.disk.set_mode(&self.part, mode)).map_err(part("set the mode of"))?;
+        if let Some(modified) = modified {
+            retry(|| self.disk.set_modified(&self.part, modified))
+                .map_err(part("set the time of"))?;
+        }
+        Ok(())
+    }
+
+    /// Permission bits of the plain file that is to be replaced; `None` if the name is free.
+    fn mode_of_target(&self) -> Result<Option<u32>, StorageError> {
+        let path = self.names.dir.join(&self.names.target);
+        let there = look(&self.disk, &self.dir, &self.names.target)
+            .map_err(path_error("look at", path.clone()))?;
+        let Some(stat) = there else {
+            return Ok(None);
+        };
+        require_regular(stat.kind, path)?;
+        Ok(Some(stat.mode & 0o777))
+    }
+
+    /// Renames the part and returns the name it got.
+    fn rename_to_target(&self, exists: Exists) -> Result<String, StorageError> {
+        let target = &self.names.target;
+        let error = path_error("rename to", self.names.dir.join(target));
+        let rename = |to: &str, onto: Onto| {
+            retry(|| self.disk.rename(&self.dir, &self.names.part, to, onto))
+        };
+        if exists == Exists::Overwrite {
+            rename(target, Onto::Any).map_err(error)?;
+            return Ok(target.clone());
+        }
+        let tries = match exists {
+            Exists::Rename => SUFFIX_MAX,
+            Exists::Refuse | Exists::Overwrite => 0,
+        };
+        for number in 0..=tries {
+            let name = match number {
+                0 => target.clone(),
+                _ => format!("{target}.{number}"),
+            };
+            match rename(&name, Onto::Free) {
+                Ok(()) => return Ok(name),
+                Err(other) if other.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(other) => return Err(error(other)),
+            }
+        }
+        Err(StorageError::Exists {
+            path: self.names.dir.join(target),
+        })
+    }
+}

@@ -1,0 +1,683 @@
+//! [`Disk`] in memory: records every change, fails on demand, and crashes at any point of its record.
+//!
+//! [`MemDisk::crash`] gives the disk as it would be found after the first so many changes: with everything written
+//! (the process was killed), or without what was not synced (power was lost), whole or torn by sectors from a seed.
+
+use std::collections::BTreeMap;
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tur_core::Wall;
+
+use crate::{Disk, FileId, FileKind, Onto, Open, Stat};
+
+/// Bytes that reach the disk together or not at all.
+const SECTOR: usize = 512;
+
+/// What a crash takes away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// The process was killed: everything written is there, in the same boot.
+    Nothing,
+    /// Power was lost: what was not synced is gone.
+    Unsynced,
+    /// Power was lost: of what was not synced, some sectors reached the disk. Seeded.
+    Torn(u64),
+}
+
+/// A file system in memory. Clones share it.
+#[derive(Clone, Debug)]
+pub struct MemDisk {
+    world: Arc<Mutex<World>>,
+}
+
+/// An open directory of a [`MemDisk`].
+#[derive(Debug)]
+pub struct MemDir {
+    path: PathBuf,
+}
+
+/// An open file of a [`MemDisk`]. Dropping it gives its lock back.
+#[derive(Debug)]
+pub struct MemFile {
+    ino: u64,
+    handle: u64,
+    world: Arc<Mutex<World>>,
+}
+
+impl Drop for MemFile {
+    fn drop(&mut self) {
+        let mut world = enter(&self.world);
+        if world.locks.get(&self.ino) == Some(&self.handle) {
+            world.locks.remove(&self.ino);
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct World {
+    /// What is on the disk now.
+    now: Tree,
+    /// Every change, in order.
+    log: Vec<Change>,
+    locks: BTreeMap<u64, u64>,
+    handles: u64,
+    boot: u8,
+    capacity: Option<u64>,
+    /// Calls until the one that fails, and how.
+    fault: Option<(u64, io::ErrorKind)>,
+    calls: u64,
+    /// State of the generator behind short writes; 0 for whole ones.
+    short: u64,
+}
+
+/// Directories, names and files.
+#[derive(Clone, Debug, Default)]
+struct Tree {
+    dirs: Vec<PathBuf>,
+    names: BTreeMap<(PathBuf, String), u64>,
+    /// Names as of the last sync of their directory, and what changed since.
+    durable_names: BTreeMap<(PathBuf, String), u64>,
+    name_changes: Vec<Change>,
+    nodes: BTreeMap<u64, Node>,
+}
+
+#[derive(Clone, Debug)]
+struct Node {
+    kind: FileKind,
+    data: Vec<u8>,
+    reserved: u64,
+    mode: u32,
+    modified: Wall,
+    /// Bytes as of the last sync, and what changed since.
+    durable: Vec<u8>,
+    changes: Vec<Change>,
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    MakeDir(PathBuf),
+    Create {
+        at: (PathBuf, String),
+        ino: u64,
+        kind: FileKind,
+        mode: u32,
+    },
+    Rename {
+        from: (PathBuf, String),
+        to: (PathBuf, String),
+    },
+    Unlink((PathBuf, String)),
+    SyncDir,
+    Write {
+        ino: u64,
+        at: u64,
+        bytes: Vec<u8>,
+    },
+    SetLen {
+        ino: u64,
+        len: u64,
+    },
+    Reserve {
+        ino: u64,
+        end: u64,
+    },
+    Sync {
+        ino: u64,
+        done: bool,
+    },
+    SetMode {
+        ino: u64,
+        mode: u32,
+    },
+    SetModified {
+        ino: u64,
+        to: Wall,
+    },
+}
+
+impl Default for MemDisk {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MemDisk {
+    /// An empty disk without bounds.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with(World {
+            boot: 1,
+            ..World::default()
+        })
+    }
+
+    fn with(world: World) -> Self {
+        Self {
+            world: Arc::new(Mutex::new(world)),
+        }
+    }
+
+    /// How many changes were made so far.
+    #[must_use]
+    pub fn changes(&self) -> usize {
+        enter(&self.world).log.len()
+    }
+
+    /// How many calls were made so far.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        enter(&self.world).calls
+    }
+
+    /// The disk as it is found after the first `changes` changes and a crash. This one goes on as if nothing was.
+    #[must_use]
+    pub fn crash(&self, changes: usize, loss: Loss) -> MemDisk {
+        let world = enter(&self.world);
+        let mut tree = Tree::default();
+        for change in world.log.iter().take(changes) {
+            tree.apply(change);
+        }
+        tree.lose(loss);
+        MemDisk::with(World {
+            now: tree,
+            boot: world.boot + u8::from(loss != Loss::Nothing),
+            capacity: world.capacity,
+            handles: world.handles,
+            ..World::default()
+        })
+    }
+
+    /// Makes the `calls`-th call from now on fail (1 is the next one). A failing sync drops what was not synced.
+    pub fn fail_call(&self, calls: u64, how: io::ErrorKind) {
+        enter(&self.world).fault = Some((calls, how));
+    }
+
+    /// From now on writes are short and interrupted at random; 0 makes them whole again.
+    pub fn write_short(&self, seed: u64) {
+        enter(&self.world).short = seed;
+    }
+
+    /// Bounds the bytes that all files may take.
+    pub fn set_capacity(&self, bytes: u64) {
+        enter(&self.world).capacity = Some(bytes);
+    }
+
+    /// Puts something under a name that a [`Disk`] cannot make.
+    pub fn place(&self, dir: &Path, name: &str, kind: FileKind) {
+        let mut world = enter(&self.world);
+        let ino = world.now.nodes.len() as u64 + 1;
+        world.change(Change::Create {
+            at: (dir.to_owned(), name.to_owned()),
+            ino,
+            kind,
+            mode: 0o644,
+        });
+    }
+
+    /// Counts the call, and fails it if its turn has come.
+    fn call(&self) -> io::Result<MutexGuard<'_, World>> {
+        let mut world = enter(&self.world);
+        world.calls += 1;
+        match &mut world.fault {
+            Some((1, how)) => {
+                let how = *how;
+                world.fault = None;
+                Err(how.into())
+            }
+            Some((left, _)) => {
+                *left -= 1;
+                Ok(world)
+            }
+            None => Ok(world),
+        }
+    }
+}
+
+fn enter(world: &Mutex<World>) -> MutexGuard<'_, World> {
+    world.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl World {
+    fn change(&mut self, change: Change) {
+        self.now.apply(&change);
+        self.log.push(change);
+    }
+
+    fn used(&self) -> u64 {
+        self.now.nodes.values().map(Node::used).sum()
+    }
+
+    /// True if a file that takes `before` bytes may take `after`.
+    fn has_room(&self, before: u64, after: u64) -> bool {
+        self.capacity
+            .is_none_or(|capacity| self.used() + after.saturating_sub(before) <= capacity)
+    }
+
+    fn node(&self, ino: u64) -> io::Result<&Node> {
+        self.now
+            .nodes
+            .get(&ino)
+            .ok_or(io::ErrorKind::NotFound.into())
+    }
+
+    fn file(&mut self, ino: u64, disk: &MemDisk) -> MemFile {
+        self.handles += 1;
+        MemFile {
+            ino,
+            handle: self.handles,
+            world: Arc::clone(&disk.world),
+        }
+    }
+}
+
+impl Node {
+    fn used(&self) -> u64 {
+        self.reserved.max(self.data.len() as u64)
+    }
+
+    /// Applies a change of the bytes.
+    fn edit(data: &mut Vec<u8>, change: &Change) {
+        match change {
+            Change::Write { at, bytes, .. } => {
+                let at = usize::try_from(*at).expect("files in memory are small");
+                let end = at + bytes.len();
+                if data.len() < end {
+                    data.resize(end, 0);
+                }
+                data[at..end].copy_from_slice(bytes);
+            }
+            Change::SetLen { len, .. } => {
+                data.resize(usize::try_from(*len).expect("files in memory are small"), 0);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Tree {
+    fn apply(&mut self, change: &Change) {
+        match change {
+            Change::MakeDir(path) => self.dirs.push(path.clone()),
+            Change::Create {
+                at,
+                ino,
+                kind,
+                mode,
+            } => {
+                let node = Node {
+                    kind: *kind,
+                    data: Vec::new(),
+                    reserved: 0,
+                    mode: *mode,
+                    modified: Wall::default(),
+                    durable: Vec::new(),
+                    changes: Vec::new(),
+                };
+                self.nodes.insert(*ino, node);
+                self.names.insert(at.clone(), *ino);
+                self.name_changes.push(change.clone());
+            }
+            Change::Rename { .. } | Change::Unlink(_) => {
+                rename(&mut self.names, change);
+                self.name_changes.push(change.clone());
+            }
+            Change::SyncDir => {
+                self.durable_names = self.names.clone();
+                self.name_changes.clear();
+            }
+            Change::Write { ino, .. }
+            | Change::SetLen { ino, .. }
+            | Change::Reserve { ino, .. }
+            | Change::Sync { ino, .. }
+            | Change::SetMode { ino, .. }
+            | Change::SetModified { ino, .. } => {
+                if let Some(node) = self.nodes.get_mut(ino) {
+                    node.apply(change);
+                }
+            }
+        }
+    }
+
+    /// Takes away what the crash did not leave.
+    fn lose(&mut self, loss: Loss) {
+        let mut dice = match loss {
+            Loss::Nothing => return,
+            Loss::Unsynced => None,
+            Loss::Torn(seed) => Some(Dice(seed | 1)),
+        };
+        let mut names = self.durable_names.clone();
+        if let Some(dice) = &mut dice {
+            // File systems keep the order of names.
+            let kept = dice.below(self.name_changes.len() as u64 + 1);
+            for change in self.name_changes.iter().take(kept as usize) {
+                rename(&mut names, change);
+            }
+        }
+        for node in self.nodes.values_mut() {
+            let mut data = std::mem::take(&mut node.durable);
+            if let Some(dice) = &mut dice {
+                for change in &node.changes {
+                    dice.tear(change)
+                        .iter()
+                        .for_each(|c| Node::edit(&mut data, c));
+                }
+            }
+            node.durable = data.clone();
+            node.data = data;
+            node.changes.clear();
+        }
+        self.durable_names = names.clone();
+        self.names = names;
+        self.name_changes.clear();
+    }
+}
+
+impl Node {
+    fn apply(&mut self, change: &Change) {
+        match change {
+            Change::Write { .. } | Change::SetLen { .. } => {
+                Node::edit(&mut self.data, change);
+                if let Change::SetLen { len, .. } = change {
+                    self.reserved = self.reserved.min(*len);
+                }
+                self.changes.push(change.clone());
+            }
+            Change::Reserve { end, .. } => self.reserved = self.reserved.max(*end),
+            Change::Sync { done: true, .. } => {
+                self.durable = self.data.clone();
+                self.changes.clear();
+            }
+            Change::Sync { done: false, .. } => {
+                // The pages were dropped; what is read from now on is what the disk has.
+                let len = self.data.len();
+                self.data = self.durable.clone();
+                self.data.resize(len, 0);
+                self.changes.clear();
+                self.durable = self.data.clone();
+            }
+            Change::SetMode { mode, .. } => self.mode = *mode,
+            Change::SetModified { to, .. } => self.modified = *to,
+            _ => {}
+        }
+    }
+}
+
+/// Applies a change of names.
+fn rename(names: &mut BTreeMap<(PathBuf, String), u64>, change: &Change) {
+    match change {
+        Change::Create { at, ino, .. } => {
+            names.insert(at.clone(), *ino);
+        }
+        Change::Rename { from, to } => {
+            if let Some(ino) = names.remove(from) {
+                names.insert(to.clone(), ino);
+            }
+        }
+        Change::Unlink(at) => {
+            names.remove(at);
+        }
+        _ => {}
+    }
+}
+
+/// A small generator (xorshift): enough to vary a crash, the same for the same seed.
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 >> 11
+    }
+
+    /// A number below `bound`.
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound.max(1)
+    }
+
+    /// What of a change reached the disk.
+    fn tear(&mut self, change: &Change) -> Vec<Change> {
+        match change {
+            Change::Write { ino, at, bytes } => {
+                let first = SECTOR - (*at as usize) % SECTOR;
+                let mut pieces = Vec::new();
+                let mut from = 0;
+                while from < bytes.len() {
+                    let step = if from == 0 { first } else { SECTOR };
+                    let to = bytes.len().min(from + step);
+                    if self.below(2) == 0 {
+                        pieces.push(Change::Write {
+                            ino: *ino,
+                            at: at + from as u64,
+                            bytes: bytes[from..to].to_vec(),
+                        });
+                    }
+                    from = to;
+                }
+                pieces
+            }
+            other if self.below(2) == 0 => vec![other.clone()],
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Disk for MemDisk {
+    type Dir = MemDir;
+    type File = MemFile;
+
+    fn open_dir(&self, path: &Path, create: bool) -> io::Result<MemDir> {
+        let mut world = self.call()?;
+        if !world.now.dirs.iter().any(|dir| dir == path) {
+            if !create {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            world.change(Change::MakeDir(path.to_owned()));
+        }
+        Ok(MemDir {
+            path: path.to_owned(),
+        })
+    }
+
+    fn stat_at(&self, dir: &MemDir, name: &str) -> io::Result<Stat> {
+        let world = self.call()?;
+        let ino = world.ino(dir, name).ok_or(io::ErrorKind::NotFound)?;
+        world.stat(ino)
+    }
+
+    fn open(&self, dir: &MemDir, name: &str, how: Open) -> io::Result<MemFile> {
+        let mut world = self.call()?;
+        let ino = match (world.ino(dir, name), how) {
+            (None, Open::Existing) => return Err(io::ErrorKind::NotFound.into()),
+            (Some(_), Open::New(_)) => return Err(io::ErrorKind::AlreadyExists.into()),
+            (Some(ino), Open::Existing) => match world.node(ino)?.kind {
+                FileKind::Regular => ino,
+                FileKind::Directory => return Err(io::ErrorKind::IsADirectory.into()),
+                FileKind::Symlink | FileKind::Special => {
+                    return Err(io::ErrorKind::InvalidInput.into());
+                }
+            },
+            (None, Open::New(mode)) => {
+                let ino = world.now.nodes.len() as u64 + 1;
+                world.change(Change::Create {
+                    at: (dir.path.clone(), name.to_owned()),
+                    ino,
+                    kind: FileKind::Regular,
+                    mode: mode & !0o022,
+                });
+                ino
+            }
+        };
+        Ok(world.file(ino, self))
+    }
+
+    fn stat(&self, file: &MemFile) -> io::Result<Stat> {
+        self.call()?.stat(file.ino)
+    }
+
+    fn try_lock(&self, file: &MemFile) -> io::Result<bool> {
+        let mut world = self.call()?;
+        let holder = *world.locks.entry(file.ino).or_insert(file.handle);
+        Ok(holder == file.handle)
+    }
+
+    fn read_at(&self, file: &MemFile, at: u64, into: &mut [u8]) -> io::Result<usize> {
+        let world = self.call()?;
+        let data = &world.node(file.ino)?.data;
+        let rest = usize::try_from(at)
+            .ok()
+            .and_then(|at| data.get(at..))
+            .unwrap_or_default();
+        let len = rest.len().min(into.len());
+        into[..len].copy_from_slice(&rest[..len]);
+        Ok(len)
+    }
+
+    fn write_at(&self, file: &MemFile, at: u64, from: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut world = self.call()?;
+        let mut bytes: Vec<u8> = from
+            .iter()
+            .flat_map(|slice| slice.iter().copied())
+            .collect();
+        if world.short != 0 && !bytes.is_empty() {
+            let mut dice = Dice(world.short);
+            let len = dice.below(bytes.len() as u64 + 1);
+            world.short = dice.0;
+            if len == 0 {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            bytes.truncate(usize::try_from(len).expect("no more than there were"));
+        }
+        let before = world.node(file.ino)?.used();
+        if !world.has_room(before, before.max(at + bytes.len() as u64)) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let len = bytes.len();
+        world.change(Change::Write {
+            ino: file.ino,
+            at,
+            bytes,
+        });
+        Ok(len)
+    }
+
+    fn allocate(&self, file: &MemFile, at: u64, len: u64) -> io::Result<()> {
+        let mut world = self.call()?;
+        let before = world.node(file.ino)?.used();
+        let end = at + len;
+        if !world.has_room(before, before.max(end)) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        world.change(Change::Reserve { ino: file.ino, end });
+        Ok(())
+    }
+
+    fn set_len(&self, file: &MemFile, len: u64) -> io::Result<()> {
+        self.call()?.change(Change::SetLen { ino: file.ino, len });
+        Ok(())
+    }
+
+    fn sync(&self, file: &MemFile) -> io::Result<()> {
+        let called = self.call().map(drop);
+        let again = |error: &io::Error| error.kind() == io::ErrorKind::Interrupted;
+        if !called.as_ref().is_err_and(again) {
+            enter(&self.world).change(Change::Sync {
+                ino: file.ino,
+                done: called.is_ok(),
+            });
+        }
+        called
+    }
+
+    fn set_modified(&self, file: &MemFile, to: Wall) -> io::Result<()> {
+        self.call()?
+            .change(Change::SetModified { ino: file.ino, to });
+        Ok(())
+    }
+
+    fn set_mode(&self, file: &MemFile, mode: u32) -> io::Result<()> {
+        self.call()?.change(Change::SetMode {
+            ino: file.ino,
+            mode,
+        });
+        Ok(())
+    }
+
+    fn rename(&self, dir: &MemDir, from: &str, to: &str, onto: Onto) -> io::Result<()> {
+        let mut world = self.call()?;
+        if world.ino(dir, from).is_none() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        if let Some(there) = world.ino(dir, to) {
+            match (onto, world.node(there)?.kind) {
+                (Onto::Free, _) => return Err(io::ErrorKind::AlreadyExists.into()),
+                (Onto::Any, FileKind::Directory) => {
+                    return Err(io::ErrorKind::IsADirectory.into());
+                }
+                (Onto::Any, _) => {}
+            }
+        }
+        world.change(Change::Rename {
+            from: (dir.path.clone(), from.to_owned()),
+            to: (dir.path.clone(), to.to_owned()),
+        });
+        Ok(())
+    }
+
+    fn unlink(&self, dir: &MemDir, name: &str) -> io::Result<()> {
+        let mut world = self.call()?;
+        if world.ino(dir, name).is_none() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        world.change(Change::Unlink((dir.path.clone(), name.to_owned())));
+        Ok(())
+    }
+
+    fn sync_dir(&self, _dir: &MemDir) -> io::Result<()> {
+        self.call()?.change(Change::SyncDir);
+        Ok(())
+    }
+
+    fn available(&self, _dir: &MemDir) -> io::Result<u64> {
+        let world = self.call()?;
+        Ok(world
+            .capacity
+            .map_or(u64::MAX, |capacity| capacity.saturating_sub(world.used())))
+    }
+
+    fn file_size_limit(&self) -> Option<u64> {
+        None
+    }
+
+    fn boot_id(&self) -> Option<[u8; 16]> {
+        Some([enter(&self.world).boot; 16])
+    }
+
+    fn umask(&self) -> u32 {
+        0o022
+    }
+}
+
+impl World {
+    fn ino(&self, dir: &MemDir, name: &str) -> Option<u64> {
+        let at = (dir.path.clone(), name.to_owned());
+        self.now.names.get(&at).copied()
+    }
+
+    fn stat(&self, ino: u64) -> io::Result<Stat> {
+        let node = self.node(ino)?;
+        let links = self.now.names.values().filter(|there| **there == ino);
+        Ok(Stat {
+            id: FileId { dev: 1, ino },
+            kind: node.kind,
+            len: node.data.len() as u64,
+            allocated: node.used(),
+            links: links.count() as u64,
+            mode: node.mode,
+            modified: node.modified,
+        })
+    }
+}

@@ -1,0 +1,301 @@
+//! From a place to an open, locked part: [`survey`], and the opening behind [`Part::open`](crate::Part::open).
+//!
+//! Nothing here truncates or overwrites data. A name that is not a plain file is refused; a part that no journal stands
+//! beside belongs to somebody else.
+
+use std::io;
+use std::path::PathBuf;
+
+use tur_core::{ByteRange, RangeSet, Wall};
+
+use crate::frame::{HEADER, Head, Header, may_be_ours};
+use crate::journal::{Here, Journal, Replayed, replay};
+use crate::shared::{Names, crc_of, path_error, read_full, retry};
+use crate::{Disk, FileId, FileKind, Open, Stat, StorageError};
+
+/// Permission bits of part and journal: nobody else's business until it is complete.
+const PRIVATE: u32 = 0o600;
+/// How often opening begins anew because the name changed hands in between.
+const RACES_MAX: u32 = 8;
+/// The most that is read of a journal: far more than any download writes.
+const JOURNAL_MAX: u64 = 64 << 20;
+
+/// Where a download goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Directory.
+    pub dir: PathBuf,
+    /// Name of the target in it: one component.
+    pub name: String,
+    /// True if a missing directory is made, with its parents.
+    pub create_dirs: bool,
+}
+
+impl Place {
+    /// The names of target, part and journal.
+    pub(crate) fn names(&self) -> Result<Names, StorageError> {
+        let name = &self.name;
+        let forbidden = |c: char| c == '/' || c == '\0' || (cfg!(windows) && c == '\\');
+        if name.is_empty() || name == "." || name == ".." || name.contains(forbidden) {
+            return Err(StorageError::BadName { name: name.clone() });
+        }
+        Ok(Names {
+            dir: self.dir.clone(),
+            target: name.clone(),
+            part: format!("{name}.part"),
+            journal: format!("{name}.tur"),
+        })
+    }
+}
+
+/// What stands under the target's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing.
+    Nothing,
+    /// A plain file.
+    File {
+        /// Length in bytes.
+        len: u64,
+        /// Time of its last change.
+        modified: Wall,
+    },
+    /// A directory.
+    Directory,
+    /// A symbolic link, whatever it leads to.
+    Symlink,
+    /// A FIFO, socket or device.
+    Special,
+}
+
+/// Looks at the target's name, never through a symbolic link.
+///
+/// # Errors
+/// `BadName`, or `Io` if the directory cannot be opened (a missing one that may be made holds nothing).
+pub fn survey<D: Disk>(disk: &D, place: &Place) -> Result<Found, StorageError> {
+    let names = place.names()?;
+    let dir = match retry(|| disk.open_dir(&place.dir, false)) {
+        Err(error) if place.create_dirs && error.kind() == io::ErrorKind::NotFound => {
+            return Ok(Found::Nothing);
+        }
+        other => other.map_err(names.dir_error("open"))?,
+    };
+    let error = path_error("look at", names.dir.join(&names.target));
+    Ok(match look(disk, &dir, &names.target).map_err(error)? {
+        None => Found::Nothing,
+        Some(stat) => match stat.kind {
+            FileKind::Regular => Found::File {
+                len: stat.len,
+                modified: stat.modified,
+            },
+            FileKind::Directory => Found::Directory,
+            FileKind::Symlink => Found::Symlink,
+            FileKind::Special => Found::Special,
+        },
+    })
+}
+
+/// What a name leads to; `None` if it is free.
+pub(crate) fn look<D: Disk>(disk: &D, dir: &D::Dir, name: &str) -> io::Result<Option<Stat>> {
+    match retry(|| disk.stat_at(dir, name)) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Refuses everything that is not a plain file.
+pub(crate) fn require_regular(kind: FileKind, path: PathBuf) -> Result<(), StorageError> {
+    let what = match kind {
+        FileKind::Regular => return Ok(()),
+        FileKind::Directory => "a directory",
+        FileKind::Symlink => "a symbolic link",
+        FileKind::Special => "a FIFO, socket or device",
+    };
+    Err(StorageError::NotRegular { path, what })
+}
+
+/// An open plain file.
+pub(crate) struct Opened<F> {
+    pub(crate) file: F,
+    pub(crate) stat: Stat,
+    /// True if it was made just now.
+    pub(crate) fresh: bool,
+}
+
+/// Opens or makes `name`, which must be a plain file.
+fn open_regular<D: Disk>(
+    disk: &D,
+    dir: &D::Dir,
+    names: &Names,
+    name: &str,
+) -> Result<Opened<D::File>, StorageError> {
+    let path = names.dir.join(name);
+    let error = path_error("open", path.clone());
+    for _ in 0..RACES_MAX {
+        let seen = look(disk, dir, name).map_err(&error)?;
+        let how = match seen {
+            Some(stat) => {
+                // Looked at before it is opened: opening a device can do things.
+                require_regular(stat.kind, path.clone())?;
+                Open::Existing
+            }
+            None => Open::New(PRIVATE),
+        };
+        let file = match retry(|| disk.open(dir, name, how)) {
+            Ok(file) => file,
+            Err(error) if raced(&error) => continue,
+            Err(other) => return Err(error(other)),
+        };
+        let stat = retry(|| disk.stat(&file)).map_err(&error)?;
+        require_regular(stat.kind, path)?;
+        return Ok(Opened {
+            file,
+            stat,
+            fresh: seen.is_none(),
+        });
+    }
+    Err(StorageError::Replaced { path })
+}
+
+/// The name changed hands between the look and the opening.
+fn raced(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists
+    )
+}
+
+/// Opens or makes the part and locks it. The lock is on the file, not on its name: so the name is looked at again.
+pub(crate) fn open_part<D: Disk>(
+    disk: &D,
+    dir: &D::Dir,
+    names: &Names,
+    boot: Option<[u8; 16]>,
+) -> Result<Opened<D::File>, StorageError> {
+    for _ in 0..RACES_MAX {
+        let part = open_regular(disk, dir, names, &names.part)?;
+        if !retry(|| disk.try_lock(&part.file)).map_err(names.part_error("lock"))? {
+            return Err(StorageError::Busy {
+                path: names.part_path(),
+                pid: holder(disk, dir, names, boot),
+            });
+        }
+        let now = look(disk, dir, &names.part).map_err(names.part_error("look at"))?;
+        if now.is_some_and(|now| now.id == part.stat.id && now.links > 0) {
+            return Ok(part);
+        }
+    }
+    Err(StorageError::Replaced {
+        path: names.part_path(),
+    })
+}
+
+/// The process that the journal names, if it wrote in this boot. Only for people.
+fn holder<D: Disk>(disk: &D, dir: &D::Dir, names: &Names, boot: Option<[u8; 16]>) -> Option<u32> {
+    let kind = look(disk, dir, &names.journal).ok()??.kind;
+    require_regular(kind, names.journal_path()).ok()?;
+    let file = retry(|| disk.open(dir, &names.journal, Open::Existing)).ok()?;
+    let mut head = [0; HEADER];
+    read_full(disk, &file, 0, &mut head).ok()?;
+    match Header::decode(&head) {
+        Head::Good(header) if header.boot.is_some() && header.boot == boot => Some(header.pid),
+        _ => None,
+    }
+}
+
+/// Opens or makes the journal beside a locked part, and decides whose the pair is.
+pub(crate) fn open_journal<D: Disk>(
+    disk: &D,
+    dir: &D::Dir,
+    names: &Names,
+    part: &Stat,
+) -> Result<(Opened<D::File>, Vec<u8>), StorageError> {
+    let foreign = |path| Err(StorageError::Foreign { path });
+    let seen = look(disk, dir, &names.journal).map_err(names.journal_error("look at"))?;
+    if seen.is_none() && part.len > 0 {
+        return foreign(names.part_path());
+    }
+    let journal = open_regular(disk, dir, names, &names.journal)?;
+    let len = usize::try_from(journal.stat.len.min(JOURNAL_MAX)).unwrap_or(0);
+    let mut bytes = vec![0; len];
+    let came =
+        read_full(disk, &journal.file, 0, &mut bytes).map_err(names.journal_error("read"))?;
+    bytes.truncate(came);
+    // Without data of ours beside it, a file that never was a journal is not ours to overwrite.
+    if part.len == 0 && !may_be_ours(&bytes[..bytes.len().min(HEADER)]) {
+        return foreign(names.journal_path());
+    }
+    Ok((journal, bytes))
+}
+
+/// Reads what the journal claims about this part, as far as it can be believed here. `None` if it claims nothing that
+/// can be read.
+pub(crate) fn read_journal(
+    bytes: &[u8],
+    here: &Here,
+    names: &Names,
+) -> Result<Option<Journal>, StorageError> {
+    match replay(bytes, here) {
+        Replayed::Journal(journal) => Ok(Some(*journal)),
+        Replayed::Damaged => Ok(None),
+        Replayed::Version(version) => Err(StorageError::Version {
+            path: names.journal_path(),
+            version,
+        }),
+    }
+}
+
+/// Drops from a journal's claims all that the part itself disproves; reads runs again where only their CRCs can prove
+/// them.
+pub(crate) fn confirm<D: Disk>(
+    disk: &D,
+    part: &Opened<D::File>,
+    journal: &mut Journal,
+    names: &Names,
+) -> Result<Vec<String>, StorageError> {
+    let mut notes = Vec::new();
+    let total = journal
+        .source
+        .as_ref()
+        .and_then(|source| source.identity.total);
+    // A part made just now holds nothing, even if it was given the number of the one before.
+    let end = if part.fresh { 0 } else { part.stat.len };
+    let bounds = ByteRange::new(0, total.map_or(end, |total| total.min(end)));
+    let said = journal.claimed.len();
+    journal.claimed = journal.claimed.intersect(bounds);
+    if journal.claimed.len() < said {
+        notes.push("the part is shorter than its journal says: the rest is fetched again".into());
+    }
+    let within = |range: ByteRange| range.start < range.end && range.end <= bounds.end;
+    journal.runs.retain(|run| within(run.range));
+    if journal.trusted {
+        let claimed = &journal.claimed;
+        journal.runs.retain(|run| claimed.covers(run.range));
+        return Ok(notes);
+    }
+    let mut proven = RangeSet::new();
+    let before = journal.runs.len();
+    let mut kept = Vec::new();
+    for run in &journal.runs {
+        let crc = crc_of(disk, &part.file, run.range).map_err(names.part_error("read"))?;
+        if crc == Some(run.crc) {
+            proven.insert(run.range);
+            kept.push(*run);
+        }
+    }
+    if kept.len() < before {
+        notes.push("some bytes did not survive: they are fetched again".into());
+    }
+    journal.runs = kept;
+    journal.claimed = proven;
+    Ok(notes)
+}
+
+/// Removes a name if it still leads to the file that is meant.
+pub(crate) fn unlink_if<D: Disk>(disk: &D, dir: &D::Dir, name: &str, id: FileId) -> io::Result<()> {
+    match look(disk, dir, name)? {
+        Some(stat) if stat.id == id => retry(|| disk.unlink(dir, name)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,327 @@
+//! The part file of one download: [`Part`].
+
+use std::sync::{Arc, Mutex};
+
+use tur_core::{ByteRange, Identity, RangeSet};
+
+use crate::book::Book;
+use crate::frame::{Record, SourceV1};
+use crate::journal::{Here, Journal, Run};
+use crate::open::{self, Place};
+use crate::shared::{Shared, read_full, retry};
+use crate::{Checkpoint, Disk, StorageError, Writer};
+
+/// An open part and what an earlier process left in it.
+pub struct Opened<D: Disk> {
+    /// The part, locked.
+    pub part: Part<D>,
+    /// What can be gone on with; `None` if nothing can.
+    pub saved: Option<Saved>,
+}
+
+/// What an earlier process left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Saved {
+    /// Where the bytes came from.
+    pub url: String,
+    /// Which representation they belong to.
+    pub identity: Identity,
+    /// Which bytes are there.
+    pub claimed: RangeSet,
+    /// What a user might want to know about it.
+    pub notes: Vec<String>,
+}
+
+/// `NAME.part` with its journal `NAME.tur`, both open and locked against other processes.
+///
+/// Cheap calls take the part's one lock for a moment; [`begin`](Part::begin), [`forget`](Part::forget) and
+/// [`commit`](Part::commit) wait for the disk. Dropping the part keeps both files.
+pub struct Part<D: Disk> {
+    pub(crate) shared: Arc<Shared<D>>,
+}
+
+impl<D: Disk> Part<D> {
+    /// Opens or makes part and journal under `place`. Never truncates: what an earlier process left is told as
+    /// [`Saved`], and kept or given up by [`begin`](Part::begin). `url` is the one the user gives now; a note says if
+    /// it differs from the saved one. Reads what must be verified, so it may take a while after a loss of power.
+    ///
+    /// # Errors
+    /// `Busy` if another process has it; `Foreign`, `NotRegular`, `BadName`, `Version`, `Replaced`; `Io`.
+    pub fn open(disk: D, place: &Place, url: &str) -> Result<Opened<D>, StorageError> {
+        let names = place.names()?;
+        let dir = retry(|| disk.open_dir(&place.dir, place.create_dirs))
+            .map_err(names.dir_error("open"))?;
+        let boot = disk.boot_id();
+        let part = open::open_part(&disk, &dir, &names, boot)?;
+        let opened =
+            open::open_journal(&disk, &dir, &names, &part.stat).and_then(|(file, bytes)| {
+                let here = Here {
+                    boot,
+                    part: part.stat.id,
+                };
+                let journal = open::read_journal(&bytes, &here, &names)?;
+                Ok((file, journal))
+            });
+        let (journal_file, mut journal) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                if part.fresh {
+                    // Made by us a moment ago, and of no use.
+                    drop_quietly(&disk, &dir, &names.part, part.stat.id);
+                }
+                return Err(error);
+            }
+        };
+        let notes = match &mut journal {
+            Some(journal) => open::confirm(&disk, &part, journal, &names)?,
+            None => Vec::new(),
+        };
+        let shared = Shared {
+            size_limit: disk.file_size_limit(),
+            disk,
+            dir,
+            part_id: part.stat.id,
+            part: part.file,
+            journal_id: journal_file.stat.id,
+            journal: journal_file.file,
+            names,
+            boot,
+            book: Mutex::new(Book::new()),
+        };
+        shared.take_up(journal.as_ref(), journal_file.fresh)?;
+        Ok(Opened {
+            part: Part {
+                shared: Arc::new(shared),
+            },
+            saved: journal.and_then(|journal| saved(journal, notes, url)),
+        })
+    }
+
+    /// Says which representation is written from here on, and puts it on record before it returns. With `keep` the
+    /// covered bytes stay and belong to it; without, all are void and the part is emptied. May be called again, for
+    /// instance after the representation changed.
+    ///
+    /// # Errors
+    /// `NoSpace` or `FileLimit` if the whole cannot fit: nothing was changed. `Rule` if `keep` is false while writers
+    /// are at work. `Io`: the part can not be written before another call succeeds.
+    pub fn begin(&self, url: &str, identity: &Identity, keep: bool) -> Result<(), StorageError> {
+        let shared = &*self.shared;
+        shared.check_room(identity.total)?;
+        let mut book = shared.lock();
+        if !keep && !book.active.is_empty() {
+            return Err(shared.names.rule("a restart waits for its writers to end"));
+        }
+        if !book.headed {
+            shared.write_first_page(&mut book)?;
+        }
+        let source = Record::Source(SourceV1::new(url, identity));
+        if keep {
+            book.take_claims();
+            let runs: Vec<Run> = book.durable.iter().collect();
+            let covered: Vec<ByteRange> = book.covered.iter().collect();
+            let records = std::iter::once(source)
+                .chain(Record::durable(runs.into_iter()))
+                .chain(Record::claimed(covered.into_iter()));
+            shared.append_sealed(&mut book, records)?;
+            book.unrecorded = RangeSet::new();
+            book.begun = true;
+            book.total = identity.total;
+        } else {
+            shared.append_sealed(&mut book, std::iter::once(source))?;
+            book.restart(identity.total);
+            let emptied = retry(|| shared.disk.set_len(&shared.part, 0));
+            book.begun = emptied.is_ok();
+            emptied.map_err(shared.names.part_error("empty"))?;
+        }
+        // The names must outlive a loss of power, or the part would be found without its journal.
+        retry(|| shared.disk.sync_dir(&shared.dir)).map_err(shared.names.dir_error("sync"))
+    }
+
+    /// A writer for one lease. Its slot is free again when the writer has ended; a writer beyond
+    /// [`SLOTS`](crate::journal::SLOTS), or for a slot in use, is claimed by records alone.
+    #[must_use]
+    pub fn writer(&self, slot: u16, lease: u32, range: ByteRange) -> Writer<D> {
+        Writer::new(Arc::clone(&self.shared), slot, lease, range)
+    }
+
+    /// The bytes that were written and not lost since.
+    #[must_use]
+    pub fn covered(&self) -> RangeSet {
+        self.shared.lock().covered.clone()
+    }
+
+    /// How far the bytes reach from 0 without a gap.
+    #[must_use]
+    pub fn frontier(&self) -> u64 {
+        self.shared.lock().covered.frontier()
+    }
+
+    /// Reads until `into` is full or the file ends. Only covered bytes mean anything.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn read_at(&self, at: u64, into: &mut [u8]) -> Result<usize, StorageError> {
+        self.reader().read_at(at, into)
+    }
+
+    /// A way to read that can live on another thread.
+    #[must_use]
+    pub fn reader(&self) -> Reader<D> {
+        Reader {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+
+    /// These bytes will be written again: they are not covered any more, and the journal says so before this returns.
+    /// No writer may be writing in `range`.
+    ///
+    /// # Errors
+    /// `Io` or `JournalBroken`: nothing may be written any more.
+    pub fn forget(&self, range: ByteRange) -> Result<(), StorageError> {
+        let mut book = self.shared.lock();
+        let lost = book.covered.intersect(range);
+        self.shared.void(&mut book, &lost)
+    }
+
+    /// Begins a checkpoint. It covers what is written now; its job runs on another thread while writes go on.
+    ///
+    /// # Errors
+    /// `Rule` while another one runs.
+    pub fn checkpoint(&self) -> Result<Checkpoint<D>, StorageError> {
+        Checkpoint::begin(Arc::clone(&self.shared))
+    }
+
+    /// Looks whether somebody else touched the part. Bytes that were cut off are not covered any more and are returned:
+    /// they must be fetched again. Cheap; to be called at each checkpoint and before a commit.
+    ///
+    /// # Errors
+    /// `Replaced` if the name leads elsewhere; `Io`; `JournalBroken`.
+    pub fn check(&self) -> Result<RangeSet, StorageError> {
+        let shared = &*self.shared;
+        let there = open::look(&shared.disk, &shared.dir, &shared.names.part)
+            .map_err(shared.names.part_error("look at"))?;
+        if there.is_none_or(|stat| stat.id != shared.part_id) {
+            return Err(StorageError::Replaced {
+                path: shared.names.part_path(),
+            });
+        }
+        let high = shared.lock().high();
+        shared.notice_cut(high)?;
+        Ok(std::mem::take(&mut shared.lock().cut))
+    }
+
+    /// Records all claims. Needs no sync: the claims of a stopped process survive like those of a killed one.
+    ///
+    /// # Errors
+    /// `Io` or `JournalBroken`; the slots of writers at work still vouch.
+    pub fn stop(&self) -> Result<(), StorageError> {
+        let mut book = self.shared.lock();
+        book.take_claims();
+        self.shared.record_claims(&mut book)
+    }
+
+    /// Removes part and journal, as far as the names still lead to ours.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn discard(self) -> Result<(), StorageError> {
+        let shared = &*self.shared;
+        // The part goes first: a journal alone claims nothing, a part alone would seem foreign.
+        open::unlink_if(
+            &shared.disk,
+            &shared.dir,
+            &shared.names.part,
+            shared.part_id,
+        )
+        .map_err(shared.names.part_error("remove"))?;
+        let journal = &shared.names.journal;
+        open::unlink_if(&shared.disk, &shared.dir, journal, shared.journal_id)
+            .map_err(shared.names.journal_error("remove"))
+    }
+}
+
+/// Reads a part while it is written; see [`Part::reader`].
+pub struct Reader<D: Disk> {
+    shared: Arc<Shared<D>>,
+}
+
+impl<D: Disk> Reader<D> {
+    /// See [`Part::read_at`].
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn read_at(&self, at: u64, into: &mut [u8]) -> Result<usize, StorageError> {
+        read_full(&self.shared.disk, &self.shared.part, at, into)
+            .map_err(self.shared.names.part_error("read"))
+    }
+
+    /// See [`Part::frontier`].
+    #[must_use]
+    pub fn frontier(&self) -> u64 {
+        self.shared.lock().covered.frontier()
+    }
+}
+
+impl<D: Disk> Shared<D> {
+    /// Takes over what the journal claims, and makes a new one where there was none.
+    fn take_up(&self, journal: Option<&Journal>, fresh: bool) -> Result<(), StorageError> {
+        let mut book = self.lock();
+        if fresh {
+            return self.write_first_page(&mut book);
+        }
+        let Some(journal) = journal else {
+            // Damaged: it stays as it is until a source begins.
+            return Ok(());
+        };
+        book.headed = true;
+        book.tail = journal.tail;
+        book.generation = journal.generation;
+        if journal.source.is_some() {
+            book.covered = journal.claimed.clone();
+            book.unhashed = journal.claimed.clone();
+            for run in &journal.runs {
+                book.durable.insert(*run);
+                book.unhashed.remove(run.range);
+            }
+        }
+        if journal.trusted {
+            // So that a second process can name us. Where the journal is of another boot, its header must say so until
+            // the proven claims are on record.
+            self.write_header(journal.generation)?;
+        }
+        Ok(())
+    }
+
+    /// Finds bytes below `high` that were cut off the file, voids them, and keeps them to be told by `check`.
+    pub(crate) fn notice_cut(&self, high: u64) -> Result<(), StorageError> {
+        let stat =
+            retry(|| self.disk.stat(&self.part)).map_err(self.names.part_error("look at"))?;
+        if stat.len >= high {
+            return Ok(());
+        }
+        let mut book = self.lock();
+        let lost = book.covered.intersect(ByteRange::from(stat.len));
+        self.void(&mut book, &lost)?;
+        book.cut.extend(lost.iter());
+        Ok(())
+    }
+}
+
+fn saved(journal: Journal, mut notes: Vec<String>, url: &str) -> Option<Saved> {
+    let source = journal.source?;
+    if source.url != url {
+        notes.push("the part was begun from another URL".into());
+    }
+    Some(Saved {
+        url: source.url,
+        identity: source.identity,
+        claimed: journal.claimed,
+        notes,
+    })
+}
+
+fn drop_quietly<D: Disk>(disk: &D, dir: &D::Dir, name: &str, id: crate::FileId) {
+    if let Err(error) = open::unlink_if(disk, dir, name, id) {
+        tracing::warn!(%error, name, "a file that was made in vain could not be removed");
+    }
+}

@@ -1,0 +1,284 @@
+//! What a part, its writers and its checkpoints hold together: the open files, and the [`Book`] under its lock.
+//!
+//! Lock order: there is one lock. Data is written and synced without it; records are appended under it, so that the
+//! journal tells things in the order in which they became true.
+
+use std::io::{self, IoSlice};
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard};
+
+use tur_core::{ByteRange, RangeSet};
+
+use crate::book::Book;
+use crate::frame::{Header, PAGE, Record};
+use crate::{Disk, FileId, StorageError};
+
+/// Interruptions in a row after which a call is given up: no signal comes so often.
+const INTERRUPTS_MAX: u32 = 10_000;
+
+/// The names of one download.
+#[derive(Clone, Debug)]
+pub(crate) struct Names {
+    pub(crate) dir: PathBuf,
+    pub(crate) target: String,
+    pub(crate) part: String,
+    pub(crate) journal: String,
+}
+
+impl Names {
+    pub(crate) fn part_path(&self) -> PathBuf {
+        self.dir.join(&self.part)
+    }
+
+    pub(crate) fn journal_path(&self) -> PathBuf {
+        self.dir.join(&self.journal)
+    }
+
+    pub(crate) fn part_error(&self, doing: &'static str) -> impl Fn(io::Error) -> StorageError {
+        path_error(doing, self.part_path())
+    }
+
+    pub(crate) fn journal_error(&self, doing: &'static str) -> impl Fn(io::Error) -> StorageError {
+        path_error(doing, self.journal_path())
+    }
+
+    pub(crate) fn dir_error(&self, doing: &'static str) -> impl Fn(io::Error) -> StorageError {
+        path_error(doing, self.dir.clone())
+    }
+
+    pub(crate) fn rule(&self, rule: &'static str) -> StorageError {
+        StorageError::Rule {
+            path: self.part_path(),
+            rule,
+        }
+    }
+}
+
+pub(crate) fn path_error(doing: &'static str, path: PathBuf) -> impl Fn(io::Error) -> StorageError {
+    move |source| StorageError::Io {
+        doing,
+        path: path.clone(),
+        source,
+    }
+}
+
+/// See the module.
+pub(crate) struct Shared<D: Disk> {
+    pub(crate) disk: D,
+    pub(crate) dir: D::Dir,
+    pub(crate) part: D::File,
+    pub(crate) part_id: FileId,
+    pub(crate) journal: D::File,
+    pub(crate) journal_id: FileId,
+    pub(crate) names: Names,
+    pub(crate) boot: Option<[u8; 16]>,
+    pub(crate) size_limit: Option<u64>,
+    pub(crate) book: Mutex<Book>,
+}
+
+impl<D: Disk> Shared<D> {
+    /// The book. If a thread died while it wrote in it, nothing it says may reach the disk any more.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(|poisoned| {
+            let mut book = poisoned.into_inner();
+            book.broken = true;
+            book
+        })
+    }
+
+    /// Appends records in one write.
+    pub(crate) fn append(
+        &self,
+        book: &mut Book,
+        records: impl Iterator<Item = Record>,
+    ) -> Result<(), StorageError> {
+        if book.broken {
+            return Err(self.broken());
+        }
+        let mut bytes = Vec::new();
+        let mut generation = book.generation;
+        for record in records {
+            if !record.encode(book.tail + bytes.len() as u64, generation, &mut bytes) {
+                return Err(self
+                    .names
+                    .rule("URL and validators are too long to be written down"));
+            }
+            generation += u32::from(record.opens_generation());
+        }
+        write_all(&self.disk, &self.journal, book.tail, &bytes)
+            .map_err(self.names.journal_error("write"))?;
+        book.tail += bytes.len() as u64;
+        book.generation = generation;
+        Ok(())
+    }
+
+    /// Appends records that void claims. When this returns, no later reader can miss them. If it fails, the journal may
+    /// claim more than is true, and nothing is written any more.
+    pub(crate) fn append_sealed(
+        &self,
+        book: &mut Book,
+        records: impl Iterator<Item = Record>,
+    ) -> Result<(), StorageError> {
+        let sealed = self
+            .append(book, records)
+            .and_then(|()| self.sync_journal())
+            .and_then(|()| self.write_header(book.generation));
+        book.broken |= sealed.is_err();
+        sealed
+    }
+
+    /// Records what is covered and not recorded yet.
+    pub(crate) fn record_claims(&self, book: &mut Book) -> Result<(), StorageError> {
+        if book.unrecorded.is_empty() {
+            return Ok(());
+        }
+        let claims: Vec<ByteRange> = book.unrecorded.iter().collect();
+        self.append(book, Record::claimed(claims.into_iter()))?;
+        book.unrecorded = RangeSet::new();
+        Ok(())
+    }
+
+    /// Takes the vouching back for `lost`, here and on disk.
+    pub(crate) fn void(&self, book: &mut Book, lost: &RangeSet) -> Result<(), StorageError> {
+        if lost.is_empty() {
+            return Ok(());
+        }
+        book.void(lost);
+        if !book.begun {
+            return Ok(());
+        }
+        let claims: Vec<ByteRange> = book.unrecorded.iter().collect();
+        let records = Record::claimed(claims.into_iter()).chain(Record::forgot(lost.iter()));
+        self.append_sealed(book, records)?;
+        book.unrecorded = RangeSet::new();
+        Ok(())
+    }
+
+    /// Everything that was not durable is lost: a failed sync drops what it could not save, and says so only once.
+    pub(crate) fn lose_volatile(&self, source: io::Error) -> StorageError {
+        let mut book = self.lock();
+        let lost = book.volatile();
+        book.losses += 1;
+        if let Err(error) = self.void(&mut book, &lost) {
+            tracing::warn!(%error, "the journal could not be told of a failed sync");
+        }
+        StorageError::Lost {
+            path: self.names.part_path(),
+            lost,
+            source,
+        }
+    }
+
+    pub(crate) fn sync_journal(&self) -> Result<(), StorageError> {
+        retry(|| self.disk.sync(&self.journal)).map_err(self.names.journal_error("sync"))
+    }
+
+    pub(crate) fn header(&self, generation: u32) -> Header {
+        Header {
+            pid: std::process::id(),
+            boot: self.boot,
+            part: self.part_id,
+            generation,
+        }
+    }
+
+    pub(crate) fn write_header(&self, generation: u32) -> Result<(), StorageError> {
+        let header = self.header(generation).encode();
+        write_all(&self.disk, &self.journal, 0, &header).map_err(self.names.journal_error("write"))
+    }
+
+    /// Begins the journal anew, with nothing in it.
+    pub(crate) fn write_first_page(&self, book: &mut Book) -> Result<(), StorageError> {
+        let error = self.names.journal_error("write");
+        retry(|| self.disk.set_len(&self.journal, 0)).map_err(&error)?;
+        let mut page = [0; PAGE];
+        let header = self.header(0).encode();
+        page[..header.len()].copy_from_slice(&header);
+        write_all(&self.disk, &self.journal, 0, &page).map_err(&error)?;
+        book.tail = PAGE as u64;
+        book.generation = 0;
+        book.headed = true;
+        Ok(())
+    }
+
+    pub(crate) fn broken(&self) -> StorageError {
+        StorageError::JournalBroken {
+            path: self.names.journal_path(),
+        }
+    }
+}
+
+/// Calls again while a signal interrupts.
+pub(crate) fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let mut interrupts = 0;
+    loop {
+        match call() {
+            Err(error)
+                if error.kind() == io::ErrorKind::Interrupted && interrupts < INTERRUPTS_MAX =>
+            {
+                interrupts += 1;
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Writes all of `bytes`.
+pub(crate) fn write_all<D: Disk>(
+    disk: &D,
+    file: &D::File,
+    mut at: u64,
+    mut bytes: &[u8],
+) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let taken = retry(|| disk.write_at(file, at, &[IoSlice::new(bytes)]))?;
+        if taken == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        bytes = &bytes[taken.min(bytes.len())..];
+        at += taken as u64;
+    }
+    Ok(())
+}
+
+/// Reads until `into` is full or the file ends; says how many bytes came.
+pub(crate) fn read_full<D: Disk>(
+    disk: &D,
+    file: &D::File,
+    at: u64,
+    into: &mut [u8],
+) -> io::Result<usize> {
+    let mut done = 0;
+    while done < into.len() {
+        match retry(|| disk.read_at(file, at + done as u64, &mut into[done..]))? {
+            0 => break,
+            n => done += n,
+        }
+    }
+    Ok(done)
+}
+
+/// Bytes read at once to compute a CRC.
+const READ_LEN: u64 = 1 << 20;
+
+/// The CRC of `range`; `None` if the file ends before it.
+pub(crate) fn crc_of<D: Disk>(
+    disk: &D,
+    file: &D::File,
+    range: ByteRange,
+) -> io::Result<Option<u32>> {
+    let mut crc = crc32fast::Hasher::new();
+    let mut buffer = vec![0; usize::try_from(range.len().min(READ_LEN)).unwrap_or(0)];
+    let mut at = range.start;
+    while at < range.end {
+        let want =
+            usize::try_from(range.end - at).map_or(buffer.len(), |left| left.min(buffer.len()));
+        let came = read_full(disk, file, at, &mut buffer[..want])?;
+        if came < want {
+            return Ok(None);
+        }
+        crc.update(&buffer[..came]);
+        at += came as u64;
+    }
+    Ok(Some(crc.finalize()))
+}

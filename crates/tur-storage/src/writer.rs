@@ -1,0 +1,225 @@
+//! The way bytes come in: [`Writer`], one per lease.
+
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use tur_core::{ByteRange, Chunks};
+
+use crate::frame::Slot;
+use crate::shared::{Shared, retry, write_all};
+use crate::{Disk, StorageError};
+
+/// Buffers handed to the system in one call.
+const GATHER_MAX: usize = 64;
+
+/// Writes one lease from its start on, without gaps. Ending it in any way keeps its claim.
+pub struct Writer<D: Disk> {
+    shared: Arc<Shared<D>>,
+    key: u64,
+    range: ByteRange,
+    cursor: u64,
+    ended: bool,
+}
+
+impl<D: Disk> Writer<D> {
+    pub(crate) fn new(shared: Arc<Shared<D>>, slot: u16, lease: u32, range: ByteRange) -> Self {
+        let key = shared.lock().enter(slot, lease, range.start);
+        Self {
+            shared,
+            key,
+            range,
+            cursor: range.start,
+            ended: false,
+        }
+    }
+
+    /// Where the next byte goes.
+    #[must_use]
+    pub fn cursor(&self) -> u64 {
+        self.cursor
+    }
+
+    /// The bytes this writer may write.
+    #[must_use]
+    pub fn range(&self) -> ByteRange {
+        self.range
+    }
+
+    /// Writes the first `len` bytes of `chunks` at the cursor and drops them from `chunks`. When it returns they are
+    /// covered, and claimed by the lane's slot.
+    ///
+    /// # Errors
+    /// `Io` with the system's cause, `FileLimit`, or `Lost` if a sync failed meanwhile. What was written before the
+    /// error is covered and dropped from `chunks`, so the call may be repeated. `Rule` if `len` is more than there is,
+    /// leaves the lease, or would write covered bytes again: [`forget`](crate::Part::forget) them first.
+    /// `JournalBroken` if the journal could not take back a claim before.
+    pub fn write(&mut self, chunks: &mut Chunks, len: usize) -> Result<(), StorageError> {
+        if len == 0 {
+            return Ok(());
+        }
+        if len > chunks.len() {
+            return Err(self.shared.names.rule("fewer bytes received than to write"));
+        }
+        let losses = self.admit(len as u64)?;
+        self.shared
+            .reserve(ByteRange::new(self.cursor, self.cursor + len as u64))?;
+        let before = self.cursor;
+        let written = self.write_chunks(chunks, len, losses);
+        let marked = if self.cursor > before {
+            self.mark()
+        } else {
+            Ok(())
+        };
+        written.and(marked)
+    }
+
+    /// Ends the lease and records its claim, so that the slot may be used again.
+    ///
+    /// # Errors
+    /// `Io` or `JournalBroken` if the record could not be written: it is tried again with the next one.
+    pub fn finish(mut self) -> Result<(), StorageError> {
+        self.end()
+    }
+
+    /// Checks the rules on this side of the boundary, and that nobody has cut the file: the write would make it long
+    /// again and hide it. Returns the count of failed syncs, to be compared after the write.
+    fn admit(&self, len: u64) -> Result<u32, StorageError> {
+        let names = &self.shared.names;
+        let (losses, high) = {
+            let book = self.shared.lock();
+            if book.broken {
+                return Err(self.shared.broken());
+            }
+            if !book.begun {
+                return Err(names.rule("nothing is written before the source is known"));
+            }
+            if len > self.range.end - self.cursor {
+                return Err(names.rule("a write leaves its lease"));
+            }
+            if book
+                .total
+                .is_some_and(|total| len > total.saturating_sub(self.cursor))
+            {
+                return Err(names.rule("a write goes past the end of the file"));
+            }
+            if book
+                .covered
+                .overlaps(ByteRange::new(self.cursor, self.cursor + len))
+            {
+                return Err(names.rule("bytes are written twice"));
+            }
+            (book.losses, book.high())
+        };
+        self.shared.notice_cut(high)?;
+        Ok(losses)
+    }
+
+    fn write_chunks(
+        &mut self,
+        chunks: &mut Chunks,
+        len: usize,
+        losses: u32,
+    ) -> Result<(), StorageError> {
+        let mut left = len;
+        while left > 0 {
+            let (taken, crc) = self.write_some(chunks, left)?;
+            {
+                let mut book = self.shared.lock();
+                if book.losses != losses {
+                    return Err(self.overtaken(taken));
+                }
+                book.publish(self.key, taken as u64, &crc);
+            }
+            chunks.advance(taken);
+            self.cursor += taken as u64;
+            left -= taken;
+        }
+        Ok(())
+    }
+
+    /// One call to the system: at most `len` bytes from the front of `chunks`. Says how many went, with their CRC.
+    fn write_some(
+        &self,
+        chunks: &Chunks,
+        len: usize,
+    ) -> Result<(usize, crc32fast::Hasher), StorageError> {
+        let shared = &*self.shared;
+        let mut gathered = 0;
+        let slices: Vec<IoSlice<'_>> = chunks
+            .iter()
+            .map_while(|chunk| {
+                let part = &chunk[..chunk.len().min(len - gathered)];
+                gathered += part.len();
+                (!part.is_empty()).then(|| IoSlice::new(part))
+            })
+            .take(GATHER_MAX)
+            .collect();
+        let taken = retry(
+            || match shared.disk.write_at(&shared.part, self.cursor, &slices) {
+                Ok(0) => Err(std::io::ErrorKind::WriteZero.into()),
+                done => done,
+            },
+        )
+        .map_err(shared.names.part_error("write"))?;
+        let mut crc = crc32fast::Hasher::new();
+        let mut left = taken;
+        for slice in &slices {
+            let part = &slice[..slice.len().min(left)];
+            crc.update(part);
+            left -= part.len();
+        }
+        Ok((taken, crc))
+    }
+
+    /// Says in the lane's slot how far it came: this is what a killed process leaves behind.
+    fn mark(&self) -> Result<(), StorageError> {
+        let shared = &*self.shared;
+        let place = {
+            let book = shared.lock();
+            book.active.get(&self.key).and_then(|active| {
+                let slot = Slot {
+                    generation: book.generation,
+                    lease: active.lease,
+                    start: active.claim_start,
+                    cursor: active.cursor,
+                };
+                let at = active.slot.and_then(Slot::offset)?;
+                Some((at, slot.encode()))
+            })
+        };
+        let Some((at, bytes)) = place else {
+            return Ok(());
+        };
+        write_all(&shared.disk, &shared.journal, at, &bytes)
+            .map_err(shared.names.journal_error("write"))
+    }
+
+    /// A sync failed while these bytes were written: it may have dropped them.
+    fn overtaken(&self, taken: usize) -> StorageError {
+        let mut lost = tur_core::RangeSet::new();
+        lost.insert(ByteRange::new(self.cursor, self.cursor + taken as u64));
+        StorageError::Lost {
+            path: self.shared.names.part_path(),
+            lost,
+            source: std::io::Error::other("a sync failed while they were written"),
+        }
+    }
+
+    fn end(&mut self) -> Result<(), StorageError> {
+        if std::mem::replace(&mut self.ended, true) {
+            return Ok(());
+        }
+        let mut book = self.shared.lock();
+        book.leave(self.key);
+        self.shared.record_claims(&mut book)
+    }
+}
+
+impl<D: Disk> Drop for Writer<D> {
+    fn drop(&mut self) {
+        if let Err(error) = self.end() {
+            // The slot still vouches until it is used again, and the next record tries once more.
+            tracing::warn!(%error, "a claim could not be recorded");
+        }
+    }
+}
