@@ -125,7 +125,8 @@ impl Link {
         matches!(&*self.state(), State::Claimed(_))
     }
 
-    fn close(&self) {
+    /// Closes the socket. A body that still waits is told through hyper's channel.
+    pub(crate) fn close(&self) {
         let closed = std::mem::replace(&mut *self.state(), State::Closed);
         // Outside the lock: this closes the socket.
         drop(closed);

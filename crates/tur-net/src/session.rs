@@ -15,8 +15,8 @@ use crate::{head, message};
 
 /// An HTTP/1.1 connection to one origin.
 ///
-/// A fetch that is dropped, and a body that is dropped before its end, close the connection. The session and a body of
-/// it share the connection; it is closed when both are gone.
+/// Dropping it closes the connection, whatever runs on it. So do a fetch that is dropped, and a body that is dropped
+/// before its end.
 pub struct HttpSession {
     link: Arc<Link>,
     facts: SessionFacts,
@@ -61,6 +61,12 @@ impl Session for HttpSession {
     /// at the end of the body.
     fn is_open(&self) -> bool {
         self.link.is_claimed() || self.link.is_idle()
+    }
+}
+
+impl Drop for HttpSession {
+    fn drop(&mut self) {
+        self.link.close();
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod behaviour;
 mod clock;
+pub mod conformance;
 mod content;
 mod date;
 mod log;

@@ -1,0 +1,87 @@
+//! The transport against the suite of its port, in clear text and over TLS.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tur_core::{Origin, Scheme, Target};
+use tur_net::{HttpTransport, NetConfig};
+use tur_testkit::conformance::{self, Rig};
+use tur_testkit::{Behaviour, Loopback, Refusing, Setup, Tls};
+
+/// The loopback origin, each behaviour under a number.
+struct LoopbackRig {
+    loopback: Loopback,
+    refusing: Refusing,
+    next: AtomicU64,
+}
+
+impl LoopbackRig {
+    fn new(tls: Option<Tls>) -> Self {
+        let setup = Setup {
+            tls,
+            ..Setup::default()
+        };
+        Self {
+            loopback: Loopback::start_with::<String>(setup, []),
+            refusing: Refusing::start(),
+            next: AtomicU64::new(0),
+        }
+    }
+
+    fn origin(&self) -> Origin {
+        let (scheme, host) = match self.loopback.ca_pem() {
+            None => (Scheme::Http, "127.0.0.1"),
+            Some(_) => (Scheme::Https, "localhost"),
+        };
+        Origin {
+            scheme,
+            host: host.to_owned(),
+            port: self.loopback.port(),
+        }
+    }
+}
+
+impl Rig for LoopbackRig {
+    fn serve(&self, behaviour: Behaviour) -> Target {
+        let path = format!("/{}", self.next.fetch_add(1, Ordering::Relaxed));
+        self.loopback.swap(&path, behaviour);
+        Target {
+            origin: self.origin(),
+            path,
+        }
+    }
+
+    fn connections(&self) -> u64 {
+        self.loopback.connections()
+    }
+
+    fn dead_origin(&self) -> Origin {
+        Origin {
+            scheme: Scheme::Http,
+            host: "127.0.0.1".to_owned(),
+            port: self.refusing.port(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn clear_text_keeps_the_rules_of_the_port() {
+    let rig = LoopbackRig::new(None);
+    let transport = HttpTransport::new(NetConfig::default()).unwrap();
+    conformance::run(&transport, &rig).await;
+}
+
+#[tokio::test]
+async fn small_buffers_keep_the_rules_of_the_port() {
+    let rig = LoopbackRig::new(None);
+    let config = NetConfig::default().read_buffer(8 * 1024);
+    let transport = HttpTransport::new(config).unwrap();
+    conformance::run(&transport, &rig).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tls_keeps_the_rules_of_the_port() {
+    let rig = LoopbackRig::new(Some(Tls::default()));
+    let pem = rig.loopback.ca_pem().unwrap().as_bytes().to_vec();
+    let transport = HttpTransport::new(NetConfig::default().roots_pem(pem)).unwrap();
+    conformance::run(&transport, &rig).await;
+}
