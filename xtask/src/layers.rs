@@ -40,6 +40,8 @@ pub struct Package {
     pub name: String,
     /// What it uses, other than in tests and build scripts.
     pub normal: Vec<String>,
+    /// What it uses for whatever purpose.
+    pub all: Vec<String>,
     /// Absolute paths of the roots of its libraries and programs.
     pub roots: Vec<String>,
 }
@@ -100,9 +102,14 @@ pub fn packages(metadata: &Value) -> Result<Vec<Package>> {
 }
 
 fn package(value: &Value) -> Result<Package> {
-    let normal = list(value, "dependencies")?
+    let dependencies = list(value, "dependencies")?;
+    let normal = dependencies
         .iter()
         .filter(|dependency| dependency["kind"].is_null())
+        .map(|dependency| text(dependency, "name"))
+        .collect::<Result<_>>()?;
+    let all = dependencies
+        .iter()
         .map(|dependency| text(dependency, "name"))
         .collect::<Result<_>>()?;
     let roots = list(value, "targets")?
@@ -119,6 +126,7 @@ fn package(value: &Value) -> Result<Package> {
     Ok(Package {
         name: text(value, "name")?,
         normal,
+        all,
         roots,
     })
 }
@@ -181,6 +189,36 @@ pub fn check_edges(rows: &[Row], packages: &[Package]) -> Vec<String> {
         }
     }
     wrong
+}
+
+/// Each crate from elsewhere that a manifest names is explained under "Dependencies".
+#[must_use]
+pub fn check_reasons(markdown: &str, packages: &[Package]) -> Vec<String> {
+    let explained: Vec<&str> = markdown
+        .lines()
+        .skip_while(|line| *line != "## Dependencies")
+        .skip(1)
+        .take_while(|line| !line.starts_with("## "))
+        .filter_map(|line| line.strip_prefix('|')?.split('|').next())
+        .flat_map(|names| names.split('`').skip(1).step_by(2))
+        .collect();
+    let own: Vec<&str> = packages
+        .iter()
+        .map(|package| package.name.as_str())
+        .collect();
+    let mut used: Vec<&str> = packages
+        .iter()
+        .flat_map(|package| package.all.iter().map(String::as_str))
+        .filter(|name| !own.contains(name))
+        .collect();
+    used.sort_unstable();
+    used.dedup();
+    let missing = used.iter().filter(|name| !explained.contains(name));
+    let unused = explained.iter().filter(|name| !used.contains(name));
+    missing
+        .map(|name| format!("no reason for {name}"))
+        .chain(unused.map(|name| format!("a reason for {name}, which nobody uses")))
+        .collect()
 }
 
 /// The root of a pure crate is `no_std` whatever the features.
@@ -247,6 +285,7 @@ mod tests {
         Package {
             name: name.into(),
             normal: normal.iter().map(|&name| name.into()).collect(),
+            all: normal.iter().map(|&name| name.into()).collect(),
             roots: Vec::new(),
         }
     }
@@ -329,7 +368,20 @@ mod tests {
         }]});
         let packages = packages(&metadata).unwrap();
         assert_eq!(packages[0].normal, ["b"]);
+        assert_eq!(packages[0].all, ["b", "c"]);
         assert_eq!(packages[0].roots, ["/a.rs"]);
+    }
+
+    #[test]
+    fn a_dependency_without_a_reason_is_refused_and_so_is_a_reason_without_a_dependency() {
+        let markdown = "`url`\n## Dependencies\nWords, `bytes`.\n| crate | why |\n|---|---|\n| `url`, `x` | `y` |\n## More\n| `bytes` | z |\n";
+        assert_eq!(
+            check_reasons(
+                markdown,
+                &[package("low", &["bytes"]), package("left", &["low", "url"])]
+            ),
+            ["no reason for bytes", "a reason for x, which nobody uses"]
+        );
     }
 
     #[test]

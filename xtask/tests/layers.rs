@@ -42,6 +42,15 @@ fn every_edge_is_allowed_and_runs_down() -> Result<()> {
 }
 
 #[test]
+fn every_dependency_has_a_reason() -> Result<()> {
+    assert_none(&layers::check_reasons(
+        &tree::read("ARCHITECTURE.md")?,
+        &packages()?,
+    ));
+    Ok(())
+}
+
+#[test]
 fn pure_crates_do_not_know_std() -> Result<()> {
     let sources = tree::sources()?;
     for name in layers::PURE {
