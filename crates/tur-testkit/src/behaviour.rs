@@ -404,6 +404,9 @@ pub struct Link {
     pub refuse_after: Option<u64>,
     /// Connections stand, and nothing is ever answered.
     pub black_hole: bool,
+    /// Origins (`host`, or `host:port` where it is not the scheme's default) that refuse each connection. In a
+    /// simulated world only; see [`Refusing`](crate::Refusing) for real ones.
+    pub dead: Vec<String>,
 }
 
 /// The `Date` that origins send: 2027-01-15 08:00:00 UTC.

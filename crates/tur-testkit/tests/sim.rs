@@ -1,12 +1,13 @@
 //! What the simulated transport does beyond its answers: time, sessions, cancellation, sharing.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tur_core::port::{Body, Fill, Reply, Request, Session, Transport};
 use tur_core::{Ask, ByteRange, Chunks, Fault, Origin, Rate, Scheme, Target};
+use tur_testkit::conformance::{self, Rig};
 use tur_testkit::sim::{SimBody, SimTransport};
 use tur_testkit::{Behaviour, Deed, Link, When, content};
 
@@ -80,7 +81,7 @@ async fn round_trips_delays_and_pace_take_their_time() {
 
 #[tokio::test(start_paused = true)]
 async fn high_and_low_rates_are_kept() {
-    for (rate, size) in [(50, 100), (3_000, 9_000), (20_000_000, 40_000_000)] {
+    for (rate, size) in [(50, 100), (3_000, 9_000), (20_000_000, 4_000_000)] {
         let behaviour = Behaviour::new(size).pace(Rate::per_second(rate));
         let world = SimTransport::new([("/a", behaviour)]);
         let session = world.open(&origin()).await.unwrap();
@@ -213,6 +214,39 @@ async fn a_dropped_session_ends_its_body() {
         drop(session);
     });
     assert!(matches!(drawn, Err(Fault::Lost(_))), "{drawn:?}");
+}
+
+/// The world of the conformance suite: each behaviour under a path of its own.
+struct World(SimTransport, AtomicU64);
+
+impl Rig for World {
+    fn serve(&self, behaviour: Behaviour) -> Target {
+        let path = format!("/{}", self.1.fetch_add(1, Ordering::Relaxed));
+        self.0.swap(&path, behaviour);
+        whole(&path).target
+    }
+
+    fn connections(&self) -> u64 {
+        self.0.connections()
+    }
+
+    fn dead_origin(&self) -> Origin {
+        Origin {
+            host: "dead.test".to_owned(),
+            ..origin()
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_keeps_the_rules_of_the_port() {
+    let link = Link {
+        rtt: Duration::from_millis(10),
+        dead: vec!["dead.test".to_owned()],
+        ..Link::default()
+    };
+    let world = SimTransport::with_link(link, [] as [(&str, Behaviour); 0]);
+    conformance::run(&world, &World(world.clone(), AtomicU64::new(0))).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -95,8 +95,10 @@ impl Transport for SimTransport {
     type Session = SimSession;
 
     async fn open(&self, origin: &Origin) -> Result<SimSession, Fault> {
-        let connection = self.stage.connect();
-        pass(self.stage.link.rtt).await;
+        let link = &self.stage.link;
+        let dead = link.dead.contains(&origin.authority());
+        let connection = self.stage.connect().filter(|_| !dead);
+        pass(link.rtt).await;
         let Some(connection) = connection else {
             return Err(Fault::Connect {
                 host: origin.authority(),
@@ -106,7 +108,7 @@ impl Transport for SimTransport {
         let facts = SessionFacts {
             protocol: "h1",
             address: "simulated".to_owned(),
-            handshake: self.stage.link.rtt,
+            handshake: link.rtt,
         };
         Ok(SimSession::new(self.stage.clone(), connection, facts))
     }
