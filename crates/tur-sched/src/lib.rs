@@ -1,3 +1,34 @@
-//! Not written yet.
+//! Every decision of the tur download engine, as pure state machines.
+//!
+//! Time is an argument. A machine never reads a clock, opens a file, logs or spawns; it has three verbs:
+//! `handle(now, event)`, `poll_action()`, drained before the next `handle`, and `next_wakeup()`. The same events give
+//! the same actions everywhere, so a failing run can be replayed.
+//!
+//! Read [`Transfer`] first: it moves one representation and conducts a [`Ledger`] (who owns which byte), a crew of
+//! lanes, a route (where to ask) and a pace (when to try again). [`Pool`] lends sessions of one origin to the lanes of
+//! all transfers. [`Gate`] is the one value that a machine's decision and the hot path share.
 #![no_std]
 #![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod crew;
+mod gate;
+mod ledger;
+mod pace;
+mod plan;
+mod pool;
+mod retry;
+mod route;
+mod transfer;
+mod word;
+
+pub use gate::Gate;
+pub use ledger::{Lease, Ledger};
+pub use pace::{RetryPolicy, SpeedFloor};
+pub use pool::{Asker, Pool, PoolAction, PoolEvent, SessionId};
+pub use retry::{Remedy, remedy};
+pub use transfer::{OnChange, Resumed, Transfer, TransferConfig, Waits};
+pub use word::{Action, Decision, Ended, Event, Failure, FetchOrder, LaneId, LeaseId, Reason};

@@ -1,0 +1,227 @@
+//! When to try again, and when to give up: attempts, backoff, minimum speed.
+
+use core::time::Duration;
+
+use tur_core::{Rate, Timestamp};
+
+/// How often and how fast to try again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// Retries after a first try, without progress between.
+    pub retries: u32,
+    /// First backoff; doubles with each retry.
+    pub base: Duration,
+    /// Longest backoff.
+    pub cap: Duration,
+    /// Longest `Retry-After` that is waited for.
+    pub wait_max: Duration,
+}
+
+impl Default for RetryPolicy {
+    /// Five retries, 0.5 s doubling to 30 s, and a minute for `Retry-After`: what the program promises.
+    fn default() -> Self {
+        Self {
+            retries: 5,
+            base: Duration::from_millis(500),
+            cap: Duration::from_secs(30),
+            wait_max: Duration::from_secs(60),
+        }
+    }
+}
+
+/// A speed below which the whole download fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpeedFloor {
+    /// The speed.
+    pub rate: Rate,
+    /// For how long it may be below.
+    pub over: Duration,
+}
+
+/// Counts attempts and draws backoffs.
+///
+/// Lanes fail together when an origin dies; that is one failure, not eight. A failure counts only if its attempt began
+/// after the last one that counted, and progress beyond everything reached so far makes the count zero.
+#[derive(Clone, Debug)]
+pub(crate) struct Pace {
+    policy: RetryPolicy,
+    seed: u64,
+    failures: u32,
+    counted_at: Timestamp,
+    high_water: u64,
+}
+
+impl Pace {
+    pub(crate) fn new(policy: RetryPolicy, seed: u64) -> Self {
+        Self {
+            policy,
+            seed,
+            failures: 0,
+            counted_at: Timestamp::ZERO,
+            high_water: 0,
+        }
+    }
+
+    pub(crate) fn policy(&self) -> &RetryPolicy {
+        &self.policy
+    }
+
+    /// Failures without progress between.
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// `landed` bytes are there. True if that ends a row of failures.
+    pub(crate) fn progress(&mut self, landed: u64) -> bool {
+        if landed <= self.high_water {
+            return false;
+        }
+        self.high_water = landed;
+        core::mem::take(&mut self.failures) > 0
+    }
+
+    /// Nothing has been reached: another representation begins.
+    pub(crate) fn restart(&mut self) {
+        self.high_water = 0;
+    }
+
+    /// An attempt that began at `started` failed. False if it was the last one allowed.
+    pub(crate) fn failed(&mut self, now: Timestamp, started: Timestamp) -> bool {
+        if self.failures == 0 || started > self.counted_at {
+            self.failures += 1;
+            self.counted_at = now;
+        }
+        self.failures <= self.policy.retries
+    }
+
+    /// A wait between zero and the `nth` backoff: "full jitter".
+    pub(crate) fn backoff(&mut self, nth: u32) -> Duration {
+        let doublings = nth.saturating_sub(1).min(16);
+        let top = (self.policy.base * (1 << doublings)).min(self.policy.cap);
+        let micros = u64::try_from(top.as_micros()).unwrap_or(u64::MAX);
+        Duration::from_micros(self.draw() % micros.saturating_add(1))
+    }
+
+    /// SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
+    fn draw(&mut self) -> u64 {
+        self.seed = self.seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.seed;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+}
+
+/// Measures the download against a [`SpeedFloor`]. Its clock runs only while bodies are being received: not while
+/// waiting for a backoff, a connection, a `Retry-After` or a pause.
+#[derive(Clone, Debug)]
+pub(crate) struct SpeedWatch {
+    floor: SpeedFloor,
+    bytes: u64,
+    active: Duration,
+    running_since: Option<Timestamp>,
+}
+
+impl SpeedWatch {
+    pub(crate) fn new(floor: SpeedFloor) -> Self {
+        Self {
+            floor,
+            bytes: 0,
+            active: Duration::ZERO,
+            running_since: None,
+        }
+    }
+
+    pub(crate) fn landed(&mut self, bytes: u64) {
+        self.bytes += bytes;
+    }
+
+    /// Bodies are (not) being received from now on.
+    pub(crate) fn run(&mut self, now: Timestamp, receiving: bool) {
+        match (self.running_since, receiving) {
+            (Some(since), false) => {
+                self.active += now.since(since);
+                self.running_since = None;
+            }
+            (None, true) => self.running_since = Some(now),
+            _ => {}
+        }
+    }
+
+    /// When the window that runs now ends.
+    pub(crate) fn deadline(&self) -> Option<Timestamp> {
+        Some(self.running_since? + self.floor.over.saturating_sub(self.active))
+    }
+
+    /// Judges a window that has ended. False if the download was below its floor.
+    pub(crate) fn judge(&mut self, now: Timestamp) -> bool {
+        if self.deadline().is_none_or(|deadline| now < deadline) {
+            return true;
+        }
+        let good = self.bytes >= self.floor.rate.bytes_in(self.floor.over);
+        *self = Self {
+            running_since: Some(now),
+            ..Self::new(self.floor)
+        };
+        good
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEC: Duration = Duration::from_secs(1);
+
+    fn at(secs: u64) -> Timestamp {
+        Timestamp::from_micros(secs * 1_000_000)
+    }
+
+    #[test]
+    fn lanes_that_fail_together_count_once_and_progress_forgives() {
+        let mut pace = Pace::new(
+            RetryPolicy {
+                retries: 1,
+                ..RetryPolicy::default()
+            },
+            7,
+        );
+        assert!(pace.failed(at(10), at(1)));
+        assert!(
+            pace.failed(at(10), at(2)),
+            "began before the failure that counted"
+        );
+        assert_eq!(pace.failures(), 1);
+        assert!(!pace.failed(at(12), at(11)), "the second try was the last");
+        assert!(pace.progress(100));
+        assert!(!pace.progress(100), "the same bytes again are no progress");
+        assert!(pace.failed(at(13), at(12)));
+    }
+
+    #[test]
+    fn backoff_stays_within_its_bound_and_varies() {
+        let mut pace = Pace::new(RetryPolicy::default(), 1);
+        let draws: std::vec::Vec<_> = (0..100).map(|_| pace.backoff(3)).collect();
+        assert!(draws.iter().all(|d| *d <= 2 * SEC));
+        assert!(draws.iter().any(|d| *d > SEC) && draws.iter().any(|d| *d < SEC));
+        assert!((0..100).all(|_| pace.backoff(60) <= 30 * SEC));
+    }
+
+    #[test]
+    fn the_speed_clock_stands_while_nothing_is_received() {
+        let mut watch = SpeedWatch::new(SpeedFloor {
+            rate: Rate::per_second(100),
+            over: 4 * SEC,
+        });
+        watch.run(at(0), true);
+        watch.landed(150);
+        watch.run(at(2), false);
+        assert_eq!(watch.deadline(), None);
+        watch.run(at(100), true);
+        assert_eq!(watch.deadline(), Some(at(102)));
+        assert!(watch.judge(at(101)));
+        assert!(!watch.judge(at(102)), "150 bytes in 4 s");
+        watch.landed(400);
+        assert!(watch.judge(at(106)));
+    }
+}

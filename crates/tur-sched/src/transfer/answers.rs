@@ -1,0 +1,270 @@
+//! What an answer means to a transfer.
+
+use alloc::string::ToString;
+use core::time::Duration;
+
+use tur_core::{ByteRange, Fault, Identity, Kind, Refusal, Target, Timestamp};
+
+use super::{After, OnChange, Ranges, Transfer};
+use crate::crew::{Fetch, State, Stream};
+use crate::{Decision, Failure, LaneId, LeaseId};
+
+/// Wrongly placed answers that are put down to one bad node before ranges are given up.
+const STRIKES_MAX: u32 = 3;
+
+/// An admitted answer.
+pub(super) struct Opening {
+    pub(super) place: ByteRange,
+    pub(super) identity: Identity,
+    pub(super) partial: bool,
+}
+
+impl Transfer {
+    pub(super) fn granted(&mut self, now: Timestamp, id: LaneId, handshake: Duration) {
+        let origin = self.route.target().origin.clone();
+        if handshake > Duration::ZERO {
+            self.handshake = handshake;
+        }
+        if let Some(lane) = self.crew.get_mut(id)
+            && matches!(lane.state, State::Wanting)
+        {
+            // `feed` gives it work, or gives the session back if the work is gone.
+            lane.state = State::Free;
+            lane.session = Some(origin);
+            lane.hold = now;
+        }
+    }
+
+    pub(super) fn denied(&mut self, now: Timestamp, id: LaneId, fault: Fault) {
+        let Some(lane) = self.crew.get_mut(id) else {
+            return;
+        };
+        if matches!(lane.state, State::Wanting) {
+            lane.state = State::Free;
+            let (started, generation) = (lane.started, self.generation);
+            self.fault(
+                now,
+                id,
+                super::ends::Attempt {
+                    started,
+                    generation,
+                    fault,
+                },
+            );
+        }
+    }
+
+    /// The fetch that runs for a lease.
+    pub(super) fn fetch_of(&mut self, lease: LeaseId) -> Option<(LaneId, &mut Fetch)> {
+        let lane = self.ledger.lease(lease)?.lane;
+        let fetch = self.crew.get_mut(lane)?.fetch_mut()?;
+        (fetch.lease == lease).then_some((lane, fetch))
+    }
+
+    /// Ends the fetch of a lease without a body: the lease is a hole again, the lane is free.
+    pub(super) fn close(&mut self, lease: LeaseId, session: bool) -> Option<(LaneId, Fetch)> {
+        let (id, fetch) = self.fetch_of(lease)?;
+        let fetch = fetch.clone();
+        self.ledger.end(lease);
+        let lane = self.crew.get_mut(id)?;
+        lane.state = State::Free;
+        if !session {
+            self.release(id);
+        }
+        Some((id, fetch))
+    }
+
+    pub(super) fn opened(&mut self, now: Timestamp, lease_id: LeaseId, opening: Opening) {
+        let Opening {
+            place,
+            identity,
+            partial,
+        } = opening;
+        let Some((_, fetch)) = self.fetch_of(lease_id) else {
+            return;
+        };
+        if fetch.abort.is_some() {
+            return;
+        }
+        assert_eq!(
+            place.start, fetch.start,
+            "an admitted answer begins where it was asked to"
+        );
+        fetch.stream = Some(Stream {
+            end: place.end,
+            partial,
+            last: now,
+        });
+        let rtt = now.since(fetch.asked_at);
+        self.rtt = if self.rtt.is_zero() {
+            rtt
+        } else {
+            self.rtt.min(rtt)
+        };
+        self.route.opened();
+        let first = self.identity.is_none();
+        if let Some(total) = identity.total {
+            self.ledger.set_total(total);
+        }
+        let coded = identity.encoding.is_some();
+        self.identity = Some(identity);
+        self.ledger.asked(lease_id, place.end);
+        if !partial {
+            self.whole(first);
+            return;
+        }
+        self.ranges = Ranges::Proven;
+        self.strikes = 0;
+        self.offset_proven |= place.start > 0;
+        let plannable = self.piece.is_none()
+            && self.config.lanes_max > 1
+            && self.ledger.total().is_some()
+            && !coded;
+        if plannable && self.crew.working() == 1 {
+            self.planning = Some(now);
+            if self.config.lanes_start.is_some() {
+                self.plan(now, false);
+            }
+        }
+    }
+
+    /// The whole representation is coming, from 0.
+    fn whole(&mut self, first: bool) {
+        if self.ranges != Ranges::Absent {
+            self.ranges = Ranges::Ignored;
+        }
+        if first && self.config.lanes_max > 1 {
+            self.note(Decision::SingleStream {
+                why: "the server does not serve ranges".to_string(),
+            });
+        }
+    }
+
+    pub(super) fn moved(&mut self, now: Timestamp, lease: LeaseId, target: Target, session: bool) {
+        let Some((id, fetch)) = self.close(lease, session) else {
+            return;
+        };
+        if fetch.abort.is_some() || fetch.generation != self.generation {
+            return;
+        }
+        self.generation += 1;
+        if let Err(fault) = self.route.moved(target) {
+            let generation = self.generation;
+            self.fault(
+                now,
+                id,
+                super::ends::Attempt {
+                    started: fetch.asked_at,
+                    generation,
+                    fault,
+                },
+            );
+        }
+    }
+
+    pub(super) fn refused(&mut self, now: Timestamp, lease: LeaseId, fault: Fault, session: bool) {
+        let Some((id, fetch)) = self.close(lease, session) else {
+            return;
+        };
+        if fetch.abort.is_some() {
+            return;
+        }
+        match &fault {
+            Fault::NotAdmitted(refusal) => {
+                let refusal = refusal.clone();
+                self.not_admitted(now, id, &fetch, refusal);
+            }
+            _ => self.blame(now, id, &fetch, fault),
+        }
+    }
+
+    pub(super) fn blame(&mut self, now: Timestamp, id: LaneId, fetch: &Fetch, fault: Fault) {
+        let attempt = super::ends::Attempt {
+            started: fetch.asked_at,
+            generation: fetch.generation,
+            fault,
+        };
+        self.fault(now, id, attempt);
+    }
+
+    fn not_admitted(&mut self, now: Timestamp, id: LaneId, fetch: &Fetch, refusal: Refusal) {
+        match refusal {
+            Refusal::AtEnd { total } if fetch.start == total => self.ledger.set_total(total),
+            // A total of `*` all along, and nothing behind what is there: that was the end.
+            Refusal::Unsatisfiable if self.ends_at(fetch.start) => {
+                self.ledger.set_total(fetch.start)
+            }
+            Refusal::Changed(why) => self.changed(why),
+            // RFC 9110, section 13.1.5: the whole comes if the validator does not match; an equal one means that the
+            // origin does not understand If-Range in this form.
+            Refusal::RangeIgnored { if_range: true } => self.if_range_off = true,
+            Refusal::Page if self.open_stream().is_none() => {
+                self.blame(now, id, fetch, Fault::NotAdmitted(Refusal::Page));
+            }
+            Refusal::ValidatorMissing(_) | Refusal::Contradiction(_) | Refusal::AtEnd { .. } => {
+                self.blame(now, id, fetch, Fault::NotAdmitted(refusal));
+            }
+            _ => self.ranges_fail(now, id, fetch, refusal),
+        }
+    }
+
+    fn ends_at(&self, at: u64) -> bool {
+        at > 0
+            && self.ledger.total().is_none()
+            && self.ledger.landed().covers(ByteRange::new(0, at))
+    }
+
+    /// The representation changed.
+    fn changed(&mut self, why: alloc::string::String) {
+        if self.config.on_change == OnChange::Fail || self.restarts > 0 {
+            let again = if self.restarts > 0 {
+                " again, after one restart"
+            } else {
+                ""
+            };
+            let keep = self.can_keep() && self.restarts == 0;
+            let message = alloc::format!("the file changed on the server{again}: {why}");
+            self.fail(Failure {
+                kind: Kind::Changed,
+                message,
+                keep,
+                retry_after: None,
+            });
+            return;
+        }
+        self.drain(After::Restart(why), None);
+    }
+
+    /// A range was not served as asked: one bad node, or an origin without ranges.
+    fn ranges_fail(&mut self, now: Timestamp, id: LaneId, fetch: &Fetch, refusal: Refusal) {
+        self.strikes += 1;
+        let tolerated =
+            self.offset_proven && self.strikes < STRIKES_MAX && self.open_stream().is_none();
+        if tolerated || self.ranges == Ranges::Absent {
+            self.blame(now, id, fetch, Fault::NotAdmitted(refusal));
+            return;
+        }
+        self.ranges = Ranges::Absent;
+        self.note(Decision::SingleStream {
+            why: refusal.to_string(),
+        });
+        match self.open_stream() {
+            Some(lease) => self.drain(After::Widen(lease), Some(lease)),
+            None if self.identity.is_some() => self.drain(After::Adopt, None),
+            None => {}
+        }
+    }
+
+    /// A body that runs to the end of the representation.
+    fn open_stream(&self) -> Option<LeaseId> {
+        let total = self.ledger.total().unwrap_or(ByteRange::OPEN);
+        self.crew
+            .iter()
+            .filter(|(_, lane)| lane.is_streaming())
+            .find_map(|(_, lane)| {
+                let fetch = lane.fetch()?;
+                let end = fetch.stream?.end;
+                (end >= total).then_some(fetch.lease)
+            })
+    }
+}

@@ -1,0 +1,145 @@
+//! Deadlines: each is a reason of `next_wakeup`, judged by `tick`.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use tur_core::{Fault, Kind, Timestamp, Wait};
+
+use super::{Phase, Transfer};
+use crate::crew::{Abort, Fetch};
+use crate::word::sooner;
+use crate::{Action, Decision, Failure, LaneId, Reason};
+
+/// How long a plan waits for a rate, in units of the cost of a lane, and at least.
+const PATIENCE_SETUPS: u32 = 4;
+const PATIENCE_MIN: Duration = Duration::from_millis(200);
+
+impl Transfer {
+    /// When the machine wants a [`Tick`](crate::Event::Tick), and why; `None` if only events can move it.
+    #[must_use]
+    pub fn next_wakeup(&self, now: Timestamp) -> Option<(Timestamp, Reason)> {
+        if matches!(self.phase, Phase::Complete | Phase::Failed) {
+            return None;
+        }
+        let mut next = self.deadline_of_lanes();
+        next = sooner(
+            next,
+            self.config
+                .waits
+                .total
+                .map(|total| (self.started + total, Reason::MaxTime)),
+        );
+        next = sooner(
+            next,
+            self.speed
+                .as_ref()
+                .and_then(|s| s.deadline())
+                .map(|at| (at, Reason::MinSpeed)),
+        );
+        if let Some(since) = self.planning
+            && self.piece.is_none()
+            && self.crew.best_rate().is_none()
+        {
+            next = sooner(next, Some((since + self.patience(), Reason::Plan)));
+        }
+        if matches!(self.phase, Phase::Running)
+            && self.pieces() > self.crew.wanting()
+            && let Some((lane, hold)) = self.crew.next_hold(now)
+        {
+            let why = if self.route.is_resolving() {
+                Reason::Resolve
+            } else {
+                Reason::Retry(lane)
+            };
+            next = sooner(next, Some((hold, why)));
+        }
+        next
+    }
+
+    pub(super) fn tick(&mut self, now: Timestamp) {
+        if self
+            .config
+            .waits
+            .total
+            .is_some_and(|total| now >= self.started + total)
+        {
+            let limit = self.config.waits.total.unwrap_or_default().as_secs_f32();
+            return self.too_slow(alloc::format!("not complete after {limit} s"));
+        }
+        if self.speed.as_mut().is_some_and(|speed| !speed.judge(now)) {
+            return self.too_slow("below the minimum speed for too long".into());
+        }
+        self.expire_lanes(now);
+        if self
+            .planning
+            .is_some_and(|since| now >= since + self.patience())
+            && self.crew.best_rate().is_none()
+        {
+            self.plan(now, true);
+        }
+    }
+
+    fn too_slow(&mut self, message: alloc::string::String) {
+        let keep = self.can_keep();
+        self.fail(Failure {
+            kind: Kind::Network,
+            message,
+            keep,
+            retry_after: None,
+        });
+    }
+
+    fn patience(&self) -> Duration {
+        (PATIENCE_SETUPS * (self.handshake + self.rtt)).max(PATIENCE_MIN)
+    }
+
+    fn deadline_of_lanes(&self) -> Option<(Timestamp, Reason)> {
+        let busy = self
+            .crew
+            .iter()
+            .filter_map(|(id, lane)| Some((id, lane.fetch()?)));
+        busy.filter_map(|(id, fetch)| self.deadline(id, fetch))
+            .fold(None, |next, one| sooner(next, Some(one)))
+    }
+
+    fn deadline(&self, id: LaneId, fetch: &Fetch) -> Option<(Timestamp, Reason)> {
+        if fetch.abort.is_some() {
+            return None;
+        }
+        Some(match &fetch.stream {
+            None => (
+                fetch.asked_at + self.config.waits.read,
+                Reason::FirstByte(id),
+            ),
+            Some(stream) => (stream.last + self.config.waits.read, Reason::Idle(id)),
+        })
+    }
+
+    /// Ends the fetches whose deadline has passed.
+    fn expire_lanes(&mut self, now: Timestamp) {
+        let limit = self.config.waits.read;
+        let due: Vec<_> = self
+            .crew
+            .iter()
+            .filter_map(|(id, lane)| self.deadline(id, lane.fetch()?))
+            .filter(|(at, _)| now >= *at)
+            .collect();
+        for (_, reason) in due {
+            let (id, wait) = match reason {
+                Reason::FirstByte(id) => (id, Wait::FirstByte),
+                Reason::Idle(id) => (id, Wait::Body),
+                _ => continue,
+            };
+            let Some(fetch) = self.crew.get_mut(id).and_then(|lane| lane.fetch_mut()) else {
+                continue;
+            };
+            fetch.abort = Some(Abort::Fault(Fault::TimedOut(wait, limit)));
+            let lease = fetch.lease;
+            if wait == Wait::Body {
+                self.stalled = true;
+                self.note(Decision::Stalled { lane: id });
+            }
+            self.actions.push_back(Action::Abort { lease });
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Who fetches what next.
+
+use tur_core::{Ask, ByteRange, Timestamp};
+
+use super::{After, Phase, Ranges, Transfer};
+use crate::crew::{Fetch, State};
+use crate::plan::{self, PlanInput};
+use crate::{Action, Decision, FetchOrder, LaneId, LeaseId};
+
+impl Transfer {
+    /// Completes the transfer, or gives free lanes work while there is any.
+    pub(super) fn feed(&mut self, now: Timestamp) {
+        self.finish_drain();
+        if !matches!(self.phase, Phase::Running) {
+            return;
+        }
+        if self.ledger.is_complete() {
+            let total = self.ledger.total().unwrap_or_default();
+            self.phase = Phase::Complete;
+            self.actions.push_back(Action::Complete { total });
+            return;
+        }
+        self.absorb();
+        while let Some(lane) = self.next_lane(now) {
+            if self
+                .crew
+                .get(lane)
+                .is_some_and(|lane| lane.session.as_ref() == Some(&self.route.target().origin))
+            {
+                if !self.start(now, lane) {
+                    return;
+                }
+            } else {
+                self.want(now, lane);
+            }
+        }
+        self.release_idle();
+    }
+
+    /// The lane that should get work now, if there is work that it may do.
+    fn next_lane(&mut self, now: Timestamp) -> Option<LaneId> {
+        if self.crew.working() >= usize::from(self.crew.cap())
+            || self.pieces() <= self.crew.wanting()
+        {
+            return None;
+        }
+        if self.is_solo() && self.crew.trying() > 0 {
+            return None;
+        }
+        let origin = self.route.target().origin.clone();
+        self.crew.pick(now, &origin)
+    }
+
+    /// True while one lane tries for all: nothing is known yet, an expired URL is asked again, or the last attempts
+    /// brought nothing.
+    pub(super) fn is_solo(&self) -> bool {
+        self.identity.is_none() || self.route.is_resolving() || self.pace.failures() > 0
+    }
+
+    /// How many leases the holes are good for.
+    pub(super) fn pieces(&self) -> usize {
+        let Some(piece) = self.piece else {
+            return self.ledger.holes().fragments();
+        };
+        let count =
+            |hole: ByteRange| usize::try_from((hole.len() / piece).max(1)).unwrap_or(usize::MAX);
+        self.ledger
+            .holes()
+            .iter()
+            .map(count)
+            .fold(0, usize::saturating_add)
+    }
+
+    fn want(&mut self, now: Timestamp, id: LaneId) {
+        self.release(id);
+        let origin = self.route.target().origin.clone();
+        if let Some(lane) = self.crew.get_mut(id) {
+            lane.state = State::Wanting;
+            lane.started = now;
+        }
+        self.actions.push_back(Action::Want { lane: id, origin });
+    }
+
+    /// Grants the first hole, or a piece of it, to a lane with a session, and asks for it. False if the hole can only
+    /// be had from zero: then everything is drained first.
+    fn start(&mut self, now: Timestamp, lane: LaneId) -> bool {
+        let Some(hole) = self.ledger.holes().iter().next() else {
+            return true;
+        };
+        if hole.start > 0 && !self.may_ask_from_the_middle() {
+            self.drain(After::Adopt, None);
+            self.feed(now);
+            return false;
+        }
+        let piece = self.piece.unwrap_or(ByteRange::OPEN);
+        // A remainder smaller than a piece joins the last one: no lane is set up for crumbs.
+        let len = if hole.len() / piece <= 1 {
+            hole.len()
+        } else {
+            piece
+        };
+        let lease = self.ledger.grant(
+            lane,
+            ByteRange::new(hole.start, hole.start.saturating_add(len)),
+        );
+        self.ask(now, lane, lease);
+        true
+    }
+
+    fn may_ask_from_the_middle(&self) -> bool {
+        let joinable = self.identity.as_ref().is_some_and(|identity| {
+            identity.total.is_some() || identity.etag.is_some() || identity.last_modified.is_some()
+        });
+        self.ranges != Ranges::Absent && joinable
+    }
+
+    /// Sends the next request of a lease.
+    pub(super) fn ask(&mut self, now: Timestamp, id: LaneId, lease_id: LeaseId) {
+        let Some(lease) = self.ledger.lease(lease_id).copied() else {
+            return;
+        };
+        let rest = lease.rest;
+        let ask = if self.ranges == Ranges::Absent {
+            Ask::Whole
+        } else if rest.is_open() || self.crew.width == 1 {
+            Ask::Range(rest)
+        } else {
+            let rate = self.crew.get(id).and_then(|lane| lane.rate);
+            Ask::Range(ByteRange::new(
+                rest.start,
+                rest.start + plan::request_len(rest.len(), rate, self.rtt),
+            ))
+        };
+        let if_range = !self.if_range_off
+            && ask != Ask::Whole
+            && self
+                .identity
+                .as_ref()
+                .is_some_and(|identity| identity.if_range().is_some());
+        self.ledger.asked(lease_id, ask.range().end);
+        let Some(lane) = self.crew.get_mut(id) else {
+            return;
+        };
+        lane.started = now;
+        lane.state = State::Busy(Fetch {
+            lease: lease_id,
+            start: rest.start,
+            asked_at: now,
+            stream: None,
+            abort: None,
+            generation: self.generation,
+        });
+        self.actions.push_back(Action::Fetch(FetchOrder {
+            lane: id,
+            lease: lease_id,
+            grant: rest,
+            target: self.route.target().clone(),
+            ask,
+            if_range,
+            no_cache: self.no_cache,
+        }));
+    }
+
+    /// When the origin allows no lane for a hole, a body that runs on into it takes it over.
+    fn absorb(&mut self) {
+        if self.crew.limit >= self.crew.width || self.crew.working() < usize::from(self.crew.cap())
+        {
+            return;
+        }
+        let running = self
+            .crew
+            .iter()
+            .filter(|(_, lane)| lane.is_streaming())
+            .filter_map(|(_, lane)| {
+                let fetch = lane.fetch()?;
+                Some((fetch.lease, fetch.stream?.end))
+            });
+        let next = running.into_iter().find_map(|(id, body_end)| {
+            let end = self.ledger.lease(id)?.rest.end;
+            let hole = self.ledger.holes().range_at(end)?;
+            (hole.start == end && hole.end <= body_end).then_some(id)
+        });
+        if let Some(id) = next
+            && let Some(end) = self.ledger.extend(id)
+        {
+            self.ledger.asked(id, end);
+            self.actions.push_back(Action::Extend { lease: id, end });
+        }
+    }
+
+    /// Lanes without work give their sessions back.
+    fn release_idle(&mut self) {
+        if self.pieces() > 0 {
+            return;
+        }
+        let idle = self
+            .crew
+            .iter()
+            .filter(|(_, lane)| matches!(lane.state, State::Free) && lane.session.is_some());
+        for id in idle.map(|(id, _)| id).collect::<alloc::vec::Vec<_>>() {
+            self.release(id);
+        }
+    }
+
+    /// Divides what is left, if another lane pays. `patience` is over if no rate could be measured.
+    pub(super) fn plan(&mut self, now: Timestamp, patience_over: bool) {
+        let Some((lease_id, lease)) = self.ledger.leases().next().map(|(id, lease)| (id, *lease))
+        else {
+            return;
+        };
+        let rate = self.crew.best_rate();
+        let forced = self.config.lanes_start.is_some();
+        if rate.is_none() && !patience_over && !forced {
+            return;
+        }
+        let rest = lease.rest.len().saturating_add(self.ledger.holes().len());
+        let plan = plan::equal(PlanInput {
+            rest,
+            width: self
+                .config
+                .lanes_start
+                .unwrap_or(self.config.lanes_max)
+                .min(self.config.lanes_max),
+            forced,
+            piece_min: self.config.piece_min,
+            rate,
+            setup: self.handshake + self.rtt,
+        });
+        if plan.lanes <= 1 {
+            // Asked again with the next bytes: a lane that slows down changes the answer.
+            self.planning = Some(now);
+            return;
+        }
+        self.planning = None;
+        self.piece = Some(plan.piece);
+        self.crew.width = plan.lanes;
+        let at = lease
+            .rest
+            .start
+            .saturating_add(plan.piece)
+            .next_multiple_of(plan::ALIGN);
+        if at < lease.rest.end {
+            self.actions.push_back(Action::Cut {
+                lease: lease_id,
+                at,
+            });
+        }
+        self.note(Decision::Planned {
+            lanes: plan.lanes,
+            piece: plan.piece,
+        });
+    }
+}

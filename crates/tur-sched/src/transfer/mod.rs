@@ -1,0 +1,409 @@
+//! Moves one representation: the conductor of ledger, crew, route and pace.
+//!
+//! ```text
+//!            Start                 Opened, total known          all landed
+//!  (nothing) ─────▶ one lane asks ────────────────────▶ planned ──────────▶ Complete
+//!                      ▲   ▲                               │ │
+//!                      │   └── Adopt: no ranges, from 0 ───┘ │
+//!                      └────── Restart: changed, once ───────┘      any final fault ▶ Fail
+//! ```
+//!
+//! Read [`Transfer::handle`], then `answers.rs` (what an answer means), `ends.rs` (what the end of a fetch means),
+//! `feed.rs` (who fetches what next) and `clock.rs` (deadlines).
+
+mod answers;
+mod clock;
+mod ends;
+mod feed;
+#[cfg(test)]
+mod tests;
+
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use core::time::Duration;
+
+use tur_core::{Identity, RangeSet, Target, Timestamp};
+
+use crate::crew::{Abort, Crew, State};
+use crate::pace::{Pace, SpeedWatch};
+use crate::route::Route;
+use crate::{Action, Decision, Event, Failure, LaneId, LeaseId, Ledger, RetryPolicy, SpeedFloor};
+
+/// What to do when the representation changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnChange {
+    /// Start again from zero, once.
+    #[default]
+    Restart,
+    /// Fail.
+    Fail,
+}
+
+/// How long to wait, and for what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waits {
+    /// First byte of an answer, and silence of a body.
+    pub read: Duration,
+    /// The whole transfer.
+    pub total: Option<Duration>,
+}
+
+impl Default for Waits {
+    /// 30 s for a byte, no limit for the whole.
+    fn default() -> Self {
+        Self {
+            read: Duration::from_secs(30),
+            total: None,
+        }
+    }
+}
+
+/// How a transfer works.
+#[derive(Clone, Debug)]
+pub struct TransferConfig {
+    /// The user's URL.
+    pub target: Target,
+    /// Ceiling of lanes.
+    pub lanes_max: u16,
+    /// Start with so many lanes at once, whatever the measurements say.
+    pub lanes_start: Option<u16>,
+    /// Never split below this many bytes.
+    pub piece_min: Option<u64>,
+    /// Retries and backoff.
+    pub retry: RetryPolicy,
+    /// Deadlines.
+    pub waits: Waits,
+    /// Minimum speed of the whole.
+    pub speed_floor: Option<SpeedFloor>,
+    /// What to do about a change.
+    pub on_change: OnChange,
+    /// Seed of the jitter.
+    pub seed: u64,
+}
+
+impl TransferConfig {
+    /// The defaults for `target`: up to eight lanes.
+    #[must_use]
+    pub fn new(target: Target) -> Self {
+        Self {
+            target,
+            lanes_max: 8,
+            lanes_start: None,
+            piece_min: None,
+            retry: RetryPolicy::default(),
+            waits: Waits::default(),
+            speed_floor: None,
+            on_change: OnChange::default(),
+            seed: 0,
+        }
+    }
+}
+
+/// What an earlier run left: bytes that are there, of a representation with a strong validator.
+#[derive(Clone, Debug)]
+pub struct Resumed {
+    /// Of which representation.
+    pub identity: Identity,
+    /// Which bytes.
+    pub landed: RangeSet,
+}
+
+/// Whether the origin serves ranges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ranges {
+    /// Not asked yet, or only from byte 0.
+    Unknown,
+    /// A 206 has come.
+    Proven,
+    /// `bytes=0-` was answered with 200: a later range may still work.
+    Ignored,
+    /// They do not work: only the whole is asked for.
+    Absent,
+}
+
+/// What the transfer is doing.
+#[derive(Clone, Debug)]
+enum Phase {
+    Running,
+    /// Waits for aborted fetches to end, then does `After`.
+    Draining(After),
+    Paused,
+    Complete,
+    Failed,
+}
+
+/// What happens once the aborted fetches have ended.
+#[derive(Clone, Debug)]
+enum After {
+    /// From zero, another representation.
+    Restart(String),
+    /// From zero, the same representation, without ranges.
+    Adopt,
+    /// One stream that is alive gets everything behind it.
+    Widen(LeaseId),
+}
+
+/// One representation being moved.
+#[derive(Clone, Debug)]
+pub struct Transfer {
+    config: TransferConfig,
+    ledger: Ledger,
+    crew: Crew,
+    route: Route,
+    pace: Pace,
+    speed: Option<SpeedWatch>,
+    identity: Option<Identity>,
+    ranges: Ranges,
+    phase: Phase,
+    actions: VecDeque<Action>,
+    started: Timestamp,
+    /// Size of a piece once planned.
+    piece: Option<u64>,
+    /// Since when a plan is due: one lane is open and more may help.
+    planning: Option<Timestamp>,
+    /// What setting up a lane costs, as last seen.
+    handshake: Duration,
+    rtt: Duration,
+    if_range_off: bool,
+    no_cache: bool,
+    restarts: u32,
+    /// True once a 206 from beyond byte 0 was admitted.
+    offset_proven: bool,
+    /// Answers that placed a range wrongly since the last good one.
+    strikes: u32,
+    /// Counts changes of the route, so that late answers of an old URL blame nobody.
+    generation: u32,
+    stalled: bool,
+}
+
+impl Transfer {
+    /// A transfer that begins at `now`, from nothing or from what an earlier run left.
+    #[must_use]
+    pub fn new(config: TransferConfig, resumed: Option<Resumed>, now: Timestamp) -> Self {
+        let mut transfer = Self {
+            ledger: Ledger::new(),
+            crew: Crew::new(config.lanes_max),
+            route: Route::new(config.target.clone()),
+            pace: Pace::new(config.retry, config.seed),
+            speed: config.speed_floor.map(SpeedWatch::new),
+            identity: None,
+            ranges: Ranges::Unknown,
+            phase: Phase::Running,
+            actions: VecDeque::new(),
+            started: now,
+            piece: None,
+            planning: None,
+            handshake: Duration::ZERO,
+            rtt: Duration::ZERO,
+            if_range_off: false,
+            no_cache: false,
+            restarts: 0,
+            offset_proven: false,
+            strikes: 0,
+            generation: 0,
+            stalled: false,
+            config,
+        };
+        if let Some(Resumed { identity, landed }) = resumed
+            && let Some(total) = identity.total
+            && identity.is_strong()
+        {
+            transfer.ledger = Ledger::resumed(total, &landed);
+            transfer.pace.progress(transfer.ledger.landed().len());
+            transfer.identity = Some(identity);
+        }
+        transfer.feed(now);
+        transfer
+    }
+
+    /// Takes what happened. Actions must have been drained before.
+    pub fn handle(&mut self, now: Timestamp, event: Event) {
+        match self.phase {
+            Phase::Failed => return,
+            // Storage may find bytes gone when it looks for the last time.
+            Phase::Complete if matches!(event, Event::Lost { .. }) => self.phase = Phase::Running,
+            Phase::Complete => return,
+            _ => {}
+        }
+        match event {
+            Event::Granted { lane, handshake } => self.granted(now, lane, handshake),
+            Event::Denied { lane, fault } => self.denied(now, lane, fault),
+            Event::Opened {
+                lease,
+                place,
+                identity,
+                partial,
+            } => {
+                self.opened(
+                    now,
+                    lease,
+                    answers::Opening {
+                        place,
+                        identity,
+                        partial,
+                    },
+                );
+            }
+            Event::Refused {
+                lease,
+                fault,
+                session,
+            } => self.refused(now, lease, fault, session),
+            Event::Moved {
+                lease,
+                target,
+                session,
+            } => self.moved(now, lease, target, session),
+            Event::Landed { lease, upto, busy } => self.landed(now, lease, upto, busy),
+            Event::Ended {
+                lease,
+                at,
+                how,
+                session,
+            } => self.ended(now, lease, ends::Ending { at, how, session }),
+            Event::CutAt { lease, at } => self.ledger.shrink(lease, at),
+            Event::Lost { range } => self.ledger.forget(range),
+            Event::Pause => self.pause(),
+            Event::Unpause => self.unpause(),
+            Event::Tick => self.tick(now),
+        }
+        self.feed(now);
+        let receiving = self.crew.streaming() > 0;
+        if !receiving {
+            // There is no body to be divided: the next one that opens is.
+            self.planning = None;
+        }
+        if let Some(speed) = &mut self.speed {
+            speed.run(now, receiving);
+        }
+        #[cfg(any(test, feature = "check"))]
+        self.check(now);
+    }
+
+    /// The next thing to do, until there is none.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// The identity that every answer must agree with; `None` until the first one.
+    #[must_use]
+    pub fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref()
+    }
+
+    /// Who owns which byte.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Where the file is asked for now.
+    #[must_use]
+    pub fn target(&self) -> &Target {
+        self.route.target()
+    }
+
+    /// Lanes that are receiving a body.
+    #[must_use]
+    pub fn lanes_streaming(&self) -> usize {
+        self.crew.streaming()
+    }
+
+    fn note(&mut self, decision: Decision) {
+        self.actions.push_back(Action::Note(decision));
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        self.phase = Phase::Failed;
+        self.actions.push_back(Action::Fail(failure));
+    }
+
+    /// True if bytes that have landed can be joined with those of a later run.
+    fn can_keep(&self) -> bool {
+        !matches!(self.ranges, Ranges::Absent | Ranges::Ignored)
+            && !self.ledger.landed().is_empty()
+            && self.identity.as_ref().is_some_and(Identity::is_strong)
+    }
+
+    /// Ends every fetch but `keep`'s, blaming nobody, and takes back what lanes wait for.
+    fn abort_all(&mut self, keep: Option<LeaseId>) {
+        let mut idle = alloc::vec::Vec::new();
+        for (id, lane) in self.crew.iter_mut() {
+            match &mut lane.state {
+                State::Busy(fetch) if Some(fetch.lease) != keep && fetch.abort.is_none() => {
+                    fetch.abort = Some(Abort::Quiet);
+                    self.actions.push_back(Action::Abort { lease: fetch.lease });
+                }
+                State::Wanting => idle.push(id),
+                _ => {}
+            }
+        }
+        for id in idle {
+            self.release(id);
+        }
+    }
+
+    /// Gives back what a lane holds or waits for.
+    fn release(&mut self, id: LaneId) {
+        let Some(lane) = self.crew.get_mut(id) else {
+            return;
+        };
+        let wanted = matches!(lane.state, State::Wanting);
+        if wanted {
+            lane.state = State::Free;
+        }
+        if lane.session.take().is_some() || wanted {
+            self.actions.push_back(Action::Yield { lane: id });
+        }
+    }
+
+    fn pause(&mut self) {
+        if matches!(self.phase, Phase::Running) {
+            self.phase = Phase::Paused;
+            self.abort_all(None);
+        }
+    }
+
+    fn unpause(&mut self) {
+        if matches!(self.phase, Phase::Paused) {
+            self.phase = Phase::Running;
+        }
+    }
+
+    fn drain(&mut self, after: After, keep: Option<LeaseId>) {
+        self.phase = Phase::Draining(after);
+        self.planning = None;
+        self.abort_all(keep);
+    }
+
+    /// Panics if an invariant does not hold.
+    #[cfg(any(test, feature = "check"))]
+    fn check(&self, now: Timestamp) {
+        self.ledger.check();
+        for (id, lease) in self.ledger.leases() {
+            let owner = self.crew.get(lease.lane).and_then(|lane| lane.fetch());
+            assert_eq!(
+                owner.map(|fetch| fetch.lease),
+                Some(id),
+                "a lease without a fetch: {id:?}"
+            );
+        }
+        assert!(
+            self.crew.iter().count() <= usize::from(self.config.lanes_max.max(1)),
+            "more lanes than allowed"
+        );
+        let idle = matches!(self.phase, Phase::Running)
+            && self.crew.working() == 0
+            && self.actions.is_empty();
+        if idle {
+            assert!(
+                self.next_wakeup(now).is_some(),
+                "nothing is pending: {self:?}"
+            );
+        }
+        assert!(
+            !matches!(self.phase, Phase::Complete) || self.ledger.is_complete(),
+            "complete only with every byte"
+        );
+    }
+}

@@ -1,0 +1,403 @@
+//! The transfer against a small world: chosen answers for the rules, random ones for the invariants.
+
+mod world;
+
+use std::string::ToString;
+use std::time::Duration;
+use std::vec::Vec;
+
+use proptest::prelude::*;
+use tur_core::{Ask, ByteRange, Fault, RangeSet, Refusal, RetryAfter, Timestamp, Wait};
+
+use self::world::*;
+use super::*;
+
+#[test]
+fn a_small_file_takes_one_request() {
+    let mut world = World::new(TransferConfig::new(target("/file")), KIB);
+    world.finish();
+    world.assert_whole();
+    assert_eq!(world.requests, 1);
+}
+
+#[test]
+fn a_given_width_starts_at_the_first_answer_and_requests_halve() {
+    let mut world = World::new(config(4), 4096 * KIB);
+    world.grant_all();
+    let first = world.first();
+    world.open(first);
+    assert_eq!(world.wanting.len(), 3);
+    world.grant_all();
+    let asks: Vec<_> = world.running.values().map(|run| run.order.ask).collect();
+    assert_eq!(asks[0], Ask::Range(ByteRange::from(0)));
+    assert_eq!(asks[1], Ask::Range(ByteRange::new(1024 * KIB, 1536 * KIB)));
+    world.finish();
+    world.assert_whole();
+}
+
+#[test]
+fn lane_zero_is_cut_once_and_an_extended_one_is_not_cut_at_all() {
+    let mut world = World::new(config(2), 2048 * KIB);
+    world.grant_all();
+    let first = world.first();
+    world.open(first);
+    world.grant_all();
+    let second = *world.running.keys().next_back().expect("two run");
+    world.refuse(
+        second,
+        Fault::NotAdmitted(Refusal::RangeIgnored { if_range: true }),
+    );
+    world.grant_all();
+    let second = *world
+        .running
+        .keys()
+        .next_back()
+        .expect("asked without If-Range");
+    assert!(!world.running[&second].order.if_range);
+    world.refuse(
+        second,
+        Fault::NotAdmitted(Refusal::RangeIgnored { if_range: false }),
+    );
+    assert!(
+        world.wanting.is_empty() && world.running.len() == 1,
+        "one stream is left"
+    );
+    world.finish();
+    world.assert_whole();
+    assert_eq!(world.requests, 3);
+}
+
+#[test]
+fn a_change_restarts_once_and_then_fails() {
+    let mut world = World::new(config(2), 2048 * KIB);
+    for round in 0..2 {
+        world.grant_all();
+        let first = world.first();
+        world.open(first);
+        world.flow(first, 100 * KIB);
+        world.grant_all();
+        let second = *world.running.keys().next_back().expect("two run");
+        world.refuse(second, Fault::NotAdmitted(Refusal::Changed("ETag".into())));
+        if round == 0 {
+            assert!(world.transfer.identity().is_none() && world.written.is_empty());
+        }
+    }
+    let failure = world.end.expect("ended").expect_err("changed twice");
+    assert_eq!(failure.kind, tur_core::Kind::Changed);
+    assert!(!failure.keep);
+}
+
+#[test]
+fn the_attempts_of_one_outage_count_once() {
+    let mut world = World::new(config(8), 8192 * KIB);
+    world.grant_all();
+    let first = world.first();
+    world.open(first);
+    world.grant_all();
+    for lease in world.running.keys().copied().collect::<Vec<_>>() {
+        if world.running.contains_key(&lease) {
+            world.break_off(lease, Fault::Lost("reset".into()));
+        }
+    }
+    assert!(world.end.is_none() && world.running.is_empty());
+    let mut tries = 0;
+    while world.end.is_none() {
+        assert!(world.jump(), "a retry pends");
+        assert!(world.wanting.len() <= 1, "one lane tries for all");
+        for lane in core::mem::take(&mut world.wanting) {
+            tries += 1;
+            world.tell(Event::Denied {
+                lane,
+                fault: Fault::Connect {
+                    host: "o".into(),
+                    detail: "refused".into(),
+                },
+            });
+        }
+    }
+    assert_eq!(tries, 5, "five retries after the first failure");
+    assert!(
+        world.now > Timestamp::from_micros(100_000),
+        "with backoff between"
+    );
+}
+
+#[test]
+fn progress_forgives() {
+    let mut world = World::new(config(1), 4096 * KIB);
+    for _ in 0..20 {
+        while world.running.is_empty() {
+            world.grant_all();
+            if world.running.is_empty() {
+                assert!(world.jump());
+            }
+        }
+        let lease = world.first();
+        world.open(lease);
+        world.flow(lease, 100 * KIB);
+        world.break_off(lease, Fault::Truncated("cut".into()));
+        assert!(world.end.is_none());
+    }
+    world.finish();
+    world.assert_whole();
+}
+
+#[test]
+fn too_many_requests_lowers_the_lanes_and_the_stream_takes_over() {
+    let mut world = World::new(config(4), 4096 * KIB);
+    world.grant_all();
+    let first = world.first();
+    world.open(first);
+    world.grant_all();
+    let later: Vec<_> = world.running.keys().copied().skip(2).collect();
+    let second = *world.running.keys().nth(1).expect("runs");
+    world.open(second);
+    for lease in later {
+        world.refuse(
+            lease,
+            status(429, Some(RetryAfter::Delay(Duration::from_secs(1)))),
+        );
+    }
+    assert!(
+        world
+            .notes
+            .iter()
+            .any(|note| matches!(note, Decision::Fewer { .. }))
+    );
+    world.finish();
+    world.assert_whole();
+}
+
+#[test]
+fn silence_is_a_stall_and_the_rest_is_asked_for_again() {
+    let mut world = World::new(config(1), 1024 * KIB);
+    world.grant_all();
+    let lease = world.first();
+    world.open(lease);
+    world.flow(lease, 64 * KIB);
+    assert!(world.jump());
+    assert!(world.notes.contains(&Decision::Stalled { lane: LaneId(0) }));
+    while world.running.is_empty() {
+        world.grant_all();
+        if world.running.is_empty() {
+            assert!(world.jump());
+        }
+    }
+    assert_eq!(
+        world.running[&world.first()].order.ask.range().start,
+        64 * KIB
+    );
+    world.finish();
+    world.assert_whole();
+    assert!(world.notes.contains(&Decision::Resumed { at: 64 * KIB }));
+}
+
+#[test]
+fn a_server_that_never_answers_ends_in_bounded_time_and_requests() {
+    let mut world = World::new(config(8), KIB);
+    while world.end.is_none() {
+        world.grant_all();
+        assert!(world.jump());
+    }
+    let failure = world.end.expect("ended").expect_err("nothing came");
+    assert_eq!(failure.message, "no answer in 30 s (6 tries)");
+    assert_eq!(world.requests, 6);
+}
+
+#[test]
+fn an_expired_url_is_resolved_again_from_the_users() {
+    let mut world = World::new(config(1), 1024 * KIB);
+    world.grant_all();
+    let lease = world.first();
+    world.running.remove(&lease);
+    world.tell(Event::Moved {
+        lease,
+        target: target("/signed"),
+        session: true,
+    });
+    let lease = world.first();
+    assert_eq!(world.running[&lease].order.target.path, "/signed");
+    world.open(lease);
+    world.flow(lease, 64 * KIB);
+    world.break_off(lease, Fault::Truncated("cut".into()));
+    while world.running.is_empty() {
+        world.grant_all();
+        if world.running.is_empty() {
+            assert!(world.jump());
+        }
+    }
+    let lease = world.first();
+    world.refuse(lease, status(403, None));
+    while world.running.is_empty() {
+        world.grant_all();
+        if world.running.is_empty() {
+            assert!(world.jump());
+        }
+    }
+    assert_eq!(world.running[&world.first()].order.target.path, "/file");
+    assert!(world.end.is_none());
+}
+
+#[test]
+fn redirects_are_bounded() {
+    let mut world = World::new(config(1), KIB);
+    world.grant_all();
+    let mut hops = 0;
+    while world.end.is_none() {
+        let lease = world.first();
+        world.running.remove(&lease);
+        hops += 1;
+        world.tell(Event::Moved {
+            lease,
+            target: target(&hops.to_string()),
+            session: true,
+        });
+        world.grant_all();
+    }
+    assert_eq!(hops, 21);
+    assert_eq!(
+        world.end.expect("ended").expect_err("loop").kind,
+        tur_core::Kind::Limit
+    );
+}
+
+#[test]
+fn a_resumed_transfer_asks_for_its_holes_only() {
+    let total = 1024 * KIB;
+    let landed: RangeSet = [
+        ByteRange::new(0, 300 * KIB),
+        ByteRange::new(500 * KIB, 600 * KIB),
+    ]
+    .into_iter()
+    .collect();
+    let resumed = Resumed {
+        identity: identity(total),
+        landed,
+    };
+    let mut world = World::resumed(config(4), total, Some(resumed));
+    world.grant_all();
+    let order = &world.running[&world.first()].order;
+    assert!(order.if_range);
+    assert_eq!(order.ask, Ask::Range(ByteRange::new(300 * KIB, 500 * KIB)));
+    world.finish();
+    world.assert_whole();
+}
+
+#[test]
+fn an_empty_file_is_complete_at_once() {
+    let mut world = World::new(config(4), 0);
+    world.grant_all();
+    let lease = world.first();
+    world.refuse(lease, Fault::NotAdmitted(Refusal::AtEnd { total: 0 }));
+    assert_eq!(world.end, Some(Ok(0)));
+}
+
+#[test]
+fn bytes_that_storage_lost_are_fetched_again_even_at_the_end() {
+    let mut world = World::new(config(2), 1024 * KIB);
+    world.finish();
+    let lost = ByteRange::new(10 * KIB, 20 * KIB);
+    world.end = None;
+    world.written.remove(lost);
+    world.tell(Event::Lost { range: lost });
+    world.finish();
+    world.assert_whole();
+}
+
+#[test]
+fn pause_keeps_everything_and_unpause_goes_on() {
+    let mut world = World::new(config(4), 4096 * KIB);
+    world.grant_all();
+    let first = world.first();
+    world.open(first);
+    world.flow(first, 100 * KIB);
+    world.tell(Event::Pause);
+    assert!(world.running.is_empty() && world.wanting.is_empty());
+    world.now = world.now + Duration::from_secs(60);
+    world.tell(Event::Unpause);
+    world.finish();
+    world.assert_whole();
+}
+
+/// One random turn of the world.
+fn turn(world: &mut World, choice: (u8, u16)) {
+    let (what, size) = choice;
+    let running: Vec<_> = world.running.keys().copied().collect();
+    let pick = running
+        .get(usize::from(size) % running.len().max(1))
+        .copied();
+    world.now = world.now + Duration::from_millis(u64::from(size % 40));
+    match (what % 24, pick) {
+        (0..=3, _) => world.grant_all(),
+        (4, _) => {
+            if let Some(lane) = world.wanting.pop() {
+                world.tell(Event::Denied {
+                    lane,
+                    fault: Fault::TimedOut(Wait::Connect, Duration::ZERO),
+                });
+            }
+        }
+        (5, _) => drop(world.jump()),
+        (6, _) => world.tell(Event::Pause),
+        (7, _) => world.tell(Event::Unpause),
+        (_, None) => {}
+        (8..=11, Some(lease)) if world.running[&lease].body_end.is_none() => world.open(lease),
+        (12, Some(lease)) if world.running[&lease].body_end.is_none() => {
+            let fault = status([404, 429, 503, 500, 403, 416][usize::from(size % 6)], None);
+            world.refuse(lease, fault);
+        }
+        (13, Some(lease)) if world.running[&lease].body_end.is_none() => {
+            let refusals = [
+                Refusal::RangeIgnored { if_range: true },
+                Refusal::RangeIgnored { if_range: false },
+                Refusal::Unsatisfiable,
+                Refusal::Page,
+                Refusal::NoContentRange,
+                Refusal::Changed("ETag".into()),
+            ];
+            world.refuse(
+                lease,
+                Fault::NotAdmitted(refusals[usize::from(size % 6)].clone()),
+            );
+        }
+        (14, Some(lease)) if world.running[&lease].body_end.is_none() => {
+            world.running.remove(&lease);
+            world.tell(Event::Moved {
+                lease,
+                target: target(&size.to_string()),
+                session: true,
+            });
+        }
+        (15, Some(lease)) => world.break_off(lease, Fault::Lost("reset".into())),
+        (_, Some(lease)) if world.running[&lease].body_end.is_some() => {
+            world.flow(lease, u64::from(size) * 4);
+        }
+        _ => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_500))]
+    #[test]
+    fn any_events_keep_the_invariants_and_lead_to_an_end(
+        lanes in 1u16..6,
+        pages in 0u64..40,
+        choices in proptest::collection::vec(any::<(u8, u16)>(), 0..300),
+    ) {
+        let mut world = World::new(config(lanes), pages * 64 * KIB + pages);
+        for choice in choices {
+            if world.end.is_some() {
+                break;
+            }
+            turn(&mut world, choice);
+        }
+        if world.end.is_none() {
+            world.tell(Event::Unpause);
+            world.finish();
+        }
+        if let Some(Ok(total)) = world.end {
+            prop_assert_eq!(total, world.total);
+            prop_assert!(world.written.covers(ByteRange::new(0, total)));
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! The words that a transfer and the engine exchange.
+
+use alloc::string::String;
+use core::fmt;
+use core::time::Duration;
+
+use tur_core::{Ask, ByteRange, Fault, Identity, Kind, Origin, Target, Timestamp};
+
+/// A lane: a slot that runs one request at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LaneId(pub u16);
+
+/// A lease: a range granted to a lane. Never used twice within a transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LeaseId(pub u32);
+
+/// How a fetch ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The framing of the body said so.
+    Clean,
+    /// We stopped: the gate's end was reached, or the machine asked for it.
+    Cut,
+    /// It broke.
+    Fault(Fault),
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The lane now holds a session that took `handshake` to set up (zero for a used one).
+    Granted {
+        /// Whose.
+        lane: LaneId,
+        /// Connect and TLS.
+        handshake: Duration,
+    },
+    /// No session could be opened for the lane.
+    Denied {
+        /// Whose.
+        lane: LaneId,
+        /// Why.
+        fault: Fault,
+    },
+    /// An answer was admitted; its body is being written from `place.start` on.
+    Opened {
+        /// The lease that was asked for.
+        lease: LeaseId,
+        /// Where the body belongs; open if its end is not told.
+        place: ByteRange,
+        /// The identity, first or confirmed.
+        identity: Identity,
+        /// True for a 206.
+        partial: bool,
+    },
+    /// An answer that brings no bytes: a status, or one that was not admitted. The fetch is over.
+    Refused {
+        /// The lease that was asked for.
+        lease: LeaseId,
+        /// Why.
+        fault: Fault,
+        /// True if the lane's session can be used again.
+        session: bool,
+    },
+    /// A redirect that policy allows. The fetch is over.
+    Moved {
+        /// The lease that was asked for.
+        lease: LeaseId,
+        /// Where to.
+        target: Target,
+        /// True if the lane's session can be used again.
+        session: bool,
+    },
+    /// Bytes up to `upto` are written. Batched: at most every 50 ms or 1 MiB per lane.
+    Landed {
+        /// Whose.
+        lease: LeaseId,
+        /// One past the last written byte.
+        upto: u64,
+        /// How long the lane was busy with them.
+        busy: Duration,
+    },
+    /// A fetch ended; bytes up to `at` are written.
+    Ended {
+        /// Whose.
+        lease: LeaseId,
+        /// One past the last written byte.
+        at: u64,
+        /// How.
+        how: Ended,
+        /// True if the lane's session can be used again.
+        session: bool,
+    },
+    /// The answer to [`Action::Cut`]: the lease now ends at `at`.
+    CutAt {
+        /// Whose.
+        lease: LeaseId,
+        /// Its new end.
+        at: u64,
+    },
+    /// Storage found that these bytes are gone.
+    Lost {
+        /// Which.
+        range: ByteRange,
+    },
+    /// Stop fetching, keep everything.
+    Pause,
+    /// Go on.
+    Unpause,
+    /// The time that `next_wakeup` named has come.
+    Tick,
+}
+
+/// One request to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchOrder {
+    /// By which lane.
+    pub lane: LaneId,
+    /// For which lease.
+    pub lease: LeaseId,
+    /// The bytes the lane may write: its gate's start and end.
+    pub grant: ByteRange,
+    /// Where.
+    pub target: Target,
+    /// What to ask for.
+    pub ask: Ask,
+    /// True if `If-Range` is to carry the identity's validator.
+    pub if_range: bool,
+    /// True after a change: caches are to ask the origin.
+    pub no_cache: bool,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Get a session to `origin` for the lane: answered by `Granted` or `Denied`.
+    Want {
+        /// For whom.
+        lane: LaneId,
+        /// To where.
+        origin: Origin,
+    },
+    /// Give back what the lane holds or waits for.
+    Yield {
+        /// Whose.
+        lane: LaneId,
+    },
+    /// Make one request: answered by `Opened`, `Refused` or `Moved`, then (after `Opened`) by `Ended`.
+    Fetch(FetchOrder),
+    /// Move the end of a lease's gate down, at most to what is taken: answered by `CutAt` in the same turn.
+    Cut {
+        /// Whose.
+        lease: LeaseId,
+        /// Where it is to end.
+        at: u64,
+    },
+    /// Move the end of a lease's gate up.
+    Extend {
+        /// Whose.
+        lease: LeaseId,
+        /// Its new end.
+        end: u64,
+    },
+    /// Drop the lease's fetch: answered by `Ended` with `Cut`.
+    Abort {
+        /// Whose.
+        lease: LeaseId,
+    },
+    /// The representation changed: everything on disk is void, a new identity follows with the next `Opened`.
+    Restart {
+        /// What differed.
+        why: String,
+    },
+    /// The claims in `range` are void: it will be written again.
+    Forget {
+        /// Which.
+        range: ByteRange,
+    },
+    /// A decision, for people, tests and traces.
+    Note(Decision),
+    /// All bytes `0..total` have landed.
+    Complete {
+        /// Length.
+        total: u64,
+    },
+    /// The transfer failed for good.
+    Fail(Failure),
+}
+
+/// Why a transfer failed for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The kind reported.
+    pub kind: Kind,
+    /// One line.
+    pub message: String,
+    /// True if what has landed can be used by a later run.
+    pub keep: bool,
+    /// What the origin asked to wait, if that is why.
+    pub retry_after: Option<Duration>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// A decision worth telling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// The work was divided.
+    Planned {
+        /// Lanes.
+        lanes: u16,
+        /// Bytes per piece.
+        piece: u64,
+    },
+    /// An attempt failed and will be repeated.
+    Retrying {
+        /// On which lane.
+        lane: LaneId,
+        /// Attempts without progress so far.
+        attempt: u32,
+        /// When.
+        after: Duration,
+        /// Why.
+        why: Fault,
+    },
+    /// A lane brought nothing for the whole read time-out.
+    Stalled {
+        /// Which.
+        lane: LaneId,
+    },
+    /// Bytes flow again after a stall or a failure.
+    Resumed {
+        /// From where.
+        at: u64,
+    },
+    /// The origin allows fewer lanes.
+    Fewer {
+        /// The new limit.
+        lanes: u16,
+        /// Why.
+        why: Fault,
+    },
+    /// A derived URL went stale: the user's URL is asked again.
+    Resolving {
+        /// Why.
+        why: Fault,
+    },
+    /// The origin has no (usable) ranges: one stream.
+    SingleStream {
+        /// Why.
+        why: String,
+    },
+    /// The representation changed.
+    Restarted {
+        /// What differed.
+        why: String,
+    },
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Decision::Planned { lanes, piece } => write!(f, "{lanes} lanes, {piece} bytes each"),
+            Decision::Retrying {
+                lane,
+                attempt,
+                after,
+                why,
+            } => {
+                write!(
+                    f,
+                    "lane {} tries again in {:.1} s ({attempt}): {why}",
+                    lane.0,
+                    after.as_secs_f32()
+                )
+            }
+            Decision::Stalled { lane } => write!(f, "lane {} stalled", lane.0),
+            Decision::Resumed { at } => write!(f, "data again, from byte {at}"),
+            Decision::Fewer { lanes, why } => write!(f, "at most {lanes} lanes from now on: {why}"),
+            Decision::Resolving { why } => write!(f, "asking the first URL again: {why}"),
+            Decision::SingleStream { why } => write!(f, "one stream: {why}"),
+            Decision::Restarted { why } => write!(f, "starting again from zero: {why}"),
+        }
+    }
+}
+
+/// Why a machine wants to be woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// The head of an answer is overdue.
+    FirstByte(LaneId),
+    /// A body has been silent for too long.
+    Idle(LaneId),
+    /// A lane may try again.
+    Retry(LaneId),
+    /// The first URL may be asked again.
+    Resolve,
+    /// Nothing has come that a plan could be made of: it is made without a rate.
+    Plan,
+    /// The download may be below its minimum speed.
+    MinSpeed,
+    /// The download may have used up its time.
+    MaxTime,
+}
+
+/// The earlier of two wake-ups.
+pub(crate) fn sooner(
+    a: Option<(Timestamp, Reason)>,
+    b: Option<(Timestamp, Reason)>,
+) -> Option<(Timestamp, Reason)> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(if b.0 < a.0 { b } else { a }),
+        (a, b) => a.or(b),
+    }
+}
