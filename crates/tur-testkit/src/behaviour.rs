@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tur_core::{ETag, Rate, RetryAfter, Wall};
 
+use crate::gate::Gate;
+
 /// How one path of an origin behaves.
 ///
 /// The fields say what an answer is by default. Rules are applied to each request in their order, each one changing
@@ -285,6 +287,12 @@ pub enum Deed {
     Pace(Rate),
     /// Another delay before the first byte of the answer.
     FirstByte(Duration),
+    /// A delay between the head and the first byte of the body.
+    BodyAfter(Duration),
+    /// Body bytes at and behind the gate wait until it is opened.
+    Hold(Gate),
+    /// The head waits until the gate is opened at all.
+    HoldHead(Gate),
     /// The connection closes in good order after so many bytes of the body, if there would be more.
     CutAfter(u64),
     /// The connection is reset after so many bytes of the body, if there would be more.
@@ -353,6 +361,8 @@ pub enum Ranges {
     FromZero,
     /// 206 without `Content-Range`; the body is everything from 0.
     NoContentRange,
+    /// 206 with one part of `multipart/byteranges`, honestly labelled inside. For small files: it is made in memory.
+    Multipart,
     /// Honest, but the total is `*`.
     StarTotal,
     /// Honest, but the label names this total.

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use tur_core::{ByteRange, ETag, Rate, RetryAfter, Wall};
 
 use crate::behaviour::{Behaviour, Deed, Framing, IfRange, Ranges, When};
+use crate::content::content;
 use crate::date::http_date;
+use crate::gate::Gate;
 
 /// The part of a request that behaviours look at.
 #[derive(Clone, Debug, Default)]
@@ -57,6 +59,7 @@ impl Wanted {
 #[derive(Clone, Debug)]
 pub(crate) struct Play {
     pub(crate) delay: Duration,
+    pub(crate) gate: Option<Gate>,
     pub(crate) interim: u32,
     pub(crate) act: Act,
 }
@@ -81,7 +84,34 @@ pub(crate) struct Script {
     pub(crate) stop: Option<Stop>,
     pub(crate) extra: u64,
     pub(crate) pace: Option<Rate>,
+    /// Time between head and body.
+    pub(crate) delay: Duration,
+    pub(crate) gate: Option<Gate>,
     pub(crate) keep_alive: bool,
+}
+
+impl Script {
+    /// Offset in the representation of byte `at` of the body.
+    pub(crate) fn offset(&self, at: u64) -> u64 {
+        match self.source {
+            Source::Content { start, .. } => start.saturating_add(at),
+            Source::Text(_) => at,
+        }
+    }
+
+    /// Body bytes that the gate lets pass.
+    pub(crate) fn passing(&self) -> u64 {
+        self.gate
+            .as_ref()
+            .map_or(u64::MAX, |gate| gate.limit().saturating_sub(self.offset(0)))
+    }
+
+    /// Waits until byte `at` of the body may pass.
+    pub(crate) async fn passes(&self, at: u64) {
+        if let Some(gate) = &self.gate {
+            gate.passes(self.offset(at)).await;
+        }
+    }
 }
 
 /// The head of an answer, not yet in the words of a world.
@@ -185,6 +215,9 @@ struct Scene {
     interim: u32,
     stop: Option<Stop>,
     extra: u64,
+    body_delay: Duration,
+    gate: Option<Gate>,
+    head_gate: Option<Gate>,
     instead: Option<Instead>,
 }
 
@@ -202,6 +235,9 @@ impl Scene {
             interim: 0,
             stop: None,
             extra: 0,
+            body_delay: Duration::ZERO,
+            gate: None,
+            head_gate: None,
             instead: None,
         }
     }
@@ -224,6 +260,9 @@ impl Scene {
             Deed::Framing(framing) => b.framing = framing.clone(),
             Deed::Pace(rate) => b.pace = Some(*rate),
             Deed::FirstByte(delay) => b.first_byte = *delay,
+            Deed::BodyAfter(delay) => self.body_delay = *delay,
+            Deed::Hold(gate) => self.gate = Some(gate.clone()),
+            Deed::HoldHead(gate) => self.head_gate = Some(gate.clone()),
             Deed::CutAfter(n) => self.break_off(*n, Break::Cut),
             Deed::ResetAfter(n) => self.break_off(*n, Break::Reset),
             Deed::StallAfter(n) => self.break_off(*n, Break::Stall),
@@ -277,6 +316,7 @@ impl Scene {
     fn finish(mut self, asked: &Asked) -> Play {
         let delay = self.behaviour.first_byte;
         let interim = self.interim;
+        let gate = self.head_gate.take();
         let act = match self.instead.take() {
             Some(Instead::Act(act)) => act,
             Some(Instead::Status(head)) => self.page(*head),
@@ -288,6 +328,7 @@ impl Scene {
         };
         Play {
             delay,
+            gate,
             interim,
             act,
         }
@@ -307,6 +348,9 @@ impl Scene {
                 let range = placed(wanted, ranges, b.size);
                 if range.is_empty() {
                     return self.unsatisfied();
+                }
+                if *ranges == Ranges::Multipart {
+                    return self.multipart(range);
                 }
                 (range, Some(label(range, ranges, b.size)))
             }
@@ -352,6 +396,25 @@ impl Scene {
         self.answer(head, source, range.len())
     }
 
+    /// One part in the form of RFC 9110, section 14.6.
+    fn multipart(&self, range: ByteRange) -> Act {
+        let b = &self.behaviour;
+        let (last, size) = (range.end - 1, b.size);
+        let mut text = format!(
+            "--part\r\nContent-Range: bytes {}-{last}/{size}\r\n\r\n",
+            range.start
+        )
+        .into_bytes();
+        text.extend(content(b.version, range));
+        text.extend(b"\r\n--part--\r\n");
+        let mut head = self.bare(206);
+        head.etag.clone_from(&b.etag);
+        head.last_modified = b.last_modified;
+        head.media_type = Some("multipart/byteranges; boundary=part".to_owned());
+        let length = text.len() as u64;
+        self.answer(head, Source::Text(text.into()), length)
+    }
+
     fn unsatisfied(&self) -> Act {
         let mut head = self.bare(416);
         head.label = Some(Label::Unsatisfied(self.behaviour.size));
@@ -382,6 +445,8 @@ impl Scene {
             stop,
             extra: self.extra,
             pace: self.behaviour.pace,
+            delay: self.body_delay,
+            gate: self.gate.clone(),
             keep_alive: self.behaviour.keep_alive && !broken && self.extra == 0,
         }))
     }

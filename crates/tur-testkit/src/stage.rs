@@ -10,7 +10,7 @@ use crate::behaviour::{Behaviour, Deed, Link, When};
 use crate::clock;
 use crate::log::{Log, Seen};
 use crate::pace::{Pacer, SLICE_MAX};
-use crate::play::{Act, Asked, Play, Wanted, play};
+use crate::play::{Act, Asked, Play, Script, Wanted, play};
 
 /// One origin's state.
 pub(crate) struct Stage {
@@ -29,6 +29,16 @@ struct Path {
     behaviour: Arc<Behaviour>,
     requests: u64,
     active: u64,
+}
+
+impl Path {
+    fn new(behaviour: Behaviour) -> Self {
+        Self {
+            behaviour: Arc::new(behaviour),
+            requests: 0,
+            active: 0,
+        }
+    }
 }
 
 impl Stage {
@@ -66,9 +76,8 @@ impl Stage {
         let mut paths = self.paths();
         let active = paths.get(&path).map_or(0, |path| path.active);
         let fresh = Path {
-            behaviour: Arc::new(behaviour),
-            requests: 0,
             active,
+            ..Path::new(behaviour)
         };
         paths.insert(path, fresh);
     }
@@ -140,8 +149,10 @@ impl Stage {
         if let Some(choose) = &self.choose
             && !paths.contains_key(bare)
         {
+            // Not under the lock: the closure may look at the world.
             drop(paths);
-            self.swap(hosted.clone(), choose(&hosted));
+            let path = Path::new(choose(&hosted));
+            self.paths().entry(hosted.clone()).or_insert(path);
             return hosted;
         }
         bare.to_owned()
@@ -192,12 +203,15 @@ impl Drop for Turn {
 #[derive(Debug)]
 pub(crate) struct Schedule {
     pace: Option<Pacer>,
+    start: Instant,
 }
 
 impl Schedule {
-    pub(crate) fn new(pace: Option<tur_core::Rate>) -> Self {
+    /// Begins now, or after the script's delay.
+    pub(crate) fn new(script: &Script) -> Self {
         Self {
-            pace: pace.map(Pacer::new),
+            pace: script.pace.map(Pacer::new),
+            start: clock::now() + script.delay,
         }
     }
 
@@ -209,7 +223,7 @@ impl Schedule {
 
     /// When the next `bytes` may leave; `None` is never.
     pub(crate) fn reserve(&mut self, stage: &Stage, bytes: u64) -> Option<Instant> {
-        let now = clock::now();
+        let now = clock::now().max(self.start);
         let own = match &mut self.pace {
             None => now,
             Some(pacer) => pacer.reserve(now, bytes)?,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use tur_core::{ByteRange, Rate};
-use tur_testkit::{Behaviour, Deed, Link, Loopback, Refusing, Setup, Tls, When, content};
+use tur_testkit::{Behaviour, Deed, Gate, Link, Loopback, Refusing, Setup, Tls, When, content};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -179,6 +179,8 @@ fn a_client_that_leaves_ends_its_turn() {
         Deed::StallAfter(10),
         Deed::FirstByte(PATIENCE),
         Deed::BlackHole,
+        Deed::Hold(Gate::at(10)),
+        Deed::HoldHead(Gate::at(0)),
     ];
     for deed in rules {
         let behaviour = Behaviour::new(100)
@@ -200,6 +202,27 @@ fn a_client_that_leaves_ends_its_turn() {
 fn read_again(stream: &mut TcpStream) -> String {
     ask(stream, "/a", "");
     read(stream).0
+}
+
+#[test]
+fn a_gate_lets_go_what_it_held() {
+    let (head, body) = (Gate::at(0), Gate::at(1_000));
+    let behaviour = Behaviour::new(5_000)
+        .rule(When::Always, Deed::HoldHead(head.clone()))
+        .rule(When::Always, Deed::Hold(body.clone()));
+    let origin = Loopback::start([("/a", behaviour)]);
+    let mut stream = connect(&origin);
+    ask(&mut stream, "/a", "");
+    assert!(origin.wait_for_requests(1, PATIENCE));
+    assert_eq!(origin.bytes_sent(), 0);
+    head.open();
+    for limit in [1_000, 1_500, 3_000] {
+        body.open_to(limit);
+        assert!(origin.wait_for_bytes(limit, PATIENCE));
+        assert_eq!(origin.bytes_sent(), limit);
+    }
+    body.open();
+    assert_eq!(read(&mut stream).1, content(0, ByteRange::new(0, 5_000)));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use tur_core::port::{Body, Fill, Reply, Request, Session, Transport};
 use tur_core::{Ask, ByteRange, Chunks, Fault, Origin, Rate, Scheme, Target};
 use tur_testkit::conformance::{self, Rig};
 use tur_testkit::sim::{SimBody, SimTransport};
-use tur_testkit::{Behaviour, Deed, Link, When, content};
+use tur_testkit::{Behaviour, Deed, Gate, Link, When, content};
 
 fn origin() -> Origin {
     Origin {
@@ -146,6 +146,29 @@ async fn a_dropped_fill_loses_nothing() {
     assert!(dropped > 10);
     let got: Vec<u8> = chunks.iter().flatten().copied().collect();
     assert_eq!(got, content(0, ByteRange::new(0, 10_000)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn gates_and_delays_hold_the_body_back() {
+    let gate = Gate::at(1_000);
+    let behaviour = Behaviour::new(5_000)
+        .rule(When::Always, Deed::Hold(gate.clone()))
+        .rule(When::Always, Deed::BodyAfter(Duration::from_secs(3)));
+    let world = SimTransport::new([("/a", behaviour)]);
+    let session = world.open(&origin()).await.unwrap();
+    let start = now();
+    let mut reply = session.fetch(whole("/a")).await.unwrap();
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    let (body, ()) = tokio::join!(draw(&mut reply), async {
+        for limit in [1_000, 1_500, 3_000] {
+            gate.open_to(limit);
+            world.bytes_reach(limit).await;
+            assert_eq!(world.bytes_sent(), limit);
+        }
+        assert_eq!(start.elapsed(), Duration::from_secs(3));
+        gate.open();
+    });
+    assert_eq!(body.unwrap(), content(0, ByteRange::new(0, 5_000)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -83,7 +83,7 @@ impl Loopback {
         Self::start_with(setup, behaviours)
     }
 
-    /// Like [`Loopback::start`], with a set-up. If anything is paced or stalls from the start, send buffers are kept
+    /// Like [`Loopback::start`], with a set-up. If anything is paced, held or stalls, send buffers are kept
     /// small, so that the bytes counted as sent are close to those that the client took.
     ///
     /// # Panics
@@ -253,7 +253,8 @@ impl Refusing {
 
 /// True if the behaviour holds bytes back in any request.
 fn is_slow(behaviour: &Behaviour) -> bool {
-    let deed_is_slow = |deed: &Deed| matches!(deed, Deed::Pace(_) | Deed::StallAfter(_));
+    let deed_is_slow =
+        |deed: &Deed| matches!(deed, Deed::Pace(_) | Deed::StallAfter(_) | Deed::Hold(_));
     behaviour.pace.is_some() || behaviour.rules.iter().any(|(_, deed)| deed_is_slow(deed))
 }
 
@@ -275,11 +276,14 @@ async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, stage: Arc
             Ok((stream, _)) => {
                 clock::launch(serve::connection(stream, acceptor.clone(), stage.clone()));
             }
-            // The client went away in the queue, or descriptors ran out: let others run, and go on.
-            Err(_) => tokio::task::yield_now().await,
+            // The client went away in the queue, or descriptors ran out: let others end, and go on.
+            Err(_) => clock::wait_until(clock::now() + ACCEPT_PAUSE).await,
         }
     }
 }
+
+/// Pause after a connection that could not be taken.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
 /// Send buffer where bytes are held back: the system doubles it.
 const SEND_BUFFER_SMALL: u32 = 32 * 1024;

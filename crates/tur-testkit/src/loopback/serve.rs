@@ -1,5 +1,6 @@
 //! One connection of the loopback origin, from handshake to close.
 
+use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,18 +97,21 @@ async fn answer<S: Wire>(
     let (play, turn) = stage.request(request.seen, request.wanted);
     let Play {
         delay,
+        gate,
         interim,
         act,
     } = play;
     if stage.link.black_hole {
         return Ok(hold(stream).await);
     }
-    if !delay.is_zero() {
-        tokio::select! {
-            // Nothing is sent meanwhile, so only reading shows that the client went away.
-            gone = inbox.closed(stream) => return gone.map(|()| After::Drop),
-            () = clock::wait_until(clock::now() + delay) => {}
+    let held = async {
+        clock::wait_until(clock::now() + delay).await;
+        if let Some(gate) = gate {
+            gate.passes(0).await;
         }
+    };
+    if !unless_gone(stream, inbox, held).await? {
+        return Ok(After::Drop);
     }
     for _ in 0..interim {
         stream
@@ -131,7 +135,7 @@ async fn answer<S: Wire>(
             stream.flush().await?;
             let after = match no_body {
                 true => After::Next,
-                false => body(stream, &script, &turn).await?,
+                false => body(stream, inbox, &script, &turn).await?,
             };
             Ok(match after {
                 After::Next if !keep_alive => After::Close,
@@ -142,13 +146,22 @@ async fn answer<S: Wire>(
 }
 
 /// Sends a body by its schedule, up to its end or where it breaks off.
-async fn body<S: Wire>(stream: &mut S, script: &Script, turn: &Turn) -> io::Result<After> {
+async fn body<S: Wire>(
+    stream: &mut S,
+    inbox: &mut Inbox,
+    script: &Script,
+    turn: &Turn,
+) -> io::Result<After> {
     let chunked = script.head.framing == Framing::Chunked;
     let end = script.stop.map_or(script.length, |stop| stop.at);
-    let mut schedule = Schedule::new(script.pace);
+    let mut schedule = Schedule::new(script);
     let mut sent = 0;
     while sent < end {
-        let slice = schedule.slice(turn.stage(), end - sent);
+        if !unless_gone(stream, inbox, script.passes(sent)).await? {
+            return Ok(After::Drop);
+        }
+        let passing = end.min(script.passing()) - sent;
+        let slice = schedule.slice(turn.stage(), passing);
         let Some(due) = schedule.reserve(turn.stage(), slice) else {
             return Ok(hold(stream).await);
         };
@@ -201,6 +214,20 @@ async fn endless_head<S: Wire>(stream: &mut S) -> io::Result<After> {
         stream.write_all(&line).await?;
     }
     Ok(After::Drop)
+}
+
+/// Waits for `held` to be let go; false if the client went away before: nothing is sent meanwhile, so only reading
+/// shows it.
+async fn unless_gone<S: Wire>(
+    stream: &mut S,
+    inbox: &mut Inbox,
+    held: impl Future<Output = ()>,
+) -> io::Result<bool> {
+    tokio::select! {
+        biased;
+        () = held => Ok(true),
+        gone = inbox.closed(stream) => gone.map(|()| false),
+    }
 }
 
 /// Says nothing more until the client goes.

@@ -41,7 +41,7 @@ impl SimBody {
         session: watch::Receiver<()>,
     ) -> Self {
         Self {
-            schedule: Schedule::new(script.pace),
+            schedule: Schedule::new(&script),
             script,
             turn,
             hold: Some(hold),
@@ -99,7 +99,7 @@ impl SimBody {
     /// Appends every slice that is due, up to `budget`.
     fn take_due(&mut self, chunks: &mut Chunks, budget: u64) -> u64 {
         let mut taken = 0;
-        while taken < budget.max(1) && self.sent < self.last() {
+        while taken < budget.max(1) && self.sent < self.last().min(self.script.passing()) {
             let slice = self.next_slice();
             if slice.due.is_none_or(|due| due > clock::now()) {
                 break;
@@ -118,25 +118,33 @@ impl SimBody {
             return slice;
         }
         let stage = self.turn.stage();
-        let len = self.schedule.slice(stage, self.last() - self.sent);
+        let passing = self.last().min(self.script.passing());
+        let len = self.schedule.slice(stage, passing - self.sent);
         let due = self.schedule.reserve(stage, len);
         *self.coming.insert(Slice { len, due })
     }
 
     /// Waits for the next slice; a lost session ends it.
     async fn wait(&mut self) -> Result<(), Fault> {
+        let passes = self.sent < self.script.passing();
         let due = match self.sent < self.last() {
+            // The gate is waited for, not the clock.
+            true if !passes => Some(clock::now()),
             true => self.next_slice().due,
             false => None,
         };
-        let lost = Err(Fault::Lost("the session was closed".to_owned()));
-        let Some(due) = due else {
-            session_gone(&mut self.session).await;
-            return lost;
+        let coming = async {
+            match due {
+                None => std::future::pending().await,
+                Some(due) => clock::wait_until(due).await,
+            }
+            self.script.passes(self.sent).await;
         };
         tokio::select! {
-            () = session_gone(&mut self.session) => lost,
-            () = clock::wait_until(due) => Ok(()),
+            () = session_gone(&mut self.session) => {
+                Err(Fault::Lost("the session was closed".to_owned()))
+            }
+            () = coming => Ok(()),
         }
     }
 }

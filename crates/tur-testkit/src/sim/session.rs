@@ -84,6 +84,7 @@ impl SimSession {
         let (play, turn) = self.stage.request(seen, wanted);
         let Play {
             delay,
+            gate,
             interim,
             act,
         } = play;
@@ -91,6 +92,9 @@ impl SimSession {
             std::future::pending::<()>().await;
         }
         pass(link.rtt + delay).await;
+        if let Some(gate) = gate {
+            gate.passes(0).await;
+        }
         if interim > INTERIM_MAX {
             return Err(Fault::TooManyInterim {
                 limit: INTERIM_MAX as usize,

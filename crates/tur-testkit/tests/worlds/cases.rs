@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tur_core::{ByteRange, Rate, RetryAfter, Wall};
 use tur_testkit::{
-    Behaviour, Deed, Framing, IfRange, Ranges, TODAY, When, http_date, strong, weak,
+    Behaviour, Deed, Framing, Gate, IfRange, Ranges, TODAY, When, http_date, strong, weak,
 };
 
 use super::{Case, End, Sight, Want, check, sight};
@@ -164,6 +164,12 @@ fn ranges_that_lie() {
         with(Ranges::Shifted(-1_000)),
         set(moved, Some((moved, Some(SIZE)))),
     );
+    ranged("multipart", with(Ranges::Multipart), |s| {
+        let mut text = b"--part\r\nContent-Range: bytes 10000-19999/40000\r\n\r\n".to_vec();
+        text.append(&mut s.body);
+        text.extend(b"\r\n--part--\r\n");
+        (s.range, s.body) = (None, text);
+    });
     let label = Ranges::Label("bytes 5-1/18446744073709551616".to_owned());
     ranged("label", with(label), set(MIDDLE, None));
 }
@@ -271,6 +277,17 @@ fn bodies_that_break_off() {
     });
     let unseen = deed(Deed::CutAfter(5)).framing(Framing::UntilClose);
     plain("cut unseen", unseen, |s| s.body.truncate(5));
+    let gate = Deed::Hold(Gate::at(12_345));
+    plain("gate", deed(gate.clone()), |s| {
+        s.body.truncate(12_345);
+        s.end = End::Silent;
+    });
+    ranged("gate", deed(gate), |s| {
+        s.body.truncate(2_345);
+        s.end = End::Silent;
+    });
+    let shut = Deed::HoldHead(Gate::at(0));
+    plain("head gate", deed(shut), |s| nothing(s, End::Silent));
     plain("at once", deed(Deed::CutAfter(0)), |s| {
         s.body.clear();
         s.end = End::Early;
