@@ -193,20 +193,19 @@ fn partial_answers_are_placed_by_their_range() {
 #[test]
 fn partial_answers_that_contradict_themselves() {
     let mut answer = partial_of(40, 100, TOTAL, facts());
-    let Answer::Partial { content, .. } = &mut answer else {
-        unreachable!()
-    };
-    content.body = BodyKind::Length(59);
-    let text = "Content-Range has 60 bytes, Content-Length 59";
-    check(
-        &answer,
-        40,
-        Some(&file()),
-        Err(Refusal::Contradiction(text.into())),
-    );
     let Answer::Partial { range, content } = &mut answer else {
         unreachable!()
     };
+    for length in [59, 61] {
+        content.body = BodyKind::Length(length);
+        let text = format!("Content-Range has 60 bytes, Content-Length {length}");
+        let answer = Answer::Partial {
+            range: *range,
+            content: content.clone(),
+        };
+        let told = Err(Refusal::Contradiction(text));
+        check(&answer, 40, Some(&file()), told);
+    }
     content.body = BodyKind::Marked;
     *range = None;
     check(&answer, 40, Some(&file()), Err(Refusal::NoContentRange));
@@ -402,6 +401,13 @@ fn a_page_is_told_from_a_change() {
         let facts = facts_with(|facts| facts.media_type = Some(html.into()));
         let proven = whole_of(BodyKind::Length(TOTAL), facts);
         check(&proven, 0, Some(&file()), Ok((0, TOTAL)));
+        let weak_file = file_with(|file| file.etag = tag("W/a"));
+        let facts = facts_with(|facts| {
+            facts.etag = tag("W/a");
+            facts.media_type = Some(html.into());
+        });
+        let unproven = whole_of(BodyKind::Length(TOTAL), facts);
+        check(&unproven, 0, Some(&weak_file), Err(Refusal::Page));
     }
 }
 
@@ -422,6 +428,8 @@ fn unsatisfiable_answers() {
         (Some(100), 100, Some(&unsized_file), at_end(100)),
         (None, 100, Some(&file), at_end(100)),
         (Some(90), 100, Some(&file), changed("size 100 -> 90")),
+        (Some(110), 100, Some(&file), changed("size 100 -> 110")),
+        (Some(90), 100, Some(&unsized_file), Refusal::Unsatisfiable),
         (Some(100), 40, Some(&file), Refusal::Unsatisfiable),
         (Some(100), 0, None, Refusal::Unsatisfiable),
         (None, 40, Some(&file), Refusal::Unsatisfiable),
