@@ -3,6 +3,7 @@
 //! Time is tokio's: real on the loopback origin's own runtime, virtual in a simulated world under a paused clock.
 
 use std::future::Future;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -19,6 +20,17 @@ pub(crate) fn now() -> Instant {
 pub(crate) async fn wait_until(at: Instant) {
     if at > now() {
         tokio::time::sleep_until(at).await;
+    }
+}
+
+/// Lets `time` pass; for ever, if it ends after all time.
+pub(crate) async fn pass(time: Duration) {
+    if time.is_zero() {
+        return;
+    }
+    match now().checked_add(time) {
+        Some(at) => wait_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -16,6 +16,7 @@ mod log;
 mod loopback;
 mod pace;
 mod play;
+mod scene;
 pub mod sim;
 mod stage;
 

@@ -10,7 +10,8 @@ use crate::behaviour::{Behaviour, Deed, Link, When};
 use crate::clock;
 use crate::log::{Log, Seen};
 use crate::pace::{Pacer, SLICE_MAX};
-use crate::play::{Act, Asked, Play, Script, Wanted, play};
+use crate::play::{Act, Asked, Play, Script, Wanted};
+use crate::scene::play;
 
 /// One origin's state.
 pub(crate) struct Stage {
@@ -203,7 +204,8 @@ impl Drop for Turn {
 #[derive(Debug)]
 pub(crate) struct Schedule {
     pace: Option<Pacer>,
-    start: Instant,
+    /// `None` is never.
+    start: Option<Instant>,
 }
 
 impl Schedule {
@@ -211,7 +213,7 @@ impl Schedule {
     pub(crate) fn new(script: &Script) -> Self {
         Self {
             pace: script.pace.map(Pacer::new),
-            start: clock::now() + script.delay,
+            start: clock::now().checked_add(script.delay),
         }
     }
 
@@ -223,7 +225,7 @@ impl Schedule {
 
     /// When the next `bytes` may leave; `None` is never.
     pub(crate) fn reserve(&mut self, stage: &Stage, bytes: u64) -> Option<Instant> {
-        let now = clock::now().max(self.start);
+        let now = clock::now().max(self.start?);
         let own = match &mut self.pace {
             None => now,
             Some(pacer) => pacer.reserve(now, bytes)?,

@@ -105,7 +105,7 @@ async fn answer<S: Wire>(
         return Ok(hold(stream).await);
     }
     let held = async {
-        clock::wait_until(clock::now() + delay).await;
+        clock::pass(delay).await;
         if let Some(gate) = gate {
             gate.passes(0).await;
         }
@@ -251,10 +251,9 @@ async fn drain<S: Wire>(stream: &mut S, max: u64) {
 /// Closes so that the client can read all that was sent: a socket dropped with unread input would be reset.
 async fn close<S: Wire>(stream: &mut S) {
     if stream.shutdown().await.is_ok() {
-        let bound = clock::now() + LINGER;
         tokio::select! {
             () = drain(stream, DRAIN_MAX) => {}
-            () = clock::wait_until(bound) => {}
+            () = clock::pass(LINGER) => {}
         }
     }
 }

@@ -7,7 +7,6 @@ mod head;
 mod session;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::watch;
 use tur_core::port::{SessionFacts, Transport};
@@ -98,7 +97,7 @@ impl Transport for SimTransport {
         let link = &self.stage.link;
         let dead = link.dead.contains(&origin.authority());
         let connection = self.stage.connect().filter(|_| !dead);
-        pass(link.rtt).await;
+        clock::pass(link.rtt).await;
         let Some(connection) = connection else {
             return Err(Fault::Connect {
                 host: origin.authority(),
@@ -111,13 +110,6 @@ impl Transport for SimTransport {
             handshake: link.rtt,
         };
         Ok(SimSession::new(self.stage.clone(), connection, facts))
-    }
-}
-
-/// Lets time pass.
-async fn pass(time: Duration) {
-    if !time.is_zero() {
-        clock::wait_until(clock::now() + time).await;
     }
 }
 

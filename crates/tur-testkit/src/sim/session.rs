@@ -9,7 +9,8 @@ use tur_core::port::{Reply, Request, Session, SessionFacts};
 use tur_core::{Answer, Ask, Fault};
 
 use super::body::SimBody;
-use super::{head, pass};
+use super::head;
+use crate::clock;
 use crate::log::Seen;
 use crate::play::{Act, Play, Script, Wanted};
 use crate::stage::{Stage, Turn};
@@ -91,7 +92,7 @@ impl SimSession {
         if link.black_hole {
             std::future::pending::<()>().await;
         }
-        pass(link.rtt + delay).await;
+        clock::pass(link.rtt.saturating_add(delay)).await;
         if let Some(gate) = gate {
             gate.passes(0).await;
         }
