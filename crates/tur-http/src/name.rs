@@ -111,7 +111,7 @@ fn cut(name: &str, bytes_max: usize) -> String {
     }
     let dot = name
         .rfind('.')
-        .filter(|dot| *dot > 0 && name.len() - dot <= EXTENSION_BYTES_MAX);
+        .filter(|dot| name.len() - dot <= EXTENSION_BYTES_MAX);
     let (stem, extension) = name.split_at(dot.unwrap_or(name.len()));
     let mut end = bytes_max - extension.len();
     while !stem.is_char_boundary(end) {
