@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tur_core::Rate;
 
-/// Size of the slices that an unpaced body is written in.
+/// Bytes of the largest slice of a paced body, and of each simulated one.
 pub(crate) const SLICE_MAX: u64 = 16 * 1024;
 
 /// How far a schedule that fell behind may catch up: covers the granularity of timers, and no more.

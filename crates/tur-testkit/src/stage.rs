@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::behaviour::{Behaviour, Deed, Link, When};
 use crate::clock;
 use crate::log::{Log, Seen};
-use crate::pace::{Pacer, SLICE_MAX};
+use crate::pace::Pacer;
 use crate::play::{Act, Asked, Play, Script, Wanted};
 use crate::scene::play;
 
@@ -123,18 +123,16 @@ impl Stage {
     }
 
     /// When `bytes` may pass the bottleneck; `None` is never.
-    pub(crate) fn reserve(&self, now: Instant, bytes: u64) -> Option<Instant> {
+    fn reserve(&self, now: Instant, bytes: u64) -> Option<Instant> {
         match &self.bottleneck {
             None => Some(now),
             Some(pacer) => lock(pacer).reserve(now, bytes),
         }
     }
 
-    /// The largest slice that the bottleneck likes.
-    pub(crate) fn slice(&self) -> u64 {
-        self.bottleneck
-            .as_ref()
-            .map_or(SLICE_MAX, |pacer| lock(pacer).slice())
+    /// The slice that fits the bottleneck, if there is one.
+    fn slice(&self) -> Option<u64> {
+        self.bottleneck.as_ref().map(|pacer| lock(pacer).slice())
     }
 
     /// The key of the behaviour for a request: `host/path?query`, `/path?query` or `/path`, the first that exists.
@@ -204,14 +202,16 @@ impl Drop for Turn {
 #[derive(Debug)]
 pub(crate) struct Schedule {
     pace: Option<Pacer>,
+    slice_max: u64,
     /// `None` is never.
     start: Option<Instant>,
 }
 
 impl Schedule {
-    /// Begins now, or after the script's delay.
-    pub(crate) fn new(script: &Script) -> Self {
+    /// Begins now, or after the script's delay; what is not paced comes in slices of `slice_max` bytes.
+    pub(crate) fn new(script: &Script, slice_max: u64) -> Self {
         Self {
+            slice_max,
             pace: script.pace.map(Pacer::new),
             start: clock::now().checked_add(script.delay),
         }
@@ -219,8 +219,8 @@ impl Schedule {
 
     /// How many of `left` bytes go next.
     pub(crate) fn slice(&self, stage: &Stage, left: u64) -> u64 {
-        let own = self.pace.as_ref().map_or(SLICE_MAX, Pacer::slice);
-        own.min(stage.slice()).min(left)
+        let own = self.pace.as_ref().map_or(self.slice_max, Pacer::slice);
+        own.min(stage.slice().unwrap_or(u64::MAX)).min(left)
     }
 
     /// When the next `bytes` may leave; `None` is never.

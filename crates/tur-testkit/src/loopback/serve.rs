@@ -14,6 +14,7 @@ use super::request::{Inbox, Request};
 use super::wire;
 use crate::behaviour::Framing;
 use crate::clock;
+use crate::content::CHUNK_MAX;
 use crate::play::{Act, Break, Play, Script};
 use crate::stage::{Schedule, Stage, Turn};
 
@@ -154,7 +155,7 @@ async fn body<S: Wire>(
 ) -> io::Result<After> {
     let chunked = script.head.framing == Framing::Chunked;
     let end = script.stop.map_or(script.length, |stop| stop.at);
-    let mut schedule = Schedule::new(script);
+    let mut schedule = Schedule::new(script, CHUNK_MAX);
     let mut sent = 0;
     while sent < end {
         if !unless_gone(stream, inbox, script.passes(sent)).await? {

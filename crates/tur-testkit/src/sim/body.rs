@@ -9,6 +9,7 @@ use super::session::Hold;
 use super::session_gone;
 use crate::behaviour::Framing;
 use crate::clock;
+use crate::pace::SLICE_MAX;
 use crate::play::{Break, Script};
 use crate::stage::{Schedule, Turn};
 
@@ -41,7 +42,7 @@ impl SimBody {
         session: watch::Receiver<()>,
     ) -> Self {
         Self {
-            schedule: Schedule::new(&script),
+            schedule: Schedule::new(&script, SLICE_MAX),
             script,
             turn,
             hold: Some(hold),
