@@ -1,10 +1,12 @@
 //! Runs every bench: `cargo bench -p benches`.
 
-use benches::ranges;
+use benches::{ranges, storage, transfer};
 use criterion::Criterion;
 
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     ranges::add(&mut criterion);
+    transfer::add(&mut criterion);
+    storage::add(&mut criterion);
     criterion.final_summary();
 }

@@ -5,3 +5,5 @@
 #![forbid(unsafe_code)]
 
 pub mod ranges;
+pub mod storage;
+pub mod transfer;
