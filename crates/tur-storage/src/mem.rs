@@ -57,6 +57,8 @@ impl Drop for MemFile {
 
 #[derive(Debug, Default)]
 struct World {
+    /// What was on the disk at first.
+    base: Tree,
     /// What is on the disk now.
     now: Tree,
     /// Every change, in order.
@@ -175,12 +177,13 @@ impl MemDisk {
     #[must_use]
     pub fn crash(&self, changes: usize, loss: Loss) -> MemDisk {
         let world = enter(&self.world);
-        let mut tree = Tree::default();
+        let mut tree = world.base.clone();
         for change in world.log.iter().take(changes) {
             tree.apply(change);
         }
         tree.lose(loss);
         MemDisk::with(World {
+            base: tree.clone(),
             now: tree,
             boot: world.boot + u8::from(loss != Loss::Nothing),
             capacity: world.capacity,

@@ -103,13 +103,17 @@ impl<D: Disk> Part<D> {
     ///
     /// # Errors
     /// `NoSpace` or `FileLimit` if the whole cannot fit: nothing was changed. `Rule` if `keep` is false while writers
-    /// are at work. `Io`: the part can not be written before another call succeeds.
+    /// are at work, or true with bytes past the total. `Io`: the part can not be written before another call succeeds.
     pub fn begin(&self, url: &str, identity: &Identity, keep: bool) -> Result<(), StorageError> {
         let shared = &*self.shared;
         shared.check_room(identity.total)?;
         let mut book = shared.lock();
         if !keep && !book.active.is_empty() {
             return Err(shared.names.rule("a restart waits for its writers to end"));
+        }
+        if keep && book.high() > identity.extent().end {
+            let rule = "the kept bytes go past the end of the file";
+            return Err(shared.names.rule(rule));
         }
         if !book.headed {
             shared.write_first_page(&mut book)?;

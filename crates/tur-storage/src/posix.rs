@@ -234,6 +234,10 @@ fn to_mode(bits: u32) -> Mode {
     Mode::from_bits_truncate((bits & 0o777) as _)
 }
 
+#[expect(
+    clippy::useless_conversion,
+    reason = "mode_t is narrower on other systems"
+)]
 fn mode_bits(mode: Mode) -> u32 {
     u32::from(mode.as_raw_mode()) & 0o777
 }
