@@ -1,4 +1,5 @@
 //! What every `Disk` must keep: one suite, run on the disk in memory and on the real one.
+#![expect(clippy::unwrap_used, reason = "a test fails where it panics")]
 
 mod common;
 
