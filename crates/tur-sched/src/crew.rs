@@ -60,6 +60,8 @@ pub(crate) struct Lane {
     pub(crate) state: State,
     /// The origin of the session in hand.
     pub(crate) session: Option<Origin>,
+    /// True if that session has carried a request before: an origin may close such a one at any time.
+    pub(crate) used: bool,
     /// Not used again before this.
     pub(crate) hold: Timestamp,
     /// Faults since its last good bytes.
@@ -75,6 +77,7 @@ impl Lane {
         Self {
             state: State::Free,
             session: None,
+            used: false,
             hold: Timestamp::ZERO,
             faults: 0,
             started: Timestamp::ZERO,

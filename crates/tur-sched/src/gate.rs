@@ -56,6 +56,12 @@ impl Gate {
         self.end.fetch_max(end, Ordering::SeqCst);
     }
 
+    /// How far the lane has taken. While it is not running, this is how far it has written.
+    #[must_use]
+    pub fn taken(&self) -> u64 {
+        self.taken.load(Ordering::SeqCst)
+    }
+
     /// Where the lane must stop.
     #[must_use]
     pub fn end(&self) -> u64 {

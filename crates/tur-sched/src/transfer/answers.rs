@@ -31,6 +31,7 @@ impl Transfer {
             // `feed` gives it work, or gives the session back if the work is gone.
             lane.state = State::Free;
             lane.session = Some(origin);
+            lane.used = handshake.is_zero();
             lane.hold = now;
         }
     }
@@ -68,6 +69,7 @@ impl Transfer {
         self.ledger.end(lease);
         let lane = self.crew.get_mut(id)?;
         lane.state = State::Free;
+        lane.used = true;
         if !session {
             self.release(id);
         }
@@ -163,6 +165,11 @@ impl Transfer {
     }
 
     pub(super) fn refused(&mut self, now: Timestamp, lease: LeaseId, fault: Fault, session: bool) {
+        let owner = self
+            .ledger
+            .lease(lease)
+            .and_then(|lease| self.crew.get(lease.lane));
+        let used = owner.is_some_and(|lane| lane.used);
         let Some((id, fetch)) = self.close(lease, session) else {
             return;
         };
@@ -170,6 +177,9 @@ impl Transfer {
             return;
         }
         match &fault {
+            // An idle connection that the origin had closed: nobody's failure, and the request is idempotent
+            // (RFC 9112, section 9.3.1). The next connection is another one, so this ends.
+            Fault::Lost(_) if used && !session => {}
             Fault::NotAdmitted(refusal) => {
                 let refusal = refusal.clone();
                 self.not_admitted(now, id, &fetch, refusal);
