@@ -119,3 +119,37 @@ impl Expected {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_right_only_if_every_byte_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file.bin");
+        let right = content(0, ByteRange::new(0, 700_001));
+        let expected = Expected::of(700_001);
+        assert!(expected.check(&file).is_err(), "a missing file");
+        std::fs::write(&file, &right).unwrap();
+        expected.check(&file).unwrap();
+        std::fs::write(&file, &right[..700_000]).unwrap();
+        assert!(expected.check(&file).is_err(), "a short file");
+        let mut wrong = right;
+        wrong[350_000] ^= 1;
+        std::fs::write(&file, &wrong).unwrap();
+        assert!(expected.check(&file).is_err(), "a wrong byte");
+    }
+
+    #[test]
+    fn a_program_that_fails_is_not_timed() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file.bin");
+        let mut command = cargo();
+        command
+            .args(["--no-such-flag"])
+            .stderr(std::process::Stdio::null());
+        let error = timed(&mut command, &file, &Expected::of(0)).unwrap_err();
+        assert!(error.to_string().contains("ended with"), "{error}");
+    }
+}
