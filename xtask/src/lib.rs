@@ -1,11 +1,12 @@
 //! The walls of the workspace: rules about layers and files, as pure functions over text.
 //!
-//! [`layers`] compares the table in ARCHITECTURE.md with the manifests; [`tidy`] looks at each source file. Both are
-//! run over the whole tree by the tests in `xtask/tests`, and each rule has a test here that shows it refuse. Only
-//! [`tree`] touches the disk.
+//! [`layers`] compares the table in ARCHITECTURE.md with the manifests, [`licences`] the list in deny.toml with what is
+//! linked; [`tidy`] looks at each source file. All are run over the whole tree by the tests in `xtask/tests`, and each
+//! rule has a test here that shows it refuse. Only [`tree`] touches the disk.
 #![forbid(unsafe_code)]
 
 pub mod layers;
+pub mod licences;
 pub mod source;
 pub mod tidy;
 pub mod tree;

@@ -58,9 +58,30 @@ pub fn sources() -> Result<Vec<Source>> {
 /// # Errors
 /// Cargo cannot be started, fails, or answers with something else than JSON.
 pub fn metadata(manifest: &str) -> Result<Value> {
+    ask_cargo(manifest, &["--no-deps"])
+}
+
+/// What cargo says about the workspace and all that it uses on this platform, without the network.
+///
+/// # Errors
+/// As [`metadata`]; also if something was not fetched yet.
+pub fn metadata_in_full() -> Result<Value> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc)
+        .arg("-vV")
+        .output()
+        .context("cannot start rustc")?;
+    let said = String::from_utf8(output.stdout)?;
+    let host = said.lines().find_map(|line| line.strip_prefix("host: "));
+    let host = host.context("rustc does not name its host")?;
+    ask_cargo("Cargo.toml", &["--filter-platform", host])
+}
+
+fn ask_cargo(manifest: &str, flags: &[&str]) -> Result<Value> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["metadata", "--format-version=1", "--no-deps", "--offline"])
+        .args(["metadata", "--format-version=1", "--offline"])
+        .args(flags)
         .arg("--manifest-path")
         .arg(root().join(manifest))
         .output()
