@@ -142,3 +142,6 @@ impl<'a> Field<'a> {
 fn malformed(text: &str) -> Fault {
     Fault::Malformed(text.to_owned())
 }
+
+#[cfg(test)]
+mod tests;

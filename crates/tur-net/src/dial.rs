@@ -236,3 +236,6 @@ const EXHAUSTED: [i32; 2] = [10_024, 10_055];
 const STAGGER: Duration = Duration::from_millis(250);
 /// Idle time before the first probe, and between probes.
 const KEEPALIVE: Duration = Duration::from_secs(20);
+
+#[cfg(test)]
+mod tests;

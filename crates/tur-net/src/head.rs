@@ -108,3 +108,6 @@ fn reason(head: &response::Parts) -> String {
 }
 
 const REASON_MAX: usize = 128;
+
+#[cfg(test)]
+mod tests;

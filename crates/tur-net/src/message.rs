@@ -106,3 +106,6 @@ const RESERVED: [HeaderName; 12] = [
     EXPECT,
     UPGRADE,
 ];
+
+#[cfg(test)]
+mod tests;
