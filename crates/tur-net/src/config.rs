@@ -16,7 +16,8 @@ pub struct NetConfig {
     pub user_agent: String,
     /// Largest header section taken, in bytes; at least 8 KiB. Default: 256 KiB.
     pub head_limit: usize,
-    /// Most interim (1xx) answers taken before a final one. Default: 100.
+    /// Most interim (1xx) answers taken before a final one; together they may also have no more than 64 KiB. Default:
+    /// 100.
     pub interim_limit: usize,
     /// Largest read from one connection, in bytes; a power of two from 8 KiB to 1 MiB, rounded up. A connection holds
     /// at most three buffers of this size. Default: 128 KiB.

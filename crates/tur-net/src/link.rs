@@ -120,7 +120,7 @@ impl Link {
         true
     }
 
-    /// True unless the connection is closed.
+    /// True while a request or its answer has the connection.
     pub(crate) fn is_claimed(&self) -> bool {
         matches!(&*self.state(), State::Claimed(_))
     }
@@ -128,7 +128,7 @@ impl Link {
     /// Closes the socket. A body that still waits is told through hyper's channel.
     pub(crate) fn close(&self) {
         let closed = std::mem::replace(&mut *self.state(), State::Closed);
-        // Outside the lock: this closes the socket.
+        // Outside the lock: this closes the socket and wakes a body that waits.
         drop(closed);
     }
 
@@ -178,21 +178,26 @@ impl Claim {
     /// Lets the connection move; whoever awaits calls this first, with its own waker.
     pub(crate) fn drive(&self, cx: &mut Context<'_>) {
         let mut state = self.link.state();
-        if let State::Claimed(live) = &mut *state
-            && live.connection.as_mut().poll(cx).is_ready()
-        {
-            // What the connection ended with reaches the one who waits through hyper's channel, or is in the tap.
-            *state = State::Closed;
+        let State::Claimed(live) = &mut *state else {
+            return;
+        };
+        if live.connection.as_mut().poll(cx).is_ready() {
+            // What it ended with reaches the one who waits through hyper's channel, or is in the tap.
+            drop(state);
+            self.link.close();
         }
     }
 
     /// The answer has been read to its end: the connection is idle again, or closed if it cannot be used again.
     pub(crate) fn release(mut self, reusable: bool) {
         self.released = true;
+        if !reusable {
+            return self.link.close();
+        }
         let mut state = self.link.state();
         *state = match std::mem::replace(&mut *state, State::Closed) {
-            State::Claimed(live) if reusable => State::Idle(live),
-            State::Idle(_) | State::Claimed(_) | State::Closed => State::Closed,
+            State::Claimed(live) => State::Idle(live),
+            other => other,
         };
     }
 
