@@ -1,2 +1,50 @@
-//! Not written yet.
+//! The tur download engine: many connections, one trusted file.
+//!
+//! A [`Downloader`] owns the network and the engine's data thread; [`Downloader::download`] begins a download, whose
+//! [`Handle`] tells its progress and events and waits for its outcome.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), tur_engine::Error> {
+//! use tur_engine::Downloader;
+//!
+//! let downloader = Downloader::builder().build()?;
+//! let done = downloader
+//!     .download("https://example.org/big.iso")
+//!     .dir("downloads")
+//!     .lanes(8)
+//!     .start()
+//!     .wait()
+//!     .await?;
+//! println!("{} bytes in {}", done.bytes, done.path.display());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! This is the only crate below the program that spawns and wires. Decisions are tur-sched's, messages tur-http's,
+//! sockets tur-net's, bytes on disk tur-storage's; the driver in [`driver`](self) only carries events and actions
+//! between them.
 #![forbid(unsafe_code)]
+
+mod board;
+mod checksum;
+mod clock;
+mod compute;
+mod download;
+mod downloader;
+mod driver;
+mod error;
+mod event;
+mod handle;
+mod job;
+mod region;
+mod sessions;
+
+pub use checksum::{Checksum, ChecksumError};
+pub use download::{Download, OnExists};
+pub use downloader::{Downloader, DownloaderBuilder};
+pub use error::Error;
+pub use event::{Completed, Event, Events, LaneView, PhaseWord, Progress, What};
+pub use handle::Handle;
+pub use tur_core::{Kind, Rate};
+pub use tur_http::printable;
+pub use tur_sched::{OnChange, RetryPolicy, SpeedFloor};

@@ -120,7 +120,9 @@ impl Transfer {
             return;
         };
         let rest = lease.rest;
-        let ask = if self.ranges == Ranges::Absent {
+        let ask = if let Some(first) = self.config.first_ask {
+            Ask::Range(first)
+        } else if self.ranges == Ranges::Absent {
             Ask::Whole
         } else if rest.is_open() || self.crew.width == 1 {
             Ask::Range(rest)

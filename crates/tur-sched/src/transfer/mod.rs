@@ -22,7 +22,7 @@ use alloc::collections::VecDeque;
 use alloc::string::String;
 use core::time::Duration;
 
-use tur_core::{Identity, RangeSet, Target, Timestamp};
+use tur_core::{ByteRange, Identity, RangeSet, Target, Timestamp};
 
 use crate::crew::{Abort, Crew, State};
 use crate::pace::{Pace, SpeedWatch};
@@ -79,6 +79,9 @@ pub struct TransferConfig {
     pub on_change: OnChange,
     /// Seed of the jitter.
     pub seed: u64,
+    /// What the very first request asks for, where the answer is only to be looked at (an existing file is compared by
+    /// its last byte). Its answer must not be handed to the machine.
+    pub first_ask: Option<ByteRange>,
 }
 
 impl TransferConfig {
@@ -95,6 +98,7 @@ impl TransferConfig {
             speed_floor: None,
             on_change: OnChange::default(),
             seed: 0,
+            first_ask: None,
         }
     }
 }

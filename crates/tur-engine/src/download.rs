@@ -1,0 +1,357 @@
+//! Saying what to download and how: [`Download`].
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tur_core::Kind;
+use tur_core::port::Field;
+use tur_http::RedirectPolicy;
+use tur_sched::{OnChange, RetryPolicy, SpeedFloor};
+
+use crate::job::{Destination, Job};
+use crate::{Checksum, Downloader, Error, Handle};
+
+/// What to do if the target exists and is not the same file, complete.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnExists {
+    /// Refuse for a name that was given, take `NAME.1` for a derived one.
+    #[default]
+    ByName,
+    /// Fail.
+    Refuse,
+    /// Take the first free one of `NAME.1`, `NAME.2`, …
+    Rename,
+    /// Replace it, in one step, when the new file is complete.
+    Overwrite,
+    /// Leave it and call that success.
+    Skip,
+}
+
+/// A download to be started. Every setting has a default; mistakes are told as the outcome.
+#[must_use = "a download begins with `start`"]
+#[derive(Debug)]
+pub struct Download {
+    downloader: Downloader,
+    url: String,
+    dir: Option<PathBuf>,
+    file: Option<PathBuf>,
+    create_dirs: bool,
+    credentials: Option<(String, String)>,
+    fields: Vec<(String, String)>,
+    job: Settings,
+}
+
+/// The settings that go into the job as they are.
+#[derive(Debug)]
+struct Settings {
+    lanes_max: u16,
+    lanes_start: Option<u16>,
+    piece_min: Option<u64>,
+    retry: RetryPolicy,
+    read_timeout: Duration,
+    max_time: Option<Duration>,
+    speed_floor: Option<SpeedFloor>,
+    on_exists: OnExists,
+    on_change: OnChange,
+    checksum: Option<Checksum>,
+    keep_remote_time: bool,
+}
+
+/// Lanes of a file unless told otherwise: until lanes are scaled by measurement, a number that helps where each
+/// connection is slowed and is bearable for every origin.
+const LANES: u16 = 8;
+/// Most lanes of a file.
+const LANES_MAX: u16 = 256;
+
+impl Download {
+    pub(crate) fn new(downloader: Downloader, url: &str) -> Self {
+        Self {
+            downloader,
+            url: url.to_owned(),
+            dir: None,
+            file: None,
+            create_dirs: false,
+            credentials: None,
+            fields: Vec::new(),
+            job: Settings {
+                lanes_max: LANES,
+                lanes_start: None,
+                piece_min: None,
+                retry: RetryPolicy::default(),
+                read_timeout: Duration::from_secs(30),
+                max_time: None,
+                speed_floor: None,
+                on_exists: OnExists::default(),
+                on_change: OnChange::default(),
+                checksum: None,
+                keep_remote_time: true,
+            },
+        }
+    }
+
+    /// The directory; made if it is missing. Default: the current one.
+    pub fn dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.dir = Some(dir.into());
+        self
+    }
+
+    /// The file; a relative one stands under the directory. Default: the name that the answer or the URL gives.
+    pub fn file(mut self, file: impl Into<PathBuf>) -> Self {
+        self.file = Some(file.into());
+        self
+    }
+
+    /// Makes missing parents of a given file too.
+    pub fn create_dirs(mut self, yes: bool) -> Self {
+        self.create_dirs = yes;
+        self
+    }
+
+    /// Most lanes: 1 is one connection. Default: 8.
+    pub fn lanes(mut self, n: u16) -> Self {
+        self.job.lanes_max = n.clamp(1, LANES_MAX);
+        self
+    }
+
+    /// Starts with so many lanes at once instead of as many as measurements justify.
+    pub fn start_lanes(mut self, n: u16) -> Self {
+        self.job.lanes_start = Some(n.clamp(1, LANES_MAX));
+        self
+    }
+
+    /// Never splits below so many bytes.
+    pub fn piece_min(mut self, bytes: u64) -> Self {
+        self.job.piece_min = Some(bytes);
+        self
+    }
+
+    /// Retries and backoff.
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.job.retry = policy;
+        self
+    }
+
+    /// Limit for the first byte of an answer and for the silence of a body. Default: 30 s.
+    pub fn read_timeout(mut self, limit: Duration) -> Self {
+        self.job.read_timeout = limit;
+        self
+    }
+
+    /// Limit for the whole download. Default: none.
+    pub fn max_time(mut self, limit: Duration) -> Self {
+        self.job.max_time = Some(limit);
+        self
+    }
+
+    /// Fails if the whole is slower for so long. Default: none.
+    pub fn speed_floor(mut self, floor: SpeedFloor) -> Self {
+        self.job.speed_floor = Some(floor);
+        self
+    }
+
+    /// What to do if the target exists.
+    pub fn on_exists(mut self, what: OnExists) -> Self {
+        self.job.on_exists = what;
+        self
+    }
+
+    /// What to do if the representation changes. Default: restart once.
+    pub fn on_change(mut self, what: OnChange) -> Self {
+        self.job.on_change = what;
+        self
+    }
+
+    /// A digest that the file must have.
+    pub fn checksum(mut self, checksum: Checksum) -> Self {
+        self.job.checksum = Some(checksum);
+        self
+    }
+
+    /// Whether the file gets the time of `Last-Modified`. Default: yes.
+    pub fn keep_remote_time(mut self, yes: bool) -> Self {
+        self.job.keep_remote_time = yes;
+        self
+    }
+
+    /// A request field for the origin of the URL, and no other. Replaces one of tur's own.
+    pub fn field(mut self, name: &str, value: &str) -> Self {
+        self.fields.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Credentials (RFC 7617) for the origin of the URL, and no other. They win over those in the URL.
+    pub fn basic_auth(mut self, user: &str, password: &str) -> Self {
+        self.credentials = Some((user.to_owned(), password.to_owned()));
+        self
+    }
+
+    /// Begins. The download runs on the engine's own thread, whatever the caller does.
+    pub fn start(self) -> Handle {
+        let downloader = self.downloader.clone();
+        downloader.launch(self.job())
+    }
+
+    fn job(self) -> Result<Job, Error> {
+        let (target, userinfo) = tur_http::target(&self.url)
+            .map_err(|error| Error::new(Kind::Usage, error.to_string()))?;
+        let destination = self.destination()?;
+        let mut fields = checked(&self.fields)?;
+        let credentials = self
+            .credentials
+            .or_else(|| userinfo.map(|info| (info.user, info.password)));
+        let given = fields
+            .iter()
+            .any(|field| field.name.eq_ignore_ascii_case("authorization"));
+        if let Some((user, password)) = credentials.filter(|_| !given) {
+            let value = format!("Basic {}", base64(format!("{user}:{password}").as_bytes()));
+            fields.push(Field {
+                name: "Authorization".into(),
+                value: value.into_bytes(),
+            });
+        }
+        let s = self.job;
+        Ok(Job {
+            target,
+            destination,
+            lanes_max: s.lanes_max,
+            lanes_start: s.lanes_start,
+            piece_min: s.piece_min,
+            retry: s.retry,
+            read_timeout: s.read_timeout,
+            max_time: s.max_time,
+            speed_floor: s.speed_floor,
+            on_exists: s.on_exists,
+            on_change: s.on_change,
+            checksum: s.checksum,
+            keep_remote_time: s.keep_remote_time,
+            fields,
+            redirects: RedirectPolicy {
+                allow_downgrade: false,
+            },
+            seed: 0,
+        })
+    }
+
+    fn destination(&self) -> Result<Destination, Error> {
+        let dir = self.dir.clone().unwrap_or_else(|| PathBuf::from("."));
+        let Some(file) = &self.file else {
+            return Ok(Destination::Directory(dir));
+        };
+        let name = file
+            .file_name()
+            .and_then(|name| name.to_str())
+            .filter(|_| !ends_like_dir(file));
+        let Some(name) = name else {
+            let message = format!(
+                "{}: not a file name (UTF-8, without a slash at the end)",
+                file.display()
+            );
+            return Err(Error::new(Kind::Usage, message));
+        };
+        let parent = file
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        Ok(Destination::File {
+            name: name.to_owned(),
+            create: self.create_dirs || (parent.is_none() && self.dir.is_some()),
+            dir: parent.map_or(dir.clone(), |parent| dir.join(parent)),
+        })
+    }
+}
+
+fn ends_like_dir(path: &Path) -> bool {
+    path.as_os_str()
+        .as_encoded_bytes()
+        .last()
+        .is_some_and(|c| std::path::is_separator(char::from(*c)))
+}
+
+/// Fields as they may be sent: names are tokens, values hold no line break (RFC 9110, sections 5.1 and 5.5).
+fn checked(fields: &[(String, String)]) -> Result<Vec<Field>, Error> {
+    let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    let one = |(name, value): &(String, String)| {
+        let named = !name.is_empty() && name.chars().all(token);
+        let ours = [
+            "range",
+            "if-range",
+            "host",
+            "content-length",
+            "transfer-encoding",
+            "connection",
+        ];
+        if !named || value.contains(['\r', '\n', '\0']) {
+            return Err(Error::new(
+                Kind::Usage,
+                format!("{name:?} cannot be sent as a request field"),
+            ));
+        }
+        if ours.contains(&name.to_ascii_lowercase().as_str()) && !name.eq_ignore_ascii_case("host")
+        {
+            return Err(Error::new(
+                Kind::Usage,
+                format!("{name}: tur sets this request field itself"),
+            ));
+        }
+        Ok(Field {
+            name: name.clone(),
+            value: value.trim().as_bytes().to_vec(),
+        })
+    };
+    fields.iter().map(one).collect()
+}
+
+/// Base64 (RFC 4648, section 4), with padding.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let byte = |i: usize| u32::from(group.get(i).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for i in 0..4 {
+            let digit = (bits >> (18 - 6 * i)) & 63;
+            text.push(if i <= group.len() {
+                char::from(DIGITS[digit as usize])
+            } else {
+                '='
+            });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_has_the_values_of_rfc_4648() {
+        let rows = [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+        ];
+        for (plain, coded) in rows {
+            assert_eq!(base64(plain.as_bytes()), coded);
+        }
+    }
+
+    #[test]
+    fn fields_that_would_break_a_request_are_refused() {
+        for (name, value) in [
+            ("", "x"),
+            ("a b", "x"),
+            ("a:", "x"),
+            ("a", "x\r\ny: z"),
+            ("Range", "bytes=0-"),
+        ] {
+            assert!(
+                checked(&[(name.to_owned(), value.to_owned())]).is_err(),
+                "{name}"
+            );
+        }
+        assert!(checked(&[("X-Api-Key".to_owned(), "s3cret".to_owned())]).is_ok());
+    }
+}

@@ -1,0 +1,219 @@
+//! The facade: one per application, with the data thread that everything runs on.
+
+use std::fmt;
+use std::future::Future;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
+use std::thread;
+use std::time::Duration;
+
+use tokio::runtime;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tur_core::Kind;
+use tur_net::{HttpSession, HttpTransport, NetConfig};
+use tur_storage::PosixDisk;
+
+use crate::board::Board;
+use crate::clock::Clock;
+use crate::compute::Compute;
+use crate::driver::{self, Outside, World};
+use crate::job::Job;
+use crate::sessions::Sessions;
+use crate::{Download, Error, Handle};
+
+/// Commands of one handle that wait to be heard.
+const COMMANDS_MAX: usize = 16;
+
+/// Downloads files. Cheap to clone; all clones share the network, the pools of connections and the data thread. When
+/// the last clone goes, running downloads are cancelled and keep what landed.
+#[derive(Clone)]
+pub struct Downloader {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    transport: Arc<HttpTransport>,
+    sessions: Sessions<HttpSession>,
+    starts: mpsc::UnboundedSender<Start>,
+    next: AtomicU64,
+    compute: Compute,
+    clock: Clock,
+    _life: watch::Sender<()>,
+}
+
+/// A driver ready to run: the data thread only polls it.
+type Start = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Settings of a [`Downloader`].
+#[derive(Debug)]
+#[must_use = "a downloader is made by `build`"]
+pub struct DownloaderBuilder {
+    net: NetConfig,
+    per_origin: usize,
+}
+
+impl DownloaderBuilder {
+    /// Limit for name resolution, connect and TLS together. Default: 10 s.
+    pub fn connect_timeout(mut self, limit: Duration) -> Self {
+        self.net = self.net.connect_timeout(limit);
+        self
+    }
+
+    /// Trusts the certificates in `pem` instead of the system's.
+    pub fn roots_pem(mut self, pem: Vec<u8>) -> Self {
+        self.net = self.net.roots_pem(pem);
+        self
+    }
+
+    /// Value of `User-Agent`. Default: `tur/VERSION`.
+    pub fn user_agent(mut self, value: impl Into<String>) -> Self {
+        self.net = self.net.user_agent(value);
+        self
+    }
+
+    /// Most connections to one origin. Default: 32; a download that is given more lanes raises it.
+    pub fn connections_per_origin(mut self, n: usize) -> Self {
+        self.per_origin = n.max(1);
+        self
+    }
+
+    /// Starts the data thread.
+    ///
+    /// # Errors
+    /// `Usage` if a setting cannot be used, `Other` if the system has no thread to give.
+    pub fn build(self) -> Result<Downloader, Error> {
+        let transport = HttpTransport::new(self.net)
+            .map_err(|error| Error::new(Kind::Usage, error.to_string()))?;
+        let sessions = Sessions::new(self.per_origin);
+        let (starts, inbox) = mpsc::unbounded_channel();
+        let failed = |error: std::io::Error| {
+            Error::new(Kind::Other, format!("cannot start the engine: {error}"))
+        };
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(failed)?;
+        let (pools, clock) = (sessions.clone(), Clock::start());
+        thread::Builder::new()
+            .name("tur-data".into())
+            .spawn(move || runtime.block_on(serve(inbox, pools, clock)))
+            .map_err(failed)?;
+        let (life, _) = watch::channel(());
+        let next = AtomicU64::new(1);
+        let (transport, compute) = (Arc::new(transport), Compute::new());
+        let shared = Shared {
+            transport,
+            sessions,
+            starts,
+            next,
+            compute,
+            clock,
+            _life: life,
+        };
+        Ok(Downloader {
+            shared: Arc::new(shared),
+        })
+    }
+}
+
+impl Downloader {
+    /// A downloader with other than the default settings.
+    pub fn builder() -> DownloaderBuilder {
+        DownloaderBuilder {
+            net: NetConfig::default(),
+            per_origin: 32,
+        }
+    }
+
+    /// A download of `url`, to be set up and started.
+    pub fn download(&self, url: &str) -> Download {
+        Download::new(self.clone(), url)
+    }
+
+    /// What the user should be told, such as that bundled root certificates are in use.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        self.shared.transport.notes()
+    }
+
+    /// Sends a driver for `job` to the data thread.
+    pub(crate) fn launch(self, job: Result<Job, Error>) -> Handle {
+        let shared = &self.shared;
+        let id = shared.next.fetch_add(1, Ordering::Relaxed);
+        let (board, events, first) = Board::new(id);
+        let (commands, heard) = mpsc::channel(COMMANDS_MAX);
+        let (told, outcome) = oneshot::channel();
+        let outside = Outside {
+            board: board.clone(),
+            commands: heard,
+            life: shared._life.subscribe(),
+        };
+        let world = World {
+            transport: Arc::clone(&shared.transport),
+            sessions: shared.sessions.clone(),
+            disk: PosixDisk,
+            compute: shared.compute.clone(),
+            clock: shared.clock,
+        };
+        let drive = async move {
+            let result = match job {
+                Ok(job) => {
+                    world.sessions.raise_limit(usize::from(job.lanes_max));
+                    driver::run(world, job, outside).await
+                }
+                Err(error) => driver::refuse(&outside, error),
+            };
+            drop(events);
+            // The handle may be gone: then nobody waits.
+            drop(told.send(result));
+        };
+        if shared.starts.send(Box::pin(drive)).is_err() {
+            tracing::error!("the data thread is gone");
+        }
+        Handle::new(board, commands, outcome, first)
+    }
+}
+
+impl fmt::Debug for Downloader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Downloader")
+            .field("transport", &self.shared.transport)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The data thread: runs drivers, and closes connections that nobody uses. Ends when the last downloader is gone and
+/// every driver has kept what it has.
+async fn serve(
+    mut inbox: mpsc::UnboundedReceiver<Start>,
+    pools: Sessions<HttpSession>,
+    clock: Clock,
+) {
+    let mut drivers = JoinSet::new();
+    loop {
+        let mut expiry = pin!(driver::until(
+            pools.expire(clock.now()).map(|at| clock.instant(at))
+        ));
+        let start = poll_fn(|cx| {
+            while let Poll::Ready(Some(ended)) = drivers.poll_join_next(cx) {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "a driver panicked");
+                }
+            }
+            match inbox.poll_recv(cx) {
+                Poll::Ready(start) => Poll::Ready(Some(start)),
+                Poll::Pending => expiry.as_mut().poll(cx).map(|()| None),
+            }
+        });
+        match start.await {
+            Some(Some(start)) => drop(drivers.spawn(start)),
+            Some(None) => break,
+            None => {}
+        }
+    }
+    while drivers.join_next().await.is_some() {}
+}

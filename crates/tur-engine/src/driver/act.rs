@@ -1,0 +1,448 @@
+//! Obeying the machine: each action becomes an operation, a word to a pool, or a call to storage.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tur_core::port::{Field, Request, Session, Transport};
+use tur_core::{Fault, Origin, Timestamp};
+use tur_sched::{
+    Action, Asker, Decision, Ended, Event, FetchOrder, Gate, LaneId, LeaseId, PoolEvent, SessionId,
+};
+use tur_storage::{Disk, Durable, StorageError};
+
+use super::lane::{Done, Fetching, Lane, Lent};
+use super::slot::stoppable;
+use super::{Driver, End};
+use crate::What;
+use crate::sessions::Word;
+
+/// Time before the first checkpoint, and between two at least.
+const CHECKPOINT: Duration = Duration::from_secs(2);
+/// A checkpoint may take this share of the time: one part in ten.
+const CHECKPOINT_REST: u32 = 9;
+
+impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
+    /// Does everything the machine wants.
+    pub(super) fn obey(&mut self) {
+        while let Some(action) = self.transfer.poll_action() {
+            self.act(action);
+        }
+        let lanes = u16::try_from(self.transfer.lanes_streaming()).unwrap_or(u16::MAX);
+        self.tally.lanes_max = self.tally.lanes_max.max(lanes);
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Want { lane, origin } => self.want(lane, origin),
+            Action::Yield { lane } => self.give_back(lane),
+            Action::Fetch(order) => self.fetch(order),
+            Action::Cut { lease, at } => {
+                let at = self.gate(lease).map_or(at, |gate| gate.cut(at));
+                let now = self.now();
+                self.transfer.handle(now, Event::CutAt { lease, at });
+            }
+            Action::Extend { lease, end } => {
+                if let Some(gate) = self.gate(lease) {
+                    gate.extend(end);
+                }
+            }
+            Action::Abort { lease } => self.abort(lease),
+            Action::Restart { .. } => {
+                self.filing.restart();
+                self.opened = false;
+                self.void(tur_core::ByteRange::from(0));
+            }
+            Action::Forget { range } => {
+                self.void(range);
+                if let Some(Err(error)) = self.filing.part().map(|part| part.forget(range)) {
+                    self.broken(error);
+                }
+            }
+            Action::Note(decision) => self.note(decision),
+            Action::Complete { total } => self.end = Some(End::Landed(total)),
+            Action::Fail(failure) => self.end = Some(End::Failed(failure)),
+        }
+    }
+
+    pub(super) fn broken(&mut self, error: StorageError) {
+        self.end = Some(End::Broken(error.into()));
+    }
+
+    fn void(&mut self, range: tur_core::ByteRange) {
+        if let Some(follower) = &mut self.follower {
+            follower.void(range);
+        }
+    }
+
+    fn note(&mut self, decision: Decision) {
+        tracing::debug!(id = self.id, %decision);
+        self.tell(What::Decision(decision.to_string()));
+        match decision {
+            Decision::Retrying {
+                attempt,
+                after,
+                why,
+                ..
+            } => {
+                self.tell(What::Retrying {
+                    why: why.to_string(),
+                    after,
+                    attempt,
+                });
+            }
+            Decision::Stalled { lane } => self.tell(What::Stalled { lane: lane.0 }),
+            Decision::Resumed { at } => self.tell(What::Resumed { at }),
+            Decision::Restarted { why } => self.tell(What::Restarted { why }),
+            Decision::SingleStream { .. } | Decision::Resolving { .. } | Decision::Fewer { .. } => {
+                self.tell(What::Note(decision.to_string()));
+            }
+            Decision::Planned { .. } => {}
+        }
+    }
+
+    fn asker(&self, lane: LaneId) -> Asker {
+        Asker {
+            transfer: self.id,
+            lane,
+        }
+    }
+
+    fn want(&mut self, lane: LaneId, origin: Origin) {
+        self.lanes.entry(lane).or_default().wanting = Some(origin.clone());
+        let asker = self.asker(lane);
+        self.world
+            .sessions
+            .tell(self.now(), &origin, PoolEvent::Want(asker));
+    }
+
+    /// Returns what a lane holds to its pool, and takes back what it asked for.
+    fn give_back(&mut self, id: LaneId) {
+        let (now, asker) = (self.now(), self.asker(id));
+        let Some(lane) = self.lanes.get_mut(&id) else {
+            return;
+        };
+        lane.stop();
+        if let Some(origin) = lane.wanting.take() {
+            self.world
+                .sessions
+                .tell(now, &origin, PoolEvent::Withdraw(asker));
+        }
+        self.return_session(id);
+    }
+
+    /// Returns a lane's session; it can be used again if it is still open.
+    pub(super) fn return_session(&mut self, id: LaneId) {
+        let now = self.now();
+        let Some(lent) = self.lanes.get_mut(&id).and_then(|lane| lane.lent.take()) else {
+            return;
+        };
+        let open = lent.session.is_open();
+        let Lent {
+            id: session,
+            origin,
+            session: ours,
+            ..
+        } = lent;
+        drop(ours);
+        self.world
+            .sessions
+            .tell(now, &origin, PoolEvent::Returned { session, open });
+    }
+
+    /// Stops everything and returns everything.
+    pub(super) fn release_all(&mut self) {
+        // Words that are under way are for lanes that want nothing any more; what they lend goes back.
+        for id in self.lanes.keys().copied().collect::<Vec<_>>() {
+            self.give_back(id);
+        }
+        while let Ok(word) = self.words.try_recv() {
+            self.word(word);
+        }
+        self.lanes.clear();
+        self.ops.clear();
+    }
+
+    /// What a pool says.
+    pub(super) fn word(&mut self, word: Word<T::Session>) {
+        match word {
+            Word::Open { lane, id, origin } => self.connect(lane, id, origin),
+            Word::Lend {
+                lane,
+                id,
+                origin,
+                session,
+            } => self.lend(
+                lane,
+                Lent {
+                    id,
+                    origin,
+                    facts: session.facts(),
+                    session,
+                },
+            ),
+        }
+    }
+
+    fn connect(&mut self, lane_id: LaneId, id: SessionId, origin: Origin) {
+        let Some(lane) = self
+            .lanes
+            .get_mut(&lane_id)
+            .filter(|lane| lane.wanting.as_ref() == Some(&origin))
+        else {
+            return;
+        };
+        let transport = Arc::clone(&self.world.transport);
+        let (op, running) = stoppable(async move {
+            let result = transport.open(&origin).await;
+            Done::Connected {
+                lane: lane_id,
+                id,
+                origin,
+                result,
+            }
+        });
+        lane.runs(op);
+        self.ops.push(running);
+    }
+
+    fn lend(&mut self, lane_id: LaneId, lent: Lent<T::Session>) {
+        let now = self.now();
+        let wanted = self
+            .lanes
+            .get_mut(&lane_id)
+            .filter(|lane| lane.wanting.as_ref() == Some(&lent.origin));
+        let Some(lane) = wanted else {
+            let open = lent.session.is_open();
+            self.world.sessions.tell(
+                now,
+                &lent.origin,
+                PoolEvent::Returned {
+                    session: lent.id,
+                    open,
+                },
+            );
+            return;
+        };
+        if !lent.session.is_open() {
+            // Closed by the origin while nobody looked: another one, then.
+            let asker = Asker {
+                transfer: self.id,
+                lane: lane_id,
+            };
+            self.world.sessions.tell(
+                now,
+                &lent.origin,
+                PoolEvent::Returned {
+                    session: lent.id,
+                    open: false,
+                },
+            );
+            self.world
+                .sessions
+                .tell(now, &lent.origin, PoolEvent::Want(asker));
+            return;
+        }
+        lane.wanting = None;
+        let fresh = lane.connected.take() == Some(lent.id);
+        // Zero stands for a session that was there; a fresh one never takes no time at all.
+        let handshake = if fresh {
+            lent.facts.handshake.max(Duration::from_micros(1))
+        } else {
+            Duration::ZERO
+        };
+        self.tally.protocol = lent.facts.protocol;
+        lane.lent = Some(lent);
+        self.tell_machine(Event::Granted {
+            lane: lane_id,
+            handshake,
+        });
+    }
+
+    /// What an operation brought.
+    pub(super) fn done(&mut self, done: Done<T::Session, D>) {
+        match done {
+            Done::Connected {
+                lane,
+                id,
+                origin,
+                result,
+            } => self.connected(lane, (id, origin), result),
+            Done::Answered { lane, result } => self.answered(lane, result),
+            Done::Flowed { lane, flow, said } => self.flowed(lane, flow, said),
+        }
+    }
+
+    fn connected(
+        &mut self,
+        lane: LaneId,
+        (id, origin): (SessionId, Origin),
+        result: Result<T::Session, Fault>,
+    ) {
+        let now = self.now();
+        match result {
+            Ok(session) => {
+                self.tally.connections += 1;
+                self.lanes.entry(lane).or_default().connected = Some(id);
+                self.world
+                    .sessions
+                    .opened(now, &origin, id, Arc::new(session));
+            }
+            Err(fault) => {
+                self.lanes.entry(lane).or_default().wanting = None;
+                self.world
+                    .sessions
+                    .tell(now, &origin, PoolEvent::Failed(id));
+                self.tell_machine(Event::Denied { lane, fault });
+            }
+        }
+    }
+
+    fn fetch(&mut self, order: FetchOrder) {
+        let request = self.request(&order);
+        let lane_id = order.lane;
+        let Some(lane) = self.lanes.get_mut(&lane_id) else {
+            return;
+        };
+        let Some(session) = lane.lent.as_ref().map(|lent| Arc::clone(&lent.session)) else {
+            let lost = Fault::Lost("the lane has no session".into());
+            return self.tell_machine(Event::Refused {
+                lease: order.lease,
+                fault: lost,
+                session: false,
+            });
+        };
+        self.tally.requests += 1;
+        let gate = Arc::new(Gate::new(order.grant.start, order.grant.end));
+        lane.fetching = Some(Fetching { order, gate });
+        let (op, running) = stoppable(async move {
+            let result = session.fetch(request).await;
+            Done::Answered {
+                lane: lane_id,
+                result,
+            }
+        });
+        lane.runs(op);
+        self.ops.push(running);
+    }
+
+    /// The request of an order. What the user added, secrets among it, goes to the first origin alone.
+    fn request(&self, order: &FetchOrder) -> Request {
+        let first = order.target.origin == self.job.target.origin;
+        let fields: Vec<Field> = if first {
+            self.job.fields.clone()
+        } else {
+            Vec::new()
+        };
+        Request {
+            target: order.target.clone(),
+            ask: order.ask,
+            if_range: self
+                .identity()
+                .filter(|_| order.if_range)
+                .and_then(tur_core::Identity::if_range),
+            no_cache: order.no_cache,
+            fields,
+        }
+    }
+
+    fn lane_of(&mut self, lease: LeaseId) -> Option<(LaneId, &mut Lane<T::Session, D>)> {
+        let runs = |lane: &Lane<T::Session, D>| {
+            lane.fetching
+                .as_ref()
+                .is_some_and(|f| f.order.lease == lease)
+        };
+        self.lanes
+            .iter_mut()
+            .find(|(_, lane)| runs(lane))
+            .map(|(id, lane)| (*id, lane))
+    }
+
+    pub(super) fn gate(&mut self, lease: LeaseId) -> Option<Arc<Gate>> {
+        let (_, lane) = self.lane_of(lease)?;
+        lane.fetching
+            .as_ref()
+            .map(|fetching| Arc::clone(&fetching.gate))
+    }
+
+    fn abort(&mut self, lease: LeaseId) {
+        let mut at = None;
+        if let Some((id, lane)) = self.lane_of(lease) {
+            // Stopped first: then nothing is between what the gate has granted and what is written.
+            lane.stop();
+            at = lane.fetching.take().map(|fetching| fetching.gate.taken());
+            self.return_session(id);
+        }
+        let at = at.or_else(|| {
+            self.transfer
+                .ledger()
+                .lease(lease)
+                .map(|lease| lease.rest.start)
+        });
+        let now = self.now();
+        let event = Event::Ended {
+            lease,
+            at: at.unwrap_or_default(),
+            how: Ended::Cut,
+            session: false,
+        };
+        self.transfer.handle(now, event);
+    }
+
+    pub(super) fn checkpoint_if_due(&mut self) {
+        let now = self.now();
+        let due = *self.checkpoint.next.get_or_insert(now + CHECKPOINT);
+        if now < due || self.checkpoint.running.is_some() || self.end.is_some() {
+            return;
+        }
+        self.check_storage();
+        let Some(part) = self.filing.part() else {
+            return;
+        };
+        match part.checkpoint() {
+            Ok(job) => {
+                let job = tokio::task::spawn_blocking(move || job.run());
+                self.checkpoint.running = Some((job, now));
+            }
+            Err(error) => tracing::warn!(%error, "no checkpoint"),
+        }
+    }
+
+    pub(super) fn checkpoint_done(&mut self, result: Result<Durable, StorageError>) {
+        let now = self.now();
+        let took = self
+            .checkpoint
+            .running
+            .take()
+            .map_or(Duration::ZERO, |(_, since)| now.since(since));
+        self.checkpoint.next = Some(next_checkpoint(now, took));
+        match result {
+            Ok(durable) => tracing::debug!(bytes = durable.ranges().len(), ?took, "checkpoint"),
+            Err(StorageError::Lost { lost, .. }) => self.lost(&lost),
+            Err(error) => tracing::warn!(%error, "checkpoint failed; the next one tries again"),
+        }
+    }
+
+    /// Looks whether somebody else touched the part.
+    pub(super) fn check_storage(&mut self) {
+        match self.filing.check() {
+            Ok(lost) => self.lost(&lost),
+            Err(error) => self.broken(error),
+        }
+    }
+
+    /// Bytes that storage has lost are holes again.
+    pub(super) fn lost(&mut self, lost: &tur_core::RangeSet) {
+        for range in lost.iter() {
+            self.tell(What::Note(format!(
+                "{} bytes were lost on disk and are fetched again",
+                range.len()
+            )));
+            self.void(range);
+            self.tell_machine(Event::Lost { range });
+        }
+    }
+}
+
+fn next_checkpoint(now: Timestamp, took: Duration) -> Timestamp {
+    now + CHECKPOINT.max(took * CHECKPOINT_REST)
+}

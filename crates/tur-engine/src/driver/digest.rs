@@ -1,0 +1,126 @@
+//! A digest that follows the frontier of a download, so that little is left to compute at its end.
+
+use tokio::sync::oneshot;
+use tur_core::ByteRange;
+use tur_storage::{Disk, Part, Reader, StorageError};
+
+use crate::checksum::{Algorithm, Hasher};
+use crate::compute::Compute;
+
+/// New bytes that are worth a turn of the pool.
+const STEP: u64 = 4 * 1024 * 1024;
+/// Bytes read at once.
+const BUFFER: usize = 256 * 1024;
+
+/// What a turn of the pool brings back.
+type Turn = Result<(Hasher, u64), StorageError>;
+
+enum State {
+    Idle(Hasher, u64),
+    Running(oneshot::Receiver<Turn>),
+}
+
+/// Computes a digest of bytes `0..` of a part while it grows.
+pub(super) struct Follower {
+    algorithm: Algorithm,
+    state: State,
+    /// True if what is being computed is of no use: bytes behind it were voided.
+    stale: bool,
+}
+
+impl Follower {
+    pub(super) fn new(algorithm: Algorithm) -> Self {
+        Self {
+            algorithm,
+            state: State::Idle(Hasher::new(algorithm), 0),
+            stale: false,
+        }
+    }
+
+    /// Goes on if enough has come.
+    pub(super) fn poke<D: Disk>(&mut self, part: &Part<D>, compute: &Compute) {
+        if let State::Running(turn) = &mut self.state
+            && let Ok(turn) = turn.try_recv()
+        {
+            self.take(turn);
+        }
+        if let State::Idle(_, at) = self.state
+            && part.frontier() >= at + STEP
+        {
+            self.go(part, compute);
+        }
+    }
+
+    /// Bytes in `range` are void.
+    pub(super) fn void(&mut self, range: ByteRange) {
+        match &self.state {
+            State::Idle(_, at) if *at > range.start => *self = Self::new(self.algorithm),
+            State::Idle(..) => {}
+            State::Running(_) => self.stale = true,
+        }
+    }
+
+    /// The digest of the whole part, which has `total` bytes, all of them covered.
+    pub(super) async fn finish<D: Disk>(
+        mut self,
+        part: &Part<D>,
+        compute: &Compute,
+        total: u64,
+    ) -> Result<Vec<u8>, StorageError> {
+        let mut failed = false;
+        loop {
+            match self.state {
+                State::Idle(hasher, at) if at == total => return Ok(hasher.finish()),
+                State::Idle(..) => self.go(part, compute),
+                State::Running(ref mut turn) => match turn.await {
+                    Ok(Err(error)) if failed => return Err(error),
+                    Ok(turn) => {
+                        failed = turn.is_err();
+                        self.take(turn);
+                    }
+                    // The pool has no thread to give: this one is.
+                    Err(_gone) => {
+                        self.take(advance(Hasher::new(self.algorithm), 0, &part.reader()))
+                    }
+                },
+            }
+        }
+    }
+
+    fn go<D: Disk>(&mut self, part: &Part<D>, compute: &Compute) {
+        let fresh = State::Idle(Hasher::new(self.algorithm), 0);
+        if let State::Idle(hasher, at) = std::mem::replace(&mut self.state, fresh) {
+            let reader = part.reader();
+            self.state = State::Running(compute.run(move || advance(hasher, at, &reader)));
+        }
+    }
+
+    /// A turn that could not read begins anew: the next one may, and the last one's failure is told.
+    fn take(&mut self, turn: Turn) {
+        let fresh = || (Hasher::new(self.algorithm), 0);
+        let (hasher, at) = if self.stale {
+            fresh()
+        } else {
+            turn.unwrap_or_else(|_error| fresh())
+        };
+        self.stale = false;
+        self.state = State::Idle(hasher, at);
+    }
+}
+
+/// Takes in everything from `at` to the frontier.
+fn advance<D: Disk>(mut hasher: Hasher, mut at: u64, reader: &Reader<D>) -> Turn {
+    let end = reader.frontier();
+    let mut buffer = vec![0; BUFFER];
+    while at < end {
+        let want = usize::try_from(end - at).unwrap_or(BUFFER).min(BUFFER);
+        let came = reader.read_at(at, &mut buffer[..want])?;
+        if came == 0 {
+            // Cut by somebody: the check before the commit finds out which bytes are gone.
+            break;
+        }
+        hasher.update(&buffer[..came]);
+        at += came as u64;
+    }
+    Ok((hasher, at))
+}

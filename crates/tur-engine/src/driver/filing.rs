@@ -1,0 +1,240 @@
+//! The file side of a download: which name, which part, what was there before.
+
+use std::path::PathBuf;
+
+use tur_core::{Identity, Kind, RangeSet, Representation, Wall};
+use tur_http::SafeName;
+use tur_storage::{Disk, Exists, Found, Open, Part, Place, Saved, StorageError, survey};
+
+use crate::checksum::Hasher;
+use crate::job::Job;
+use crate::{Checksum, Error, OnExists};
+
+/// A plain file that stands under the target's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Existing {
+    pub(super) len: u64,
+    pub(super) modified: Wall,
+}
+
+impl Existing {
+    /// True if an answer describes this very file: equal length and equal time of modification.
+    pub(super) fn is(&self, total: Option<u64>, representation: &Representation) -> bool {
+        let time = representation
+            .last_modified
+            .as_ref()
+            .map(|modified| modified.at);
+        total == Some(self.len) && time == Some(self.modified)
+    }
+}
+
+/// What the first answer makes of the name.
+pub(super) enum Named {
+    /// Go on with the part that is open.
+    Go,
+    /// The file is there, complete.
+    Already(PathBuf),
+    /// Under the name that the answer gives, an earlier run has left these bytes.
+    Resume(Saved),
+}
+
+/// Name, part and journal of one download.
+pub(super) struct Filing<D: Disk> {
+    disk: D,
+    url: String,
+    place: Place,
+    derived: bool,
+    on_exists: OnExists,
+    exists: Exists,
+    part: Option<Part<D>>,
+    /// True once the part belongs to the identity of this run.
+    pub(super) begun: bool,
+    /// True if what was saved is gone on with.
+    pub(super) keep: bool,
+    modified: Option<Wall>,
+}
+
+impl<D: Disk + Clone> Filing<D> {
+    pub(super) fn new(disk: D, job: &Job) -> Self {
+        let (dir, name, create_dirs) = job.first_place();
+        Self {
+            disk,
+            url: job.target.to_string(),
+            place: Place {
+                dir,
+                name,
+                create_dirs,
+            },
+            derived: job.name_is_derived(),
+            on_exists: job.on_exists,
+            exists: Exists::Refuse,
+            part: None,
+            begun: false,
+            keep: false,
+            modified: None,
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.place.name
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        self.place.dir.join(&self.place.name)
+    }
+
+    pub(super) fn part(&self) -> Option<&Part<D>> {
+        self.part.as_ref()
+    }
+
+    /// Looks at the name. A plain file is compared before anything is decided; all else is refused.
+    pub(super) fn look(&self) -> Result<Option<Existing>, Error> {
+        let refuse = |what: &str| {
+            let message = format!("{} is {what}: choose another name", self.path().display());
+            Err(Error::new(Kind::Local, message))
+        };
+        match survey(&self.disk, &self.place)? {
+            Found::Nothing => Ok(None),
+            Found::File { len, modified } => Ok(Some(Existing { len, modified })),
+            Found::Directory => refuse("a directory"),
+            Found::Symlink => refuse("a symbolic link"),
+            Found::Special => refuse("not a plain file"),
+        }
+    }
+
+    /// The name is taken by another file: what the user wants then. `Ok(false)` leaves everything as it is.
+    pub(super) fn taken(&mut self) -> Result<bool, Error> {
+        let what = match (self.on_exists, self.derived) {
+            (OnExists::ByName, true) => OnExists::Rename,
+            (OnExists::ByName, false) => OnExists::Refuse,
+            (given, _) => given,
+        };
+        match what {
+            OnExists::Skip => return Ok(false),
+            OnExists::Rename => self.exists = Exists::Rename,
+            OnExists::Overwrite => self.exists = Exists::Overwrite,
+            OnExists::Refuse | OnExists::ByName => {
+                let path = self.path();
+                let message = format!(
+                    "{} exists and is not this file: choose another name, or allow it to be overwritten",
+                    path.display()
+                );
+                return Err(Error::new(Kind::Local, message));
+            }
+        }
+        Ok(true)
+    }
+
+    /// True if the file under the name has the digest. A file that cannot be read does not.
+    pub(super) fn has_digest(&self, checksum: &Checksum, len: u64) -> bool {
+        let digest = || -> std::io::Result<Vec<u8>> {
+            let dir = self.disk.open_dir(&self.place.dir, false)?;
+            let file = self.disk.open(&dir, &self.place.name, Open::Existing)?;
+            let mut hasher = Hasher::new(checksum.algorithm);
+            let (mut at, mut buffer) = (0, vec![0; 256 * 1024]);
+            while at < len {
+                let came = self.disk.read_at(&file, at, &mut buffer)?;
+                if came == 0 {
+                    break;
+                }
+                hasher.update(&buffer[..came]);
+                at += came as u64;
+            }
+            Ok(hasher.finish())
+        };
+        digest().is_ok_and(|digest| checksum.matches(&digest))
+    }
+
+    /// Opens the part and tells what can be gone on with.
+    pub(super) fn open(&mut self) -> Result<Option<Saved>, StorageError> {
+        let opened = Part::open(self.disk.clone(), &self.place, &self.url)?;
+        self.part = Some(opened.part);
+        // Without a strong validator nobody can say that the bytes on disk belong to what the origin serves now.
+        let saved = opened
+            .saved
+            .filter(|saved| saved.identity.is_strong() && !saved.claimed.is_empty());
+        Ok(saved.filter(|saved| saved.identity.total.is_some()))
+    }
+
+    /// The first answer may name the file. Moves to that name, if it is another one.
+    pub(super) fn name_by(
+        &mut self,
+        total: Option<u64>,
+        representation: &Representation,
+        job: &Job,
+    ) -> Result<Named, Error> {
+        self.modified = representation
+            .last_modified
+            .as_ref()
+            .filter(|_| job.keep_remote_time)
+            .map(|modified| modified.at);
+        let Some(disposition) = representation
+            .disposition
+            .as_deref()
+            .filter(|_| self.derived && !self.keep)
+        else {
+            return Ok(Named::Go);
+        };
+        let name = SafeName::of(Some(disposition), &job.target);
+        if name.as_str() == self.place.name {
+            return Ok(Named::Go);
+        }
+        self.discard()?;
+        self.place.name = name.as_str().to_owned();
+        self.exists = Exists::Refuse;
+        if let Some(existing) = self.look()? {
+            if existing.is(total, representation) || !self.taken()? {
+                return Ok(Named::Already(self.path()));
+            }
+        }
+        Ok(self.open()?.map_or(Named::Go, Named::Resume))
+    }
+
+    /// From here on the part belongs to `identity`.
+    pub(super) fn begin(&mut self, identity: &Identity) -> Result<(), StorageError> {
+        if let Some(part) = &self.part {
+            part.begin(&self.url, identity, self.keep)?;
+        }
+        self.begun = true;
+        Ok(())
+    }
+
+    /// Everything on disk is void as soon as the next identity is known.
+    pub(super) fn restart(&mut self) {
+        self.begun = false;
+        self.keep = false;
+    }
+
+    /// Ends without the file: keeps what can be used again, or leaves nothing behind.
+    pub(super) fn leave(&mut self, keep: bool) {
+        let Some(part) = self.part.take() else { return };
+        let result = if keep { part.stop() } else { part.discard() };
+        if let Err(error) = result {
+            tracing::warn!(%error, "the part could not be left in order");
+        }
+    }
+
+    /// True if bytes are there that a later run can use.
+    pub(super) fn is_worth_keeping(&self, identity: Option<&Identity>) -> bool {
+        let strong = identity.is_some_and(Identity::is_strong) || (self.keep && !self.begun);
+        strong
+            && self
+                .part
+                .as_ref()
+                .is_some_and(|part| !part.covered().is_empty())
+    }
+
+    /// What storage finds missing.
+    pub(super) fn check(&self) -> Result<RangeSet, StorageError> {
+        self.part.as_ref().map_or(Ok(RangeSet::new()), Part::check)
+    }
+
+    /// Gives the part away to be committed, with how.
+    pub(super) fn hand_over(&mut self) -> Option<(Part<D>, Exists, Option<Wall>)> {
+        Some((self.part.take()?, self.exists, self.modified))
+    }
+
+    fn discard(&mut self) -> Result<(), StorageError> {
+        self.part.take().map_or(Ok(()), Part::discard)
+    }
+}

@@ -1,0 +1,212 @@
+//! A download from its first look at the disk to its end, in order.
+
+use std::path::PathBuf;
+
+use tur_core::port::Transport;
+use tur_core::{Identity, Kind};
+use tur_storage::Disk;
+
+use super::filing::Filing;
+use super::{Driver, End, Outside, World};
+use crate::checksum::{Algorithm, hex};
+use crate::job::Job;
+use crate::{Completed, Error, PhaseWord, What};
+
+/// Looks, compares, downloads, verifies, commits.
+pub(super) async fn download<T, D>(
+    world: World<T, D>,
+    job: &Job,
+    mut outside: Outside,
+) -> Result<Completed, Error>
+where
+    T: Transport,
+    D: Disk + Clone,
+{
+    let filing = Filing::new(world.disk.clone(), job);
+    let mut driver = Driver::new(&world, job, outside.board.clone(), filing);
+    if let Some(done) = driver.existing(&mut outside).await? {
+        return Ok(done);
+    }
+    let saved = driver.filing.open()?;
+    driver.begin(saved, None);
+    loop {
+        match driver.drive(&mut outside).await {
+            End::Landed(total) => {
+                if let Some(done) = driver.landed(total).await? {
+                    return Ok(done);
+                }
+            }
+            End::Already(path) => return Ok(driver.already(path)),
+            End::Compared(_) => {
+                return Err(driver.leave(Error::new(Kind::Other, "compared without a file")));
+            }
+            End::Failed(failure) => {
+                let keep = failure.keep;
+                return Err(driver.part_with(keep, failure.into()));
+            }
+            End::Broken(error) => return Err(driver.leave(error)),
+            End::Cancelled => return Err(driver.leave(Error::cancelled())),
+        }
+    }
+}
+
+impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
+    /// Deals with a file that has the name already. `Some` if nothing is left to do.
+    async fn existing(&mut self, outside: &mut Outside) -> Result<Option<Completed>, Error> {
+        let Some(existing) = self.filing.look()? else {
+            return Ok(None);
+        };
+        if let Some(checksum) = &self.job.checksum {
+            // A digest is the better proof, and needs no network.
+            if self.filing.has_digest(checksum, existing.len) {
+                return Ok(Some(self.already(self.filing.path())));
+            }
+        } else if self.job.on_exists == crate::OnExists::Skip
+            || self.is_same(existing, outside).await?
+        {
+            return Ok(Some(self.already(self.filing.path())));
+        }
+        if self.filing.taken()? {
+            Ok(None)
+        } else {
+            Ok(Some(self.already(self.filing.path())))
+        }
+    }
+
+    /// Asks the origin for the last byte of the file that is there.
+    async fn is_same(
+        &mut self,
+        existing: super::Existing,
+        outside: &mut Outside,
+    ) -> Result<bool, Error> {
+        self.begin(None, Some(existing));
+        let end = self.drive(outside).await;
+        self.release_all();
+        match end {
+            End::Compared(same) => Ok(same),
+            End::Failed(failure) => Err(failure.into()),
+            End::Broken(error) => Err(error),
+            End::Cancelled => Err(Error::cancelled()),
+            // A machine that compares asks for nothing else; if all is there without asking, it is no proof.
+            End::Landed(_) | End::Already(_) => Ok(false),
+        }
+    }
+
+    fn already(&mut self, path: PathBuf) -> Completed {
+        self.release_all();
+        self.filing.leave(false);
+        let bytes = match self.filing.look() {
+            Ok(Some(existing)) => existing.len,
+            _ => 0,
+        };
+        Completed {
+            path,
+            bytes,
+            already: true,
+            ..self.report()
+        }
+    }
+
+    /// Every byte has landed: verifies and commits. `None` if the disk has lost some, which are fetched again.
+    async fn landed(&mut self, total: u64) -> Result<Option<Completed>, Error> {
+        if !self.filing.begun {
+            // Nothing was sent, because there is nothing: an empty file.
+            let identity = Identity {
+                total: Some(total),
+                ..Identity::default()
+            };
+            self.filing
+                .begin(&identity)
+                .map_err(|error| self.leave(error.into()))?;
+        }
+        self.check_storage();
+        match self.end.take() {
+            Some(End::Broken(error)) => return Err(self.leave(error)),
+            _ if !self.transfer.ledger().is_complete() => return Ok(None),
+            _ => {}
+        }
+        self.release_all();
+        let since = self.now();
+        self.tell(What::Verifying);
+        self.publish_verifying(total);
+        if let Some((running, _)) = self.checkpoint.running.take() {
+            // A commit waits for the sync that runs; what that one found is found again by the commit's own.
+            drop(running.await);
+        }
+        let sha256 = self.verify(total).await?;
+        let path = self.commit(total).await?;
+        let verify = self.now().since(since);
+        Ok(Some(Completed {
+            path,
+            bytes: total,
+            verify,
+            sha256,
+            ..self.report()
+        }))
+    }
+
+    fn publish_verifying(&mut self, total: u64) {
+        let mut progress = self.board.progress();
+        progress.phase = PhaseWord::Verifying;
+        progress.landed = total;
+        progress.total = Some(total);
+    }
+
+    /// Compares the digest. Returns it if it is a SHA-256.
+    async fn verify(&mut self, total: u64) -> Result<Option<String>, Error> {
+        let (Some(checksum), Some(follower)) = (&self.job.checksum, self.follower.take()) else {
+            return Ok(None);
+        };
+        let Some(part) = self.filing.part() else {
+            return Ok(None);
+        };
+        let digest = follower.finish(part, &self.world.compute, total).await;
+        let digest = digest.map_err(|error| self.leave(error.into()))?;
+        if !checksum.matches(&digest) {
+            let algorithm = checksum.algorithm.name();
+            let message = format!(
+                "{algorithm} differs: expected {checksum}, the file has {}",
+                hex(&digest)
+            );
+            return Err(self.part_with(false, Error::new(Kind::Checksum, message)));
+        }
+        Ok((checksum.algorithm == Algorithm::Sha256).then(|| hex(&digest)))
+    }
+
+    async fn commit(&mut self, total: u64) -> Result<PathBuf, Error> {
+        let Some((part, exists, modified)) = self.filing.hand_over() else {
+            return Err(Error::new(Kind::Other, "there is no part to commit"));
+        };
+        let committed =
+            tokio::task::spawn_blocking(move || part.commit(total, exists, modified)).await;
+        match committed {
+            Ok(result) => Ok(result?),
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+
+    /// Ends without the file, keeping what a later run can use.
+    fn leave(&mut self, error: Error) -> Error {
+        let keep = self.filing.is_worth_keeping(self.identity());
+        self.part_with(keep, error)
+    }
+
+    fn part_with(&mut self, keep: bool, error: Error) -> Error {
+        self.release_all();
+        self.filing.leave(keep);
+        error
+    }
+
+    fn report(&self) -> Completed {
+        Completed {
+            protocol: self.tally.protocol,
+            connections: self.tally.connections,
+            lanes_max: self.tally.lanes_max,
+            requests: self.tally.requests,
+            resumed_bytes: self.tally.resumed,
+            wasted_bytes: self.tally.wasted,
+            unverifiable: self.tally.unverifiable,
+            ..Completed::default()
+        }
+    }
+}

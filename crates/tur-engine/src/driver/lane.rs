@@ -1,0 +1,120 @@
+//! What the driver holds for each lane: its session, its gate and what runs on it.
+
+use std::sync::Arc;
+
+use tur_core::port::{Body, Fill, Reply, Session, SessionFacts};
+use tur_core::{Chunks, Fault, Origin};
+use tur_sched::{FetchOrder, Gate, LaneId, SessionId};
+
+use super::slot::Slot;
+use crate::LaneView;
+use crate::region::{Flow, Flowed};
+
+/// The most that is read of a body that nobody wants, to keep its connection.
+const DRAIN_MAX: usize = 64 * 1024;
+
+/// What an operation of a lane brings.
+pub(super) enum Done<S: Session, D: tur_storage::Disk> {
+    /// A connection, or none.
+    Connected {
+        lane: LaneId,
+        id: SessionId,
+        origin: Origin,
+        result: Result<S, Fault>,
+    },
+    /// An answer, or none.
+    Answered {
+        lane: LaneId,
+        result: Result<Reply<S::Body>, Fault>,
+    },
+    /// Bytes, or the end of them.
+    Flowed {
+        lane: LaneId,
+        flow: Box<Flow<S::Body, D>>,
+        said: Flowed,
+    },
+}
+
+/// A session that the pool has lent.
+pub(super) struct Lent<S> {
+    pub(super) id: SessionId,
+    pub(super) origin: Origin,
+    pub(super) session: Arc<S>,
+    pub(super) facts: SessionFacts,
+}
+
+/// A request that runs.
+pub(super) struct Fetching {
+    pub(super) order: FetchOrder,
+    pub(super) gate: Arc<Gate>,
+}
+
+/// One lane.
+pub(super) struct Lane<S: Session, D: tur_storage::Disk> {
+    /// The origin that a session is wanted for.
+    pub(super) wanting: Option<Origin>,
+    /// The connection that this lane has opened last: new if it is lent at once.
+    pub(super) connected: Option<SessionId>,
+    pub(super) lent: Option<Lent<S>>,
+    pub(super) fetching: Option<Fetching>,
+    op: Option<Slot<Done<S, D>>>,
+}
+
+impl<S: Session, D: tur_storage::Disk> Default for Lane<S, D> {
+    fn default() -> Self {
+        Self {
+            wanting: None,
+            connected: None,
+            lent: None,
+            fetching: None,
+            op: None,
+        }
+    }
+}
+
+impl<S: Session, D: tur_storage::Disk> Lane<S, D> {
+    /// Something else runs now; what ran before is dropped.
+    pub(super) fn runs(&mut self, op: Slot<Done<S, D>>) {
+        self.stop();
+        self.op = Some(op);
+    }
+
+    /// Drops what runs, at once.
+    pub(super) fn stop(&mut self) {
+        if let Some(op) = self.op.take() {
+            op.stop();
+        }
+    }
+
+    pub(super) fn view(&self, lane: LaneId) -> Option<LaneView> {
+        let fetching = self.fetching.as_ref()?;
+        let end = fetching.gate.end();
+        Some(LaneView {
+            lane: lane.0,
+            at: fetching.gate.taken(),
+            end: (end != u64::MAX).then_some(end),
+            address: self
+                .lent
+                .as_ref()
+                .map(|lent| lent.facts.address.clone())
+                .unwrap_or_default(),
+        })
+    }
+}
+
+/// Reads what is there of a body that nobody wants. True if that was all of it, so that its session can be used again.
+pub(super) fn drained<B: Body>(mut body: B) -> bool {
+    use futures_util::FutureExt as _;
+    let (mut chunks, mut read) = (Chunks::new(), 0);
+    while read <= DRAIN_MAX {
+        match body.fill(&mut chunks, DRAIN_MAX).now_or_never() {
+            Some(Ok(Fill::End)) => return true,
+            Some(Ok(Fill::More)) => {
+                read += chunks.len();
+                chunks.truncate(0);
+            }
+            Some(Err(_)) | None => return false,
+        }
+    }
+    false
+}

@@ -1,0 +1,68 @@
+//! One download as it was asked for, checked.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tur_core::Target;
+use tur_core::port::Field;
+use tur_http::{RedirectPolicy, SafeName};
+use tur_sched::{OnChange, RetryPolicy, SpeedFloor};
+
+use crate::{Checksum, OnExists};
+
+/// Where the file goes.
+#[derive(Clone, Debug)]
+pub(crate) enum Destination {
+    /// A name that the user gave.
+    File {
+        /// Its directory.
+        dir: PathBuf,
+        /// Its name.
+        name: String,
+        /// Whether the directory is made.
+        create: bool,
+    },
+    /// A name made of the answer or the URL, in this directory, which is made.
+    Directory(PathBuf),
+}
+
+/// What to download and how.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub(crate) target: Target,
+    pub(crate) destination: Destination,
+    pub(crate) lanes_max: u16,
+    pub(crate) lanes_start: Option<u16>,
+    pub(crate) piece_min: Option<u64>,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) read_timeout: Duration,
+    pub(crate) max_time: Option<Duration>,
+    pub(crate) speed_floor: Option<SpeedFloor>,
+    pub(crate) on_exists: OnExists,
+    pub(crate) on_change: OnChange,
+    pub(crate) checksum: Option<Checksum>,
+    pub(crate) keep_remote_time: bool,
+    /// For the first origin only: credentials and whatever else the user adds.
+    pub(crate) fields: Vec<Field>,
+    pub(crate) redirects: RedirectPolicy,
+    pub(crate) seed: u64,
+}
+
+impl Job {
+    /// Directory, name and whether the directory is made, as far as they are known before an answer.
+    pub(crate) fn first_place(&self) -> (PathBuf, String, bool) {
+        match &self.destination {
+            Destination::File { dir, name, create } => (dir.clone(), name.clone(), *create),
+            Destination::Directory(dir) => (
+                dir.clone(),
+                SafeName::of(None, &self.target).as_str().to_owned(),
+                true,
+            ),
+        }
+    }
+
+    /// True if the name may still change with the answer.
+    pub(crate) fn name_is_derived(&self) -> bool {
+        matches!(self.destination, Destination::Directory(_))
+    }
+}

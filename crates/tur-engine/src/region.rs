@@ -1,0 +1,159 @@
+//! The hot path: bytes from a body to their place in the file.
+//!
+//! A [`Region`] is made only of a lease's gate and an [`Admitted`], and nothing else writes to the part: so no byte
+//! reaches the file that was not leased and admitted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tur_core::port::{Body, Fill};
+use tur_core::{ByteRange, Chunks, Timestamp};
+use tur_http::Admitted;
+use tur_sched::{Ended, Gate};
+use tur_storage::{Disk, StorageError, Writer};
+
+use crate::clock::Clock;
+
+/// Bytes taken from a body before they are written: enough to make the call cheap, small enough to lose nothing much.
+const FILL_MAX: usize = 256 * 1024;
+/// Received and not yet written, over all lanes of a file.
+const UNWRITTEN_MAX: usize = 1024 * 1024;
+const FILL_MIN: usize = 32 * 1024;
+/// The control plane hears of progress so often at most.
+const REPORT_BYTES: u64 = 1024 * 1024;
+const REPORT_TIME: Duration = Duration::from_millis(50);
+
+/// Where one body may be written.
+pub(crate) struct Region<D: Disk> {
+    gate: Arc<Gate>,
+    place: ByteRange,
+    writer: Writer<D>,
+}
+
+impl<D: Disk> Region<D> {
+    /// The place that an admitted body has, behind the gate of its lease.
+    pub(crate) fn new(gate: Arc<Gate>, admitted: &Admitted, writer: Writer<D>) -> Self {
+        let place = admitted.place();
+        assert_eq!(
+            place.start,
+            writer.cursor(),
+            "a body is written where it belongs"
+        );
+        Self {
+            gate,
+            place,
+            writer,
+        }
+    }
+
+    /// Writes what of `chunks` may be written and drops the rest. Returns how many bytes were dropped.
+    fn write(&mut self, chunks: &mut Chunks) -> Result<u64, StorageError> {
+        let at = self.writer.cursor();
+        let wanted = (chunks.len() as u64).min(self.place.end.saturating_sub(at));
+        let granted = usize::try_from(self.gate.take(at, wanted)).unwrap_or(0);
+        let dropped = chunks.truncate(granted);
+        self.writer.write(chunks, granted)?;
+        assert_eq!(
+            self.writer.cursor(),
+            at + granted as u64,
+            "all that was granted is written"
+        );
+        Ok(dropped as u64)
+    }
+
+    /// True if the lane has to stop, whatever the body still holds.
+    fn is_full(&self) -> bool {
+        self.writer.cursor() >= self.gate.end() && self.writer.cursor() < self.place.end
+    }
+}
+
+/// One body on its way to its region.
+pub(crate) struct Flow<B, D: Disk> {
+    body: B,
+    region: Region<D>,
+    chunks: Chunks,
+    budget: usize,
+    clock: Clock,
+    reported: (u64, Timestamp),
+    wasted: u64,
+}
+
+/// What a flow has to say.
+#[derive(Debug)]
+pub(crate) enum Flowed {
+    /// Bytes up to `upto` are written; there is more to come.
+    Landed { upto: u64, busy: Duration },
+    /// It is over.
+    Ended { at: u64, how: Ended },
+    /// The disk refused.
+    Disk(StorageError),
+}
+
+impl<B: Body, D: Disk> Flow<B, D> {
+    /// A flow that shares the bound of unwritten bytes with `lanes` others.
+    pub(crate) fn new(body: B, region: Region<D>, lanes: usize, clock: Clock) -> Self {
+        let reported = (region.writer.cursor(), clock.now());
+        let budget = (UNWRITTEN_MAX / lanes.max(1)).clamp(FILL_MIN, FILL_MAX);
+        Self {
+            body,
+            region,
+            chunks: Chunks::new(),
+            budget,
+            clock,
+            reported,
+            wasted: 0,
+        }
+    }
+
+    /// Bytes received and not used since this was asked last.
+    pub(crate) fn take_wasted(&mut self) -> u64 {
+        std::mem::take(&mut self.wasted)
+    }
+
+    /// Moves bytes until there is something to say. Dropping it loses only what was received in the same instant.
+    pub(crate) async fn run(&mut self) -> Flowed {
+        loop {
+            let filled = self.body.fill(&mut self.chunks, self.budget).await;
+            match self.region.write(&mut self.chunks) {
+                Ok(dropped) => self.wasted += dropped,
+                Err(error) => return Flowed::Disk(error),
+            }
+            let at = self.region.writer.cursor();
+            match filled {
+                Err(fault) => {
+                    return Flowed::Ended {
+                        at,
+                        how: Ended::Fault(fault),
+                    };
+                }
+                Ok(Fill::End) => {
+                    return Flowed::Ended {
+                        at,
+                        how: Ended::Clean,
+                    };
+                }
+                Ok(Fill::More) if self.region.is_full() => {
+                    return Flowed::Ended {
+                        at,
+                        how: Ended::Cut,
+                    };
+                }
+                Ok(Fill::More) => {}
+            }
+            // The body goes on although its place is full: a lying length, or a chunked body that has yet to end.
+            if at >= self.region.place.end && self.wasted > FILL_MAX as u64 {
+                return Flowed::Ended {
+                    at,
+                    how: Ended::Cut,
+                };
+            }
+            let now = self.clock.now();
+            let busy = now.since(self.reported.1);
+            if at - self.reported.0 >= REPORT_BYTES || (busy >= REPORT_TIME && at > self.reported.0)
+            {
+                self.reported = (at, now);
+                return Flowed::Landed { upto: at, busy };
+            }
+        }
+    }
+}
