@@ -223,3 +223,33 @@ impl<D: Disk> Drop for Writer<D> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{MemDisk, Part, Place};
+    use tur_core::{Identity, RangeSet};
+
+    #[test]
+    fn bytes_that_a_failed_sync_overtook_are_not_covered() {
+        let place = Place {
+            dir: "/d".into(),
+            name: "file".into(),
+            create_dirs: true,
+        };
+        let part = Part::open(MemDisk::new(), &place, "").unwrap().part;
+        part.begin("", &Identity::default(), false).unwrap();
+        let mut writer = part.writer(0, 1, ByteRange::from(0));
+        let mut chunks = Chunks::new();
+        chunks.push(bytes::Bytes::from_static(b"four"));
+        let losses = writer.admit(4).unwrap();
+        part.shared.lose_volatile(std::io::Error::other("a test"));
+        let error = writer.write_chunks(&mut chunks, 4, losses).unwrap_err();
+        assert!(matches!(error, StorageError::Lost { .. }), "{error}");
+        assert_eq!((writer.cursor(), chunks.len()), (0, 4));
+        assert_eq!(part.covered(), RangeSet::new());
+        // They are still in hand, and may be written again.
+        writer.write(&mut chunks, 4).unwrap();
+        assert_eq!((writer.cursor(), part.frontier()), (4, 4));
+    }
+}

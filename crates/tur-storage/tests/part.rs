@@ -171,6 +171,7 @@ fn a_damaged_journal_claims_nothing_and_the_part_is_begun_again() {
             9_000
         );
         part.begin(URL, &identity(1, 10), false).unwrap();
+        assert_eq!(content(&disk, &place("/d"), "file.part").unwrap(), b"");
         fill(&part, 0, 1, range(0, 10)).unwrap();
         part.commit(10, Exists::Refuse, None).unwrap();
         assert_eq!(
@@ -195,6 +196,34 @@ fn a_part_that_vanished_or_was_cut_is_fetched_again() {
     disk.unlink(&dir, "file.part").unwrap();
     let saved = open(disk, &place("/d")).saved.unwrap();
     assert_eq!(saved.claimed, RangeSet::new());
+}
+
+#[test]
+fn after_a_loss_of_power_only_bytes_with_their_crc_are_kept() {
+    let (disk, part) = begun();
+    for (slot, at) in [range(0, 1_000), range(5_000, 6_000)]
+        .into_iter()
+        .enumerate()
+    {
+        fill(&part, slot as u16, 1, at).unwrap();
+    }
+    part.checkpoint().unwrap().run().unwrap();
+    fill(&part, 2, 1, range(8_000, 9_000)).unwrap();
+    let crashed = disk.crash(disk.changes(), Loss::Unsynced);
+    let dir = crashed.open_dir(Path::new("/d"), false).unwrap();
+    let file = crashed.open(&dir, "file.part", Open::Existing).unwrap();
+    let rot = [std::io::IoSlice::new(b"rot")];
+    crashed.write_at(&file, 5_500, &rot).unwrap();
+    drop(file);
+    let Opened { part, saved } = open(crashed.clone(), &place("/d"));
+    let saved = saved.unwrap();
+    assert_eq!(saved.claimed, set(&[(0, 1_000)]));
+    assert_eq!(saved.notes.len(), 1);
+    // The proven bytes are on record in this boot, the others never come back.
+    part.begin(URL, &saved.identity, true).unwrap();
+    drop(part);
+    let again = open(crashed, &place("/d")).saved.unwrap();
+    assert_eq!((again.claimed, again.notes), (set(&[(0, 1_000)]), vec![]));
 }
 
 #[test]
