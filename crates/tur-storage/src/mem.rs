@@ -57,6 +57,7 @@ struct World {
     handles: u64,
     boot: u8,
     capacity: Option<u64>,
+    file_size_limit: Option<u64>,
     /// Calls until the one that fails, and how.
     fault: Option<(u64, io::ErrorKind)>,
     calls: u64,
@@ -130,6 +131,11 @@ impl MemDisk {
     /// Bounds the bytes that all files may take.
     pub fn set_capacity(&self, bytes: u64) {
         enter(&self.world).capacity = Some(bytes);
+    }
+
+    /// Bounds the length of a file that is opened from now on.
+    pub fn set_file_size_limit(&self, bytes: u64) {
+        enter(&self.world).file_size_limit = Some(bytes);
     }
 
     /// Puts something under a name that a [`Disk`] cannot make.
@@ -384,7 +390,7 @@ impl Disk for MemDisk {
     }
 
     fn file_size_limit(&self) -> Option<u64> {
-        None
+        enter(&self.world).file_size_limit
     }
 
     fn boot_id(&self) -> Option<[u8; 16]> {

@@ -401,6 +401,22 @@ fn a_disk_too_small_is_known_before_the_first_byte() {
 }
 
 #[test]
+fn a_file_size_limit_is_an_error_before_the_system_says_so() {
+    let disk = MemDisk::new();
+    disk.set_file_size_limit(3_000);
+    let part = open(disk, &place("/d")).part;
+    let error = part.begin(URL, &identity(1, 3_001), false).unwrap_err();
+    assert_eq!(error.kind(), Kind::DiskFull);
+    assert!(error.to_string().starts_with("file size limit"), "{error}");
+    part.begin(URL, &Identity::default(), false).unwrap();
+    let mut lane = part.writer(0, 1, ByteRange::from(0));
+    write(&mut lane, 1, 3_000).unwrap();
+    let error = write(&mut lane, 1, 1).unwrap_err();
+    assert!(matches!(error, StorageError::FileLimit { .. }), "{error}");
+    assert_eq!(part.frontier(), 3_000);
+}
+
+#[test]
 fn bytes_cut_off_by_somebody_are_found() {
     let (disk, part) = complete();
     let dir = disk.open_dir(Path::new("/d"), false).unwrap();
