@@ -142,13 +142,13 @@ impl World {
             13 => self.partial(0, total, Some(total)),
             14 => self.partial(asked.start + u64::from(size), end, Some(total)),
             15 => self.partial(asked.start, end, None),
-            16 => self.whole(if size % 2 == 0 {
+            16 => self.whole(if size.is_multiple_of(2) {
                 BodyKind::Length(total)
             } else {
                 BodyKind::Marked
             }),
             17 => Answer::Unsatisfiable {
-                total: (size % 2 == 0).then_some(total),
+                total: size.is_multiple_of(2).then_some(total),
             },
             18 => refused([404, 429, 503, 500, 403, 401][usize::from(size % 6)], size),
             19 => self.page(),
