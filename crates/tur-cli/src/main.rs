@@ -1,4 +1,53 @@
-//! Not written yet.
+//! The program `tur`: arguments, files and environment in, pictures and exit codes out.
+//!
+//! Nothing about downloading is decided here. [`args::Args`] is what was typed, [`plan::Plan`] what it means,
+//! [`run::run`] hands it to the engine and follows it, [`show::Show`] is the picture.
 #![forbid(unsafe_code)]
 
-fn main() {}
+mod args;
+mod console;
+mod field;
+mod human;
+mod plan;
+mod quantity;
+mod run;
+mod show;
+mod signals;
+
+use std::env;
+use std::io::{self, IsTerminal as _};
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tur_engine::Kind;
+
+use args::Args;
+use plan::{Plan, Terminal};
+
+fn main() -> ExitCode {
+    let code = match Args::try_parse() {
+        Ok(args) => match Plan::new(args, terminal()) {
+            Ok(plan) => run::run(plan),
+            Err(why) => usage(&why),
+        },
+        Err(error) if error.use_stderr() => usage(&args::one_line(&error)),
+        Err(help) => {
+            // Help and version. A reader who has seen enough of them closes the pipe: no failure.
+            help.print().ok();
+            0
+        }
+    };
+    ExitCode::from(code)
+}
+
+fn usage(why: &str) -> u8 {
+    console::say(why);
+    Kind::Usage.exit_code()
+}
+
+fn terminal() -> Terminal {
+    let dumb = env::var_os("TERM").is_some_and(|name| name == "dumb");
+    Terminal {
+        can_draw: io::stderr().is_terminal() && !dumb,
+    }
+}

@@ -52,6 +52,11 @@ impl Route {
         self.resolving
     }
 
+    /// True if the target has expired before: then requests are what is scarce, and each asks for all it may.
+    pub(crate) fn was_resolved(&self) -> bool {
+        self.resolves > 0
+    }
+
     /// A redirect was followed.
     pub(crate) fn moved(&mut self, target: Target) -> Result<(), Fault> {
         self.hops += 1;

@@ -180,6 +180,10 @@ impl Transfer {
             // An idle connection that the origin had closed: nobody's failure, and the request is idempotent
             // (RFC 9112, section 9.3.1). The next connection is another one, so this ends.
             Fault::Lost(_) if used && !session => {}
+            // Totals of `*` all along, and nonsense behind what is there: only the whole can tell where it ends.
+            Fault::Malformed(_) if self.is_past_a_starred_end(&fetch) => {
+                self.ranges_fail(now, id, &fetch, Refusal::NoContentRange);
+            }
             Fault::NotAdmitted(refusal) => {
                 let refusal = refusal.clone();
                 self.not_admitted(now, id, &fetch, refusal);
@@ -216,6 +220,10 @@ impl Transfer {
             }
             _ => self.ranges_fail(now, id, fetch, refusal),
         }
+    }
+
+    fn is_past_a_starred_end(&self, fetch: &Fetch) -> bool {
+        self.ranges == Ranges::Proven && self.ends_at(fetch.start)
     }
 
     fn ends_at(&self, at: u64) -> bool {

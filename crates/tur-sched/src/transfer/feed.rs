@@ -124,7 +124,7 @@ impl Transfer {
             Ask::Range(first)
         } else if self.ranges == Ranges::Absent {
             Ask::Whole
-        } else if rest.is_open() || self.crew.width == 1 {
+        } else if rest.is_open() || self.crew.width == 1 || self.route.was_resolved() {
             Ask::Range(rest)
         } else {
             let rate = self.crew.get(id).and_then(|lane| lane.rate);
