@@ -1,0 +1,352 @@
+//! Arguments as they are typed: names, syntax and `--help`.
+//!
+//! [`Args`] is what clap fills in; what it means is decided in [`crate::plan`]. Values that may be secret are plain
+//! text here: clap would repeat them in its error messages.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Parser, ValueEnum};
+use tur_engine::Rate;
+
+use crate::quantity;
+
+/// Arguments as typed. No `Debug`: some are secret.
+#[derive(Parser)]
+#[command(
+    name = "tur",
+    version,
+    about = "Downloads a file over several connections, and goes on where it stopped.",
+    after_help = AFTER_HELP,
+    args_override_self = true,
+    max_term_width = 100
+)]
+pub(crate) struct Args {
+    /// What to download: an http or https URL, exactly one in this version
+    #[arg(value_name = "URL")]
+    pub(crate) urls: Vec<String>,
+
+    /// Save as FILE; a relative one stands under -d [default: the name that the server or the URL gives]
+    #[arg(short, value_name = "FILE", help_heading = FILES)]
+    pub(crate) output: Option<OsString>,
+
+    /// Save in DIR, which is made if it is missing [default: the current directory]
+    #[arg(short, value_name = "DIR", help_heading = FILES)]
+    pub(crate) dir: Option<OsString>,
+
+    /// If another file has that name: rename, refuse, overwrite or skip [default: refuse with -o, else rename, to NAME.1 and so on]
+    #[arg(long, value_name = "WHAT", value_enum, hide_possible_values = true, help_heading = FILES)]
+    pub(crate) exists: Option<Exists>,
+
+    /// Make the missing directories of -o FILE
+    #[arg(long, help_heading = FILES)]
+    pub(crate) create_dirs: bool,
+
+    /// Leave the time of the file alone [default: set it to Last-Modified]
+    #[arg(long, help_heading = FILES)]
+    pub(crate) no_remote_time: bool,
+
+    /// Require this digest; ALG is sha256, sha512, sha1, md5 or blake3
+    #[arg(long, value_name = "ALG:HEX", help_heading = FILES)]
+    pub(crate) checksum: Option<String>,
+
+    /// If the file changes on the server: restart (once) or fail [default: restart]
+    #[arg(long, value_name = "WHAT", value_enum, hide_possible_values = true, help_heading = FILES)]
+    pub(crate) on_change: Option<Change>,
+
+    /// Use N connections at most, 1 to 256 [default: 8]
+    #[arg(short = 'x', value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), help_heading = SPEED)]
+    pub(crate) lanes: Option<u16>,
+
+    /// Start with N connections at once, 1 to 256, and use at least so many if -x is not given [default: by measurement]
+    #[arg(short = 's', value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), help_heading = SPEED)]
+    pub(crate) start_lanes: Option<u16>,
+
+    /// Never split into pieces below SIZE [default: by time]
+    #[arg(short = 'k', value_name = "SIZE", value_parser = quantity::size, help_heading = SPEED)]
+    pub(crate) piece_min: Option<u64>,
+
+    /// Fail if the whole download is slower than RATE bytes per second for --speed-time
+    #[arg(long, value_name = "RATE", value_parser = quantity::rate, help_heading = PATIENCE)]
+    pub(crate) speed_limit: Option<Rate>,
+
+    /// How long it may be slower than --speed-limit [default: 30]
+    #[arg(
+        long, value_name = "SECS", value_parser = quantity::some_seconds, requires = "speed_limit",
+        help_heading = PATIENCE
+    )]
+    pub(crate) speed_time: Option<Duration>,
+
+    /// Retry N times after a first try, counted anew after each progress; 0 for none [default: 5]
+    #[arg(long, value_name = "N", help_heading = PATIENCE)]
+    pub(crate) retry: Option<u32>,
+
+    /// Give up connecting (TLS included) after SECS [default: 10]
+    #[arg(long, value_name = "SECS", value_parser = quantity::some_seconds, help_heading = PATIENCE)]
+    pub(crate) connect_timeout: Option<Duration>,
+
+    /// Give up an attempt that brings nothing for SECS [default: 30]
+    #[arg(long, value_name = "SECS", value_parser = quantity::some_seconds, help_heading = PATIENCE)]
+    pub(crate) read_timeout: Option<Duration>,
+
+    /// Fail after SECS, whatever has landed; it is kept [default: none]
+    #[arg(long, value_name = "SECS", value_parser = quantity::some_seconds, help_heading = PATIENCE)]
+    pub(crate) max_time: Option<Duration>,
+
+    /// Fail if the server asks to wait longer than SECS before a retry [default: 60]
+    #[arg(long, value_name = "SECS", value_parser = quantity::seconds, help_heading = PATIENCE)]
+    pub(crate) max_wait: Option<Duration>,
+
+    /// Send this field to the first origin, in place of our own; 'Name;' sends it empty (repeatable)
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", action = ArgAction::Append, help_heading = REQUEST)]
+    pub(crate) headers: Vec<String>,
+
+    /// Send this User-Agent [default: tur/VERSION]
+    #[arg(short = 'U', long, value_name = "TEXT", help_heading = REQUEST)]
+    pub(crate) user_agent: Option<String>,
+
+    /// Send this Referer, to the first origin
+    #[arg(short = 'e', long, value_name = "URL", help_heading = REQUEST)]
+    pub(crate) referer: Option<String>,
+
+    /// User name and password for the first origin; other users of the machine may see them while tur runs
+    #[arg(short = 'u', value_name = "USER:PASS", help_heading = REQUEST)]
+    pub(crate) credentials: Option<String>,
+
+    /// Trust the certificate authorities in FILE (PEM) [default: those of the system]
+    #[arg(long, visible_alias = "cacert", value_name = "FILE", help_heading = REQUEST)]
+    pub(crate) ca_file: Option<PathBuf>,
+
+    /// Say nothing but errors
+    #[arg(short, help_heading = OUTPUT)]
+    pub(crate) quiet: bool,
+
+    /// Say more: -v shows connections and where they are, -vv decisions too
+    #[arg(short, action = ArgAction::Count, conflicts_with = "quiet", help_heading = OUTPUT)]
+    pub(crate) verbose: u8,
+
+    /// Write events to standard output, one JSON object a line; the same as --progress json
+    #[arg(long, help_heading = OUTPUT)]
+    pub(crate) json: bool,
+
+    /// How progress is shown: auto, none, line, bar or json; auto is a bar on a terminal and a line each 2 s
+    /// elsewhere [default: auto]
+    #[arg(long, value_name = "HOW", value_enum, hide_possible_values = true, help_heading = OUTPUT)]
+    pub(crate) progress: Option<Progress>,
+
+    /// Accepted, as curl and wget have it: tur always goes on where it stopped
+    #[arg(short = 'c', help_heading = OUTPUT)]
+    pub(crate) go_on: bool,
+
+    /// Accepted, as curl has it: tur always follows redirects
+    #[arg(short = 'L', help_heading = OUTPUT)]
+    pub(crate) location: bool,
+}
+
+/// What happens if the target exists.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Exists {
+    /// Save beside it, as NAME.1 and so on.
+    Rename,
+    /// Fail.
+    Refuse,
+    /// Replace it once the download is complete.
+    Overwrite,
+    /// Do nothing.
+    Skip,
+}
+
+/// What happens if the file changes on the server.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Change {
+    /// Start again from zero, once.
+    Restart,
+    /// Fail.
+    Fail,
+}
+
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Progress {
+    /// A bar on a terminal, lines elsewhere.
+    Auto,
+    /// Not at all.
+    None,
+    /// A line each two seconds.
+    Line,
+    /// A bar.
+    Bar,
+    /// Events on standard output.
+    Json,
+}
+
+const FILES: &str = "Files";
+const SPEED: &str = "Speed";
+const PATIENCE: &str = "Patience";
+const REQUEST: &str = "Request";
+const OUTPUT: &str = "Output";
+
+const AFTER_HELP: &str = "\
+Sizes and rates: K, M and G are 1024-based (256K). Durations are in seconds and may have a fraction.
+
+While it runs, NAME.part and NAME.tur stand beside the target. They stay after a failure if bytes \
+landed that can be used again: the same command goes on from there. Ctrl-C keeps what landed; a \
+second one ends at once.
+
+Exit codes:
+    0  the file is complete and verified
+    1  anything else
+    2  usage: arguments, URL, configuration
+    3  a local file: exists, not writable, vanished
+    4  network: DNS, connect, time-out, too slow
+    5  TLS: certificate, handshake
+    6  authentication is needed
+    7  the answer is not valid HTTP
+    8  the server refused or could not
+    9  no space, quota or file-size limit
+   10  the digest does not match
+   11  the file changed on the server
+   12  not resumable (kept for later versions)
+   13  refused by policy: https to http, unsafe name
+   14  a bound was hit: redirects, size of the head
+   15  another tur works on this target
+  130  interrupted; 143 by SIGTERM; what landed is kept";
+
+/// What clap says about wrong arguments, as one line for people.
+pub(crate) fn one_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let said: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
+        .filter(|line| !line.is_empty())
+        .collect();
+    let said = said.join(" ");
+    let said = said.strip_prefix("error: ").unwrap_or(&said);
+    format!("{said} (see tur --help)")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Args, String> {
+        let words = ["tur"].iter().chain(args);
+        Args::try_parse_from(words).map_err(|error| one_line(&error))
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn values_may_touch_their_flags() {
+        let args = parse(&[
+            "-x4",
+            "-s2",
+            "-k256K",
+            "-oa.bin",
+            "--speed-limit",
+            "1K",
+            "-cL",
+            "-vv",
+            "u",
+        ])
+        .ok()
+        .expect("well formed");
+        assert_eq!((args.lanes, args.start_lanes), (Some(4), Some(2)));
+        assert_eq!(args.piece_min, Some(256 << 10));
+        assert_eq!(args.speed_limit, Some(Rate::per_second(1_024)));
+        assert_eq!(args.output.as_deref(), Some("a.bin".as_ref()));
+        assert_eq!(args.verbose, 2);
+        assert_eq!(args.urls, ["u"]);
+    }
+
+    #[test]
+    fn the_last_of_a_flag_wins_and_headers_add_up() {
+        let args = parse(&["-x4", "-x", "8", "-H", "A: b", "-H", "C: d", "u", "v"])
+            .ok()
+            .expect("well formed");
+        assert_eq!(args.lanes, Some(8));
+        assert_eq!(args.headers, ["A: b", "C: d"]);
+        assert_eq!(args.urls, ["u", "v"]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_one_line() {
+        for (args, part) in [
+            (&["--nope", "u"][..], "'--nope'"),
+            (&["-x", "0", "u"], "1..=256"),
+            (&["-x", "257", "u"], "1..=256"),
+            (&["-x", "many", "u"], "'many'"),
+            (&["-k", "1.5M", "u"], "256K"),
+            (&["--retry", "-1", "u"], "'-1'"),
+            (&["--read-timeout", "0", "u"], "more than 0"),
+            (&["--exists", "guess", "u"], "overwrite"),
+            (&["--speed-time", "3", "u"], "--speed-limit"),
+            (&["-q", "-v", "u"], "cannot be used with"),
+            (&["--bearer", "x", "u"], "'--bearer'"),
+        ] {
+            let said = parse(args).map(drop).expect_err("malformed");
+            assert!(said.contains(part), "{said}");
+            assert!(said.ends_with(" (see tur --help)"), "{said}");
+            assert!(!said.contains('\n') && !said.starts_with("error"), "{said}");
+        }
+    }
+
+    #[test]
+    fn help_names_every_flag_of_this_version_and_every_exit_code() {
+        let help = Args::command().render_help().to_string();
+        for flag in [
+            "-o <",
+            "-d <",
+            "-x ",
+            "-s ",
+            "-k ",
+            "  -q",
+            "  -v",
+            "--json",
+            "--progress",
+            "--checksum",
+            "--retry",
+            "--connect-timeout",
+            "--read-timeout",
+            "--speed-limit",
+            "--speed-time",
+            "--max-time",
+            "--max-wait",
+            "--exists",
+            "--on-change",
+            "--header",
+            "--user-agent",
+            "--referer",
+            "-u <",
+            "--ca-file",
+            "--cacert",
+            "--create-dirs",
+            "--no-remote-time",
+            "  -c",
+            "  -L",
+            "--version",
+            "--help",
+        ] {
+            assert!(help.contains(flag), "{flag} is missing:\n{help}");
+        }
+        let codes = help
+            .split_once("Exit codes:")
+            .map(|(_, codes)| codes)
+            .unwrap_or_default();
+        let is_code = |code: u8| {
+            codes
+                .split_whitespace()
+                .any(|word| word.trim_end_matches(':') == code.to_string())
+        };
+        for code in (0..=15).chain([130]) {
+            assert!(is_code(code), "{code} is missing:\n{help}");
+        }
+    }
+}

@@ -1,0 +1,441 @@
+//! What the arguments mean: values that were checked against each other, ready for the engine.
+//!
+//! [`Plan::new`] is the only way from [`Args`] to a [`Plan`]. It opens no file and reads no environment: what it needs
+//! to know about the surroundings is handed to it.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tur_engine::{Checksum, OnChange, OnExists, RetryPolicy, SpeedFloor};
+
+use crate::args::{Args, Change, Exists, Progress};
+use crate::field::{self, Credentials, Field};
+
+/// Everything this run is to do.
+pub(crate) struct Plan {
+    /// What to download, and how.
+    pub(crate) job: Job,
+    /// How it is shown.
+    pub(crate) show: Show,
+}
+
+/// One download.
+pub(crate) struct Job {
+    pub(crate) url: String,
+    /// `-o`, relative to the directory.
+    pub(crate) file: Option<PathBuf>,
+    pub(crate) dir: Option<PathBuf>,
+    pub(crate) create_dirs: bool,
+    pub(crate) remote_time: bool,
+    pub(crate) on_exists: OnExists,
+    pub(crate) on_change: OnChange,
+    pub(crate) checksum: Option<Checksum>,
+    pub(crate) lanes: Option<u16>,
+    pub(crate) start_lanes: Option<u16>,
+    pub(crate) piece_min: Option<u64>,
+    pub(crate) limits: Limits,
+    /// Request fields, in the order of the command line.
+    pub(crate) fields: Vec<Field>,
+    pub(crate) credentials: Option<Credentials>,
+    pub(crate) user_agent: Option<String>,
+    pub(crate) ca_file: Option<PathBuf>,
+}
+
+/// When to give up. `None` leaves the engine's default.
+pub(crate) struct Limits {
+    pub(crate) retry: RetryPolicy,
+    pub(crate) connect: Option<Duration>,
+    pub(crate) read: Option<Duration>,
+    pub(crate) whole: Option<Duration>,
+    pub(crate) speed: Option<SpeedFloor>,
+}
+
+/// How a run is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Show {
+    pub(crate) face: Face,
+    pub(crate) detail: Detail,
+}
+
+/// The picture of the progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Face {
+    /// None; notes and the summary still come.
+    Plain,
+    /// A line now and then on standard error.
+    Lines,
+    /// A bar on standard error.
+    Bar,
+    /// Events on standard output.
+    Json,
+}
+
+/// How much is said beside the picture. Each level says what those before it say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Detail {
+    /// Errors.
+    Quiet,
+    /// Notes, retries, the summary.
+    Normal,
+    /// What was opened, and where each lane is.
+    Lanes,
+    /// Decisions.
+    Decisions,
+}
+
+/// What the terminal can do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terminal {
+    /// Standard error is a terminal on which a line can be redrawn.
+    pub(crate) can_draw: bool,
+}
+
+impl Plan {
+    /// Checks what was typed.
+    ///
+    /// # Errors
+    /// A sentence about the first thing that is wrong. It repeats no secret.
+    pub(crate) fn new(args: Args, terminal: Terminal) -> Result<Self, String> {
+        let show = Show::new(&args, terminal)?;
+        Ok(Self {
+            job: Job::new(args)?,
+            show,
+        })
+    }
+}
+
+impl Job {
+    fn new(mut args: Args) -> Result<Self, String> {
+        let url = the_url(std::mem::take(&mut args.urls))?;
+        if let (Some(start), Some(most)) = (args.start_lanes, args.lanes)
+            && start > most
+        {
+            return Err(format!("-s {start} is more than -x {most} allows"));
+        }
+        Ok(Self {
+            url,
+            file: args.output.as_deref().map(target).transpose()?,
+            dir: args.dir.as_deref().map(directory).transpose()?,
+            create_dirs: args.create_dirs,
+            remote_time: !args.no_remote_time,
+            on_exists: args.exists.map_or(OnExists::ByName, on_exists),
+            on_change: args.on_change.map_or(OnChange::Restart, on_change),
+            checksum: args.checksum.as_deref().map(checksum).transpose()?,
+            // Who starts with more lanes than there would be by default wants them.
+            lanes: args
+                .lanes
+                .or(args.start_lanes.filter(|start| *start > LANES_DEFAULT)),
+            start_lanes: args.start_lanes,
+            piece_min: args.piece_min,
+            fields: fields(&args)?,
+            credentials: args
+                .credentials
+                .as_deref()
+                .map(|text| Credentials::parse(text).map_err(|why| format!("-u: {why}")))
+                .transpose()?,
+            user_agent: args.user_agent.as_deref().map(user_agent).transpose()?,
+            limits: Limits::new(&args),
+            ca_file: args.ca_file,
+        })
+    }
+}
+
+impl Limits {
+    fn new(args: &Args) -> Self {
+        let default = RetryPolicy::default();
+        Self {
+            retry: RetryPolicy {
+                retries: args.retry.unwrap_or(default.retries),
+                wait_max: args.max_wait.unwrap_or(default.wait_max),
+                ..default
+            },
+            connect: args.connect_timeout,
+            read: args.read_timeout,
+            whole: args.max_time,
+            speed: args.speed_limit.map(|rate| SpeedFloor {
+                rate,
+                over: args.speed_time.unwrap_or(SPEED_TIME_DEFAULT),
+            }),
+        }
+    }
+}
+
+impl Show {
+    fn new(args: &Args, terminal: Terminal) -> Result<Self, String> {
+        let asked = match (args.json, args.progress) {
+            (true, None | Some(Progress::Json)) => Progress::Json,
+            (true, Some(_)) => {
+                return Err("--json and --progress ask for different things".to_owned());
+            }
+            (false, asked) => asked.unwrap_or(Progress::Auto),
+        };
+        let face = match asked {
+            Progress::Json => Face::Json,
+            Progress::None => Face::Plain,
+            Progress::Line | Progress::Bar if args.quiet => {
+                return Err("-q and --progress ask for different things".to_owned());
+            }
+            Progress::Auto if args.quiet => Face::Plain,
+            Progress::Line => Face::Lines,
+            // Without a terminal there is nothing to draw on.
+            Progress::Auto | Progress::Bar if !terminal.can_draw => Face::Lines,
+            Progress::Auto | Progress::Bar => Face::Bar,
+        };
+        let detail = match args.verbose {
+            _ if args.quiet => Detail::Quiet,
+            0 => Detail::Normal,
+            1 => Detail::Lanes,
+            _ => Detail::Decisions,
+        };
+        Ok(Self { face, detail })
+    }
+}
+
+fn the_url(urls: Vec<String>) -> Result<String, String> {
+    let mut urls = urls.into_iter();
+    match (urls.next(), urls.next()) {
+        (Some(url), None) => Ok(url),
+        (None, _) => Err("what to download? Give a URL (see tur --help)".to_owned()),
+        (Some(_), Some(_)) => Err("one URL at a time in this version".to_owned()),
+    }
+}
+
+fn target(text: &OsStr) -> Result<PathBuf, String> {
+    if text.is_empty() {
+        return Err("-o: the name is empty".to_owned());
+    }
+    if text == "-" || text == "/dev/null" {
+        return Err(format!(
+            "-o {}: not built yet, this version saves to regular files only",
+            text.display()
+        ));
+    }
+    Ok(PathBuf::from(text))
+}
+
+fn directory(text: &OsStr) -> Result<PathBuf, String> {
+    match text.is_empty() {
+        true => Err("-d: the name is empty".to_owned()),
+        false => Ok(PathBuf::from(text)),
+    }
+}
+
+fn checksum(text: &str) -> Result<Checksum, String> {
+    text.parse().map_err(|why| format!("--checksum: {why}"))
+}
+
+fn user_agent(text: &str) -> Result<String, String> {
+    match field::line(text) {
+        None => Err("-U: the value has a control character".to_owned()),
+        Some("") => Err("-U: the value is empty".to_owned()),
+        Some(text) => Ok(text.to_owned()),
+    }
+}
+
+/// `-H` as often as it was given, and `-e`.
+fn fields(args: &Args) -> Result<Vec<Field>, String> {
+    let typed = args
+        .headers
+        .iter()
+        .map(|text| Field::parse(text).map_err(|why| format!("-H: {why}")));
+    let referer = args
+        .referer
+        .iter()
+        .map(|url| Field::of("Referer", url).map_err(|why| format!("-e: {why}")));
+    typed.chain(referer).collect()
+}
+
+const fn on_exists(typed: Exists) -> OnExists {
+    match typed {
+        Exists::Rename => OnExists::Rename,
+        Exists::Refuse => OnExists::Refuse,
+        Exists::Overwrite => OnExists::Overwrite,
+        Exists::Skip => OnExists::Skip,
+    }
+}
+
+const fn on_change(typed: Change) -> OnChange {
+    match typed {
+        Change::Restart => OnChange::Restart,
+        Change::Fail => OnChange::Fail,
+    }
+}
+
+/// The engine's ceiling of lanes without `-x`.
+const LANES_DEFAULT: u16 = 8;
+
+/// `--speed-time` if only `--speed-limit` is given.
+const SPEED_TIME_DEFAULT: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    fn plan_on(can_draw: bool, args: &[&str]) -> Result<Plan, String> {
+        let args = Args::try_parse_from(["tur"].iter().chain(args)).expect("the syntax is right");
+        Plan::new(args, Terminal { can_draw })
+    }
+
+    fn plan(args: &[&str]) -> Plan {
+        plan_on(true, args).unwrap_or_else(|why| panic!("{args:?}: {why}"))
+    }
+
+    fn refused(args: &[&str]) -> String {
+        plan_on(true, args).map(drop).expect_err("refused")
+    }
+
+    #[test]
+    fn without_flags_the_engine_decides() {
+        let Plan { job, show } = plan(&["http://h/f"]);
+        assert_eq!(job.url, "http://h/f");
+        assert!(job.file.is_none() && job.dir.is_none() && job.lanes.is_none());
+        assert!(job.fields.is_empty() && job.credentials.is_none());
+        assert_eq!(job.limits.retry, RetryPolicy::default());
+        assert!(job.remote_time && !job.create_dirs);
+        assert_eq!((show.face, show.detail), (Face::Bar, Detail::Normal));
+    }
+
+    #[test]
+    fn starting_with_many_lanes_raises_the_ceiling() {
+        for (args, lanes, start) in [
+            (&["u"][..], None, None),
+            (&["-x", "4", "-s", "4", "u"], Some(4), Some(4)),
+            (&["-s", "8", "u"], None, Some(8)),
+            (&["-s", "9", "u"], Some(9), Some(9)),
+        ] {
+            let job = plan(args).job;
+            assert_eq!((job.lanes, job.start_lanes), (lanes, start), "{args:?}");
+        }
+    }
+
+    #[test]
+    fn limits_are_read() {
+        let limits = plan(&[
+            "--retry",
+            "0",
+            "--max-wait",
+            "1.5",
+            "--speed-limit",
+            "2K",
+            "--max-time",
+            "9",
+            "--connect-timeout",
+            "3",
+            "--read-timeout",
+            "4",
+            "u",
+        ])
+        .job
+        .limits;
+        assert_eq!(
+            (limits.retry.retries, limits.retry.wait_max),
+            (0, Duration::from_millis(1_500))
+        );
+        assert_eq!(limits.retry.base, RetryPolicy::default().base);
+        let floor = limits.speed.expect("a floor");
+        assert_eq!(
+            (floor.rate.bytes_per_second(), floor.over),
+            (2_048, SPEED_TIME_DEFAULT)
+        );
+        let secs = |n| Some(Duration::from_secs(n));
+        assert_eq!(
+            (limits.whole, limits.connect, limits.read),
+            (secs(9), secs(3), secs(4))
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        for (args, part) in [
+            (&[][..], "Give a URL"),
+            (&["http://h/a", "http://h/b"], "one URL at a time"),
+            (&["-o", "", "u"], "-o: the name is empty"),
+            (&["-d", "", "u"], "-d: the name is empty"),
+            (&["-o", "-", "u"], "not built yet"),
+            (&["-o", "/dev/null", "u"], "not built yet"),
+            (&["-x", "2", "-s", "3", "u"], "-s 3 is more than -x 2"),
+            (&["-u", "me", "u"], "USER:PASS"),
+            (&["-H", "X: a\r\nY: b", "u"], "-H: X"),
+            (&["-e", "a\nb", "u"], "-e: Referer"),
+            (&["-U", "a\nb", "u"], "-U: "),
+            (&["--checksum", "sha256:zz", "u"], "--checksum: "),
+            (&["--checksum", "crc7:00", "u"], "--checksum: "),
+            (
+                &["--json", "--progress", "bar", "u"],
+                "--json and --progress",
+            ),
+            (&["-q", "--progress", "line", "u"], "-q and --progress"),
+        ] {
+            let said = refused(args);
+            assert!(said.contains(part), "{args:?}: {said}");
+        }
+    }
+
+    #[test]
+    fn the_picture_depends_on_the_terminal() {
+        for (args, can_draw, face, detail) in [
+            (&["u"][..], false, Face::Lines, Detail::Normal),
+            (
+                &["--progress", "bar", "u"],
+                false,
+                Face::Lines,
+                Detail::Normal,
+            ),
+            (
+                &["--progress", "line", "-v", "u"],
+                true,
+                Face::Lines,
+                Detail::Lanes,
+            ),
+            (
+                &["--progress", "none", "u"],
+                true,
+                Face::Plain,
+                Detail::Normal,
+            ),
+            (&["-q", "u"], true, Face::Plain, Detail::Quiet),
+            (&["--json", "-q", "u"], true, Face::Json, Detail::Quiet),
+            (
+                &["--json", "--progress", "json", "-vvv", "u"],
+                true,
+                Face::Json,
+                Detail::Decisions,
+            ),
+        ] {
+            let show = plan_on(can_draw, args)
+                .unwrap_or_else(|why| panic!("{why}"))
+                .show;
+            assert_eq!(show, Show { face, detail }, "{args:?}");
+        }
+    }
+
+    #[test]
+    fn fields_keep_their_order() {
+        let job = plan(&[
+            "-H",
+            "A: b",
+            "-e",
+            "http://r/",
+            "-H",
+            "C;",
+            "-u",
+            "me:pw:",
+            "u",
+        ])
+        .job;
+        let pairs: Vec<_> = job
+            .fields
+            .iter()
+            .map(|f| (f.name.as_str(), f.value.as_str()))
+            .collect();
+        assert_eq!(pairs, [("A", "b"), ("C", ""), ("Referer", "http://r/")]);
+        let credentials = job.credentials.expect("given");
+        assert_eq!(
+            (credentials.user.as_str(), credentials.password.as_str()),
+            ("me", "pw:")
+        );
+    }
+}

@@ -1,0 +1,266 @@
+//! Sentences about a download, for people.
+//!
+//! What is quoted from the network is escaped where it is written, not here: see [`crate::console`].
+
+use std::time::Duration;
+
+use tur_engine::{Completed, LaneView, PhaseWord, Progress, Rate, What};
+
+use crate::human;
+use crate::plan::Detail;
+
+/// A sentence about an event, and from which level of detail on it is said; `None` if there is nothing to say.
+pub(super) fn event(what: &What) -> Option<(Detail, String)> {
+    let normal = |text: String| Some((Detail::Normal, text));
+    let detailed = |text: String| Some((Detail::Lanes, text));
+    match what {
+        What::Opened { resumed_bytes, .. } if *resumed_bytes > 0 => normal(format!(
+            "{} are here already, going on from there",
+            human::bytes(*resumed_bytes)
+        )),
+        What::Opened {
+            len,
+            name,
+            validator,
+            protocol,
+            ..
+        } => detailed(format!(
+            "{name}: {}, {protocol}, {}",
+            len.map_or_else(|| "length unknown".to_owned(), human::bytes),
+            validator.as_ref().map_or_else(
+                || "no validator".to_owned(),
+                |text| format!("validator {text}")
+            )
+        )),
+        What::Retrying {
+            why,
+            after,
+            attempt,
+        } => normal(format!("{why}; retry {attempt} in {}", human::time(*after))),
+        What::Slow => normal("the server is slow to answer".to_owned()),
+        What::Stalled { lane } => normal(format!("connection {lane} has stalled")),
+        What::Restarted { why } => normal(format!("starting again from zero: {why}")),
+        What::Note(text) => normal(text.clone()),
+        What::Resumed { at } => detailed(format!("going on at {}", human::bytes(*at))),
+        What::Verifying => detailed("verifying".to_owned()),
+        What::Lagged(missed) => detailed(format!("{missed} events are not shown")),
+        What::Decision(text) => Some((Detail::Decisions, text.clone())),
+        // The picture, its end and the exit code say these; lanes come with the picture. What later versions of the engine tell is not known here.
+        _ => None,
+    }
+}
+
+/// A line of progress; `None` while there is nothing to tell.
+pub(super) fn progress(progress: &Progress) -> Option<String> {
+    match progress.phase {
+        PhaseWord::Done => None,
+        PhaseWord::Starting => Some("waiting for an answer".to_owned()),
+        PhaseWord::Running | PhaseWord::Paused | PhaseWord::Verifying => {
+            let percent = progress
+                .total
+                .map(|total| format!("{}% ", human::percent(progress.landed, total)));
+            Some(format!(
+                "{}{}",
+                percent.unwrap_or_default(),
+                standing(progress)
+            ))
+        }
+    }
+}
+
+/// Where a download stands: bytes, rate, lanes and time left.
+pub(super) fn standing(progress: &Progress) -> String {
+    let doing = match progress.phase {
+        PhaseWord::Starting => return "waiting for an answer".to_owned(),
+        PhaseWord::Paused => Some("paused".to_owned()),
+        PhaseWord::Verifying => Some("verifying".to_owned()),
+        PhaseWord::Running | PhaseWord::Done => None,
+    };
+    let landed = match progress.total {
+        Some(total) => format!(
+            "{} of {}",
+            human::bytes(progress.landed),
+            human::bytes(total)
+        ),
+        None => human::bytes(progress.landed),
+    };
+    let doing = doing.unwrap_or_else(|| {
+        let lanes = match progress.lanes {
+            1 => "1 connection".to_owned(),
+            n => format!("{n} connections"),
+        };
+        match left(progress) {
+            Some(time) => format!(
+                "{}, {lanes}, {} left",
+                human::rate(progress.rate),
+                human::time(time)
+            ),
+            None => format!("{}, {lanes}", human::rate(progress.rate)),
+        }
+    });
+    format!("{landed}, {doing}")
+}
+
+/// Where each lane is; `None` without lanes.
+pub(super) fn lane_map(lanes: &[LaneView]) -> Option<String> {
+    if lanes.is_empty() {
+        return None;
+    }
+    let each: Vec<String> = lanes
+        .iter()
+        .map(|lane| {
+            let end = lane.end.map_or_else(|| "the end".to_owned(), human::bytes);
+            format!(
+                "{} at {} to {end} from {}",
+                lane.lane,
+                human::bytes(lane.at),
+                lane.address
+            )
+        })
+        .collect();
+    Some(format!("connections: {}", each.join("; ")))
+}
+
+/// How it went: name, size, time, average rate of what came in this run.
+pub(super) fn completed(done: &Completed) -> String {
+    let name = done.path.display();
+    let size = human::bytes(done.bytes);
+    if done.already {
+        return format!("{name}: is here already ({size}), nothing was fetched");
+    }
+    let fetched = done.bytes.saturating_sub(done.resumed_bytes);
+    let rate = Rate::of(fetched, done.elapsed).map(human::rate);
+    format!(
+        "{name}: {size} in {}, {} on average",
+        human::time(done.elapsed),
+        rate.unwrap_or_else(|| human::bytes(fetched))
+    )
+}
+
+/// Time left at the present rate; `None` if nobody can tell.
+fn left(progress: &Progress) -> Option<Duration> {
+    let left = progress.total?.checked_sub(progress.landed)?;
+    let time = progress.rate.time_for(left);
+    (time < LEFT_MAX).then_some(time)
+}
+
+/// Times left above this are noise.
+const LEFT_MAX: Duration = Duration::from_secs(100 * 3_600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn running() -> Progress {
+        Progress {
+            phase: PhaseWord::Running,
+            landed: 1 << 20,
+            total: Some(4 << 20),
+            rate: Rate::per_second(1 << 20),
+            lanes: 2,
+            ..Progress::default()
+        }
+    }
+
+    #[test]
+    fn progress_is_one_short_line() {
+        for (state, text) in [
+            (
+                running(),
+                Some("25% 1.0 MiB of 4.0 MiB, 1.0 MiB/s, 2 connections, 3.00 s left"),
+            ),
+            (
+                Progress {
+                    total: None,
+                    lanes: 1,
+                    ..running()
+                },
+                Some("1.0 MiB, 1.0 MiB/s, 1 connection"),
+            ),
+            (
+                Progress {
+                    rate: Rate::default(),
+                    ..running()
+                },
+                Some("25% 1.0 MiB of 4.0 MiB, 0 B/s, 2 connections"),
+            ),
+            (
+                Progress {
+                    phase: PhaseWord::Verifying,
+                    ..running()
+                },
+                Some("25% 1.0 MiB of 4.0 MiB, verifying"),
+            ),
+            (Progress::default(), Some("waiting for an answer")),
+            (
+                Progress {
+                    phase: PhaseWord::Done,
+                    ..running()
+                },
+                None,
+            ),
+        ] {
+            assert_eq!(progress(&state).as_deref(), text);
+        }
+    }
+
+    #[test]
+    fn the_summary_has_name_size_time_and_the_rate_of_this_run() {
+        let done = Completed {
+            path: "a.bin".into(),
+            bytes: 4 << 20,
+            resumed_bytes: 2 << 20,
+            elapsed: Duration::from_secs(2),
+            ..Completed::default()
+        };
+        assert_eq!(
+            completed(&done),
+            "a.bin: 4.0 MiB in 2.00 s, 1.0 MiB/s on average"
+        );
+        let already = Completed {
+            already: true,
+            ..done
+        };
+        assert_eq!(
+            completed(&already),
+            "a.bin: is here already (4.0 MiB), nothing was fetched"
+        );
+    }
+
+    #[test]
+    fn the_lane_map_says_where_each_lane_is() {
+        let lane = |lane, end| LaneView {
+            lane,
+            at: 1_024,
+            end,
+            address: "127.0.0.1:80".to_owned(),
+        };
+        let map = "connections: 3 at 1.0 KiB to 2.0 KiB from 127.0.0.1:80; 4 at 1.0 KiB to the end from 127.0.0.1:80";
+        let lanes = [lane(3, Some(2_048)), lane(4, None)];
+        assert_eq!(lane_map(&lanes).as_deref(), Some(map));
+        assert_eq!(lane_map(&[]), None);
+    }
+
+    #[test]
+    fn details_are_said_at_their_level() {
+        let retry = What::Retrying {
+            why: "connection lost".to_owned(),
+            after: Duration::from_millis(500),
+            attempt: 2,
+        };
+        for (what, said) in [
+            (
+                retry,
+                Some((Detail::Normal, "connection lost; retry 2 in 0.50 s")),
+            ),
+            (
+                What::Decision("d".to_owned()),
+                Some((Detail::Decisions, "d")),
+            ),
+            (What::Paused, None),
+        ] {
+            let said = said.map(|(detail, text)| (detail, text.to_owned()));
+            assert_eq!(event(&what), said);
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Running `tur` in a directory of its own, and looking at what it leaves there.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests look at files from outside; nothing here is part of tur"
+)]
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+use tur_core::ByteRange;
+use tur_testkit::content;
+
+/// A directory in which `tur` runs.
+pub(crate) struct Place {
+    dir: TempDir,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a test machine has room");
+        Self { dir }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.path().join(name)
+    }
+
+    /// The program, to be told more.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tur"));
+        command
+            .args(args)
+            .current_dir(self.path())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs the program to its end. A test that would hang fails instead.
+    pub(crate) fn tur(&self, args: &[&str]) -> Ran {
+        let mut command = self.command(&["--max-time", "120"]);
+        Ran::of(command.args(args).output().expect("the program starts"))
+    }
+
+    /// Starts the program with `--json`.
+    pub(crate) fn start(&self, args: &[&str]) -> Running {
+        Running::start(self.command(&["--json", "--max-time", "120"]).args(args))
+    }
+
+    /// Names in the directory, sorted.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(self.path())
+            .expect("the directory is there")
+            .map(|entry| {
+                entry
+                    .expect("it can be read")
+                    .file_name()
+                    .to_string_lossy()
+                    .into_owned()
+            })
+            .collect();
+        names.sort();
+        names
+    }
+
+    pub(crate) fn put(&self, name: &str, bytes: &[u8]) {
+        fs::write(self.file(name), bytes).expect("the directory can be written to");
+    }
+
+    /// Reads a file back and compares its SHA-256 with that of a version of the origin's content.
+    #[track_caller]
+    pub(crate) fn check(&self, name: &str, version: u8, size: u64) {
+        let bytes = fs::read(self.file(name))
+            .unwrap_or_else(|error| panic!("{name}: {error}; {:?}", self.names()));
+        assert_eq!(bytes.len() as u64, size, "{name}");
+        let expected = content(version, ByteRange::new(0, size));
+        assert_eq!(Sha256::digest(&bytes), Sha256::digest(&expected), "{name}");
+    }
+
+    /// A file that nobody was to touch.
+    #[track_caller]
+    pub(crate) fn check_bytes(&self, name: &str, bytes: &[u8]) {
+        assert_eq!(
+            fs::read(self.file(name)).expect("it is there"),
+            bytes,
+            "{name}"
+        );
+    }
+}
+
+/// SHA-256 of a version of the origin's content, in hexadecimal.
+pub(crate) fn sha256(version: u8, size: u64) -> String {
+    let digest = Sha256::digest(content(version, ByteRange::new(0, size)));
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The program after its end.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    /// Exit code; `None` for death by a signal.
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Ran {
+    pub(crate) fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).expect("output is UTF-8"),
+            stderr: String::from_utf8(output.stderr).expect("output is UTF-8"),
+        }
+    }
+
+    /// Asserts the exit code, and that an error is said in lines that are tur's.
+    #[track_caller]
+    pub(crate) fn ends_with(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        for line in self.stderr.lines() {
+            assert!(line.starts_with("tur: "), "{self:?}");
+        }
+        assert!(code == 0 || !self.stderr.is_empty(), "{self:?}");
+        self
+    }
+
+    /// The lines of `--json`.
+    #[track_caller]
+    pub(crate) fn events(&self) -> Vec<Value> {
+        let parse =
+            |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        self.stdout.lines().map(parse).collect()
+    }
+
+    /// The last line of `--json`.
+    #[track_caller]
+    pub(crate) fn last(&self) -> Value {
+        self.events()
+            .pop()
+            .unwrap_or_else(|| panic!("no events: {self:?}"))
+    }
+}
+
+/// The program with `--json` while it runs. Dropping it kills it.
+pub(crate) struct Running {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    read: String,
+}
+
+impl Running {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let stdout = child.stdout.take().expect("it is piped");
+        Self {
+            child,
+            stdout: BufReader::new(stdout),
+            read: String::new(),
+        }
+    }
+
+    /// Reads events until so many bytes have landed.
+    #[track_caller]
+    pub(crate) fn wait_for_landed(&mut self, bytes: u64) {
+        loop {
+            let mut line = String::new();
+            let count = self
+                .stdout
+                .read_line(&mut line)
+                .expect("output can be read");
+            assert_ne!(count, 0, "it ended early: {}", self.read);
+            self.read.push_str(&line);
+            let event: Value = serde_json::from_str(&line).expect("a line is an object");
+            if event["event"] == "progress" && event["landed"].as_u64() >= Some(bytes) {
+                return;
+            }
+        }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id())
+            .ok()
+            .and_then(Pid::from_raw)
+            .expect("a child has a pid");
+        kill_process(pid, signal).expect("the child is not reaped yet");
+    }
+
+    /// Stops reading what it says.
+    pub(crate) fn close_stdout(self) -> Child {
+        let Self { child, stdout, .. } = self;
+        drop(stdout);
+        child
+    }
+
+    /// Reads on to the end.
+    pub(crate) fn end(mut self) -> Ran {
+        self.stdout
+            .read_to_string(&mut self.read)
+            .expect("output is UTF-8");
+        let mut output = self
+            .child
+            .wait_with_output()
+            .expect("a child can be waited for");
+        output.stdout = self.read.into_bytes();
+        Ran::of(output)
+    }
+}

@@ -1,0 +1,98 @@
+//! Signals and `kill -9`: what landed is kept, and the same command goes on from there.
+
+use std::process::Command;
+
+use rustix::process::Signal;
+use tur_testkit::{Behaviour, Deed, Gate, Loopback, When};
+
+use crate::harness::{Place, Running};
+
+const MIB: u64 = 1 << 20;
+const SIZE: u64 = 4 * MIB;
+
+/// An origin that serves the first MiB of `/f`, and the rest when the gate is opened.
+fn origin() -> (Loopback, Gate) {
+    let gate = Gate::at(MIB);
+    let behaviour = Behaviour::new(SIZE).rule(When::Always, Deed::Hold(gate.clone()));
+    (Loopback::start([("/f", behaviour)]), gate)
+}
+
+/// Runs the same command again, and looks how much of the file came twice.
+#[track_caller]
+fn goes_on(place: &Place, origin: &Loopback, gate: &Gate) {
+    gate.open();
+    let ran = place
+        .tur(&["--json", "-x1", &origin.url("/f")])
+        .ends_with(0);
+    place.check("f", 0, SIZE);
+    assert_eq!(place.names(), ["f"]);
+    assert!(origin.bytes_sent() <= SIZE + MIB / 2, "{:?}", origin.seen());
+    let done = ran.last();
+    assert!(done["resumed_bytes"].as_u64() >= Some(MIB / 2), "{done}");
+}
+
+#[test]
+fn signals_keep_what_landed() {
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 130)] {
+        let (origin, gate) = origin();
+        let place = Place::new();
+        let mut running = place.start(&["-x1", &origin.url("/f")]);
+        running.wait_for_landed(MIB - (64 << 10));
+        running.signal(signal);
+        let ran = running.end().ends_with(code);
+        let last = ran.last();
+        assert_eq!(
+            (&last["event"], &last["kind"]),
+            (&"error".into(), &"signal".into())
+        );
+        assert_eq!(place.names(), ["f.part", "f.tur"], "{ran:?}");
+        goes_on(&place, &origin, &gate);
+    }
+}
+
+#[test]
+fn what_landed_survives_a_kill() {
+    let (origin, gate) = origin();
+    let place = Place::new();
+    let mut running = place.start(&["-x1", &origin.url("/f")]);
+    running.wait_for_landed(MIB - (64 << 10));
+    running.signal(Signal::KILL);
+    assert_eq!(running.end().code, None);
+    assert_eq!(place.names(), ["f.part", "f.tur"]);
+    goes_on(&place, &origin, &gate);
+}
+
+#[test]
+fn a_signal_before_anything_landed_leaves_nothing() {
+    let behaviour = Behaviour::new(SIZE).rule(When::Always, Deed::BlackHole);
+    let origin = Loopback::start([("/f", behaviour)]);
+    let place = Place::new();
+    let running = place.start(&[&origin.url("/f")]);
+    assert!(origin.wait_for_requests(1, std::time::Duration::from_secs(60)));
+    running.signal(Signal::INT);
+    running.end().ends_with(130);
+    assert_eq!(place.names(), [""; 0]);
+}
+
+#[test]
+fn a_signal_that_the_parent_ignores_stays_ignored() {
+    let (origin, gate) = origin();
+    let place = Place::new();
+    let mut command = Command::new("sh");
+    command
+        .args([
+            "-c",
+            "trap '' INT HUP; exec \"$@\"",
+            "sh",
+            env!("CARGO_BIN_EXE_tur"),
+        ])
+        .args(["--json", "--max-time", "120", "-x1", &origin.url("/f")])
+        .current_dir(place.path());
+    let mut running = Running::start(&mut command);
+    running.wait_for_landed(1);
+    running.signal(Signal::HUP);
+    running.signal(Signal::INT);
+    gate.open();
+    running.end().ends_with(0);
+    place.check("f", 0, SIZE);
+}

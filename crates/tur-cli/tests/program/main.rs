@@ -1,0 +1,11 @@
+//! The real program against origins on the loopback interface: files, exit codes, output and signals.
+//!
+//! Every download that is to succeed is read back and hashed; see [`harness::Place::check`].
+#![cfg(unix)]
+
+mod downloads;
+mod events;
+mod exits;
+mod harness;
+mod interrupts;
+mod requests;
