@@ -18,6 +18,7 @@ use crate::quantity;
     name = "tur",
     version,
     about = "Downloads a file over several connections, and goes on where it stopped.",
+    override_usage = "tur [OPTIONS] <URL>",
     after_help = AFTER_HELP,
     args_override_self = true,
     max_term_width = 100
@@ -90,7 +91,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SECS", value_parser = quantity::some_seconds, help_heading = PATIENCE)]
     pub(crate) read_timeout: Option<Duration>,
 
-    /// Fail after SECS, whatever has landed; it is kept [default: none]
+    /// Fail after SECS; what has landed is kept [default: none]
     #[arg(long, value_name = "SECS", value_parser = quantity::some_seconds, help_heading = PATIENCE)]
     pub(crate) max_time: Option<Duration>,
 
@@ -122,7 +123,7 @@ pub(crate) struct Args {
     #[arg(short, help_heading = OUTPUT)]
     pub(crate) quiet: bool,
 
-    /// Say more: -v shows connections and where they are, -vv decisions too
+    /// Say more: -v shows lanes (connections) and where they are, -vv decisions too
     #[arg(short, action = ArgAction::Count, conflicts_with = "quiet", help_heading = OUTPUT)]
     pub(crate) verbose: u8,
 
@@ -135,7 +136,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "HOW", value_enum, hide_possible_values = true, help_heading = OUTPUT)]
     pub(crate) progress: Option<Progress>,
 
-    /// Accepted, as curl and wget have it: tur always goes on where it stopped
+    /// Accepted, as curl and wget have it: tur always goes on where it stopped, if it can
     #[arg(short = 'c', help_heading = OUTPUT)]
     pub(crate) go_on: bool,
 
@@ -256,8 +257,7 @@ mod tests {
             "-vv",
             "u",
         ])
-        .ok()
-        .expect("well formed");
+        .unwrap_or_else(|why| panic!("{why}"));
         assert_eq!((args.lanes, args.start_lanes), (Some(4), Some(2)));
         assert_eq!(args.piece_min, Some(256 << 10));
         assert_eq!(args.speed_limit, Some(Rate::per_second(1_024)));
@@ -269,8 +269,7 @@ mod tests {
     #[test]
     fn the_last_of_a_flag_wins_and_headers_add_up() {
         let args = parse(&["-x4", "-x", "8", "-H", "A: b", "-H", "C: d", "u", "v"])
-            .ok()
-            .expect("well formed");
+            .unwrap_or_else(|why| panic!("{why}"));
         assert_eq!(args.lanes, Some(8));
         assert_eq!(args.headers, ["A: b", "C: d"]);
         assert_eq!(args.urls, ["u", "v"]);

@@ -39,31 +39,33 @@ pub(crate) fn listen() -> io::Result<oneshot::Receiver<u8>> {
 #[cfg(unix)]
 mod system {
     use std::fs::File;
+    use std::future::pending;
     use std::io::{self, Read as _};
 
     use tokio::signal::unix::{Signal, SignalKind, signal};
 
     /// The signals that ask to stop, and those that must not kill.
     pub(super) struct Signals {
-        interrupt: Option<Signal>,
-        terminate: Option<Signal>,
+        interrupt: Signal,
+        terminate: Signal,
+        /// Absent if the parent wants it to be ignored, as `nohup` does.
         hangup: Option<Signal>,
         // Held for its handler: with it, a write beyond the limit fails with an error that the engine reports.
         _file_size: Option<Signal>,
     }
 
     impl Signals {
-        /// Takes over the signals that the parent does not want to be ignored (`nohup`, `&` in a script).
+        /// Takes over the signals.
         pub(super) fn new() -> io::Result<Self> {
-            let ignored = ignored();
-            let unless_ignored = |kind: SignalKind| match ignored & mask(kind) {
-                0 => signal(kind).map(Some),
-                _ => Ok(None),
+            let hangup = SignalKind::hangup();
+            let hangup = match ignored() & mask(hangup) {
+                0 => Some(signal(hangup)?),
+                _ => None,
             };
             Ok(Self {
-                interrupt: unless_ignored(SignalKind::interrupt())?,
-                terminate: unless_ignored(SignalKind::terminate())?,
-                hangup: unless_ignored(SignalKind::hangup())?,
+                interrupt: signal(SignalKind::interrupt())?,
+                terminate: signal(SignalKind::terminate())?,
+                hangup,
                 _file_size: file_size().map(signal).transpose()?,
             })
         }
@@ -71,20 +73,19 @@ mod system {
         /// Waits for the next signal and says its exit code.
         pub(super) async fn next(&mut self) -> u8 {
             tokio::select! {
-                () = one(&mut self.interrupt) => 130,
-                () = one(&mut self.terminate) => 143,
-                () = one(&mut self.hangup) => 130,
+                Some(()) = self.interrupt.recv() => 130,
+                Some(()) = self.terminate.recv() => 143,
+                Some(()) = come(&mut self.hangup) => 130,
+                else => pending().await,
             }
         }
     }
 
-    async fn one(signal: &mut Option<Signal>) {
-        let came = match signal {
+    /// The next of a signal that may not be listened to.
+    async fn come(signal: &mut Option<Signal>) -> Option<()> {
+        match signal {
             Some(signal) => signal.recv().await,
-            None => None,
-        };
-        if came.is_none() {
-            std::future::pending().await
+            None => pending().await,
         }
     }
 

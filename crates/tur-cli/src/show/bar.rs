@@ -33,7 +33,8 @@ impl Bar {
         };
         self.drawn.set_style(style(shown));
         if let Some(name) = &progress.name {
-            self.drawn.set_prefix(printable(name));
+            self.drawn
+                .set_prefix(words::short(&printable(name), NAME_CHARS_MAX));
         }
         self.drawn.set_message(words::standing(progress));
         self.drawn.set_position(progress.landed);
@@ -60,10 +61,13 @@ fn style(template: &str) -> ProgressStyle {
 }
 
 /// The length is known.
-const STANDARD: &str = "{prefix:!24} [{wide_bar}] {percent:>3}% {msg}";
+const STANDARD: &str = "{prefix} [{wide_bar}] {percent:>3}% {msg}";
 
 /// It is not.
-const STARTING: &str = "{prefix:!24} {wide_msg}";
+const STARTING: &str = "{prefix} {wide_msg}";
+
+/// Characters of a name: the bar is to have room too.
+const NAME_CHARS_MAX: usize = 16;
 
 /// Faster is not seen.
 const DRAWS_PER_SECOND: u8 = 10;

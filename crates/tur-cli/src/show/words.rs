@@ -38,7 +38,7 @@ pub(super) fn event(what: &What) -> Option<(Detail, String)> {
             attempt,
         } => normal(format!("{why}; retry {attempt} in {}", human::time(*after))),
         What::Slow => normal("the server is slow to answer".to_owned()),
-        What::Stalled { lane } => normal(format!("connection {lane} has stalled")),
+        What::Stalled { lane } => normal(format!("lane {lane} has stalled")),
         What::Restarted { why } => normal(format!("starting again from zero: {why}")),
         What::Note(text) => normal(text.clone()),
         What::Resumed { at } => detailed(format!("going on at {}", human::bytes(*at))),
@@ -86,8 +86,8 @@ pub(super) fn standing(progress: &Progress) -> String {
     };
     let doing = doing.unwrap_or_else(|| {
         let lanes = match progress.lanes {
-            1 => "1 connection".to_owned(),
-            n => format!("{n} connections"),
+            1 => "1 lane".to_owned(),
+            n => format!("{n} lanes"),
         };
         match left(progress) {
             Some(time) => format!(
@@ -99,6 +99,14 @@ pub(super) fn standing(progress: &Progress) -> String {
         }
     });
     format!("{landed}, {doing}")
+}
+
+/// The first characters of a text, `…` for the rest.
+pub(super) fn short(text: &str, chars_max: usize) -> String {
+    match text.char_indices().nth(chars_max) {
+        None => text.to_owned(),
+        Some(_) => text.chars().take(chars_max - 1).chain(['…']).collect(),
+    }
 }
 
 /// Where each lane is; `None` without lanes.
@@ -118,7 +126,7 @@ pub(super) fn lane_map(lanes: &[LaneView]) -> Option<String> {
             )
         })
         .collect();
-    Some(format!("connections: {}", each.join("; ")))
+    Some(format!("lanes: {}", each.join("; ")))
 }
 
 /// How it went: name, size, time, average rate of what came in this run.
@@ -167,7 +175,7 @@ mod tests {
         for (state, text) in [
             (
                 running(),
-                Some("25% 1.0 MiB of 4.0 MiB, 1.0 MiB/s, 2 connections, 3.00 s left"),
+                Some("25% 1.0 MiB of 4.0 MiB, 1.0 MiB/s, 2 lanes, 3.00 s left"),
             ),
             (
                 Progress {
@@ -175,14 +183,14 @@ mod tests {
                     lanes: 1,
                     ..running()
                 },
-                Some("1.0 MiB, 1.0 MiB/s, 1 connection"),
+                Some("1.0 MiB, 1.0 MiB/s, 1 lane"),
             ),
             (
                 Progress {
                     rate: Rate::default(),
                     ..running()
                 },
-                Some("25% 1.0 MiB of 4.0 MiB, 0 B/s, 2 connections"),
+                Some("25% 1.0 MiB of 4.0 MiB, 0 B/s, 2 lanes"),
             ),
             (
                 Progress {
@@ -228,6 +236,13 @@ mod tests {
     }
 
     #[test]
+    fn long_names_are_cut() {
+        for (text, cut) in [("", ""), ("näme", "näme"), ("names", "nam…")] {
+            assert_eq!(short(text, 4), cut);
+        }
+    }
+
+    #[test]
     fn the_lane_map_says_where_each_lane_is() {
         let lane = |lane, end| LaneView {
             lane,
@@ -235,7 +250,7 @@ mod tests {
             end,
             address: "127.0.0.1:80".to_owned(),
         };
-        let map = "connections: 3 at 1.0 KiB to 2.0 KiB from 127.0.0.1:80; 4 at 1.0 KiB to the end from 127.0.0.1:80";
+        let map = "lanes: 3 at 1.0 KiB to 2.0 KiB from 127.0.0.1:80; 4 at 1.0 KiB to the end from 127.0.0.1:80";
         let lanes = [lane(3, Some(2_048)), lane(4, None)];
         assert_eq!(lane_map(&lanes).as_deref(), Some(map));
         assert_eq!(lane_map(&[]), None);

@@ -149,7 +149,7 @@ impl Ran {
     }
 }
 
-/// The program with `--json` while it runs. Dropping it kills it.
+/// The program with `--json` while it runs.
 pub(crate) struct Running {
     child: Child,
     stdout: BufReader<ChildStdout>,
@@ -202,6 +202,11 @@ impl Running {
         let Self { child, stdout, .. } = self;
         drop(stdout);
         child
+    }
+
+    /// Waits for its end without reading what it says.
+    pub(crate) fn end_unread(mut self) -> Option<i32> {
+        self.child.wait().expect("a child can be waited for").code()
     }
 
     /// Reads on to the end.

@@ -1,6 +1,7 @@
 //! Signals and `kill -9`: what landed is kept, and the same command goes on from there.
 
 use std::process::Command;
+use std::time::Duration;
 
 use rustix::process::Signal;
 use tur_testkit::{Behaviour, Deed, Gate, Loopback, When};
@@ -68,21 +69,21 @@ fn a_signal_before_anything_landed_leaves_nothing() {
     let origin = Loopback::start([("/f", behaviour)]);
     let place = Place::new();
     let running = place.start(&[&origin.url("/f")]);
-    assert!(origin.wait_for_requests(1, std::time::Duration::from_secs(60)));
+    assert!(origin.wait_for_requests(1, Duration::from_secs(60)));
     running.signal(Signal::INT);
     running.end().ends_with(130);
     assert_eq!(place.names(), [""; 0]);
 }
 
 #[test]
-fn a_signal_that_the_parent_ignores_stays_ignored() {
+fn a_hangup_that_the_parent_ignores_stays_ignored() {
     let (origin, gate) = origin();
     let place = Place::new();
     let mut command = Command::new("sh");
     command
         .args([
             "-c",
-            "trap '' INT HUP; exec \"$@\"",
+            "trap '' HUP; exec \"$@\"",
             "sh",
             env!("CARGO_BIN_EXE_tur"),
         ])
@@ -91,8 +92,25 @@ fn a_signal_that_the_parent_ignores_stays_ignored() {
     let mut running = Running::start(&mut command);
     running.wait_for_landed(1);
     running.signal(Signal::HUP);
-    running.signal(Signal::INT);
     gate.open();
     running.end().ends_with(0);
     place.check("f", 0, SIZE);
+}
+
+#[test]
+fn a_second_signal_ends_even_what_is_stuck() {
+    let (origin, _gate) = origin();
+    let place = Place::new();
+    let mut command = Command::new("sh");
+    // The pipe is full before the first event is written, and nobody reads it.
+    command
+        .args(["-c", "head -c 65536 /dev/zero; exec \"$@\"", "sh"])
+        .args([env!("CARGO_BIN_EXE_tur"), "--json", &origin.url("/f")])
+        .current_dir(place.path());
+    let running = Running::start(&mut command);
+    assert!(origin.wait_for_requests(1, Duration::from_secs(60)));
+    running.signal(Signal::INT);
+    running.signal(Signal::TERM);
+    let code = running.end_unread();
+    assert!(matches!(code, Some(130 | 143)), "{code:?}");
 }
