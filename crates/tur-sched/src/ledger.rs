@@ -23,6 +23,8 @@ pub struct Lease {
 #[derive(Clone, Debug)]
 pub struct Ledger {
     total: Option<u64>,
+    /// While the total is unknown: at least so many bytes were told of.
+    total_min: u64,
     landed: RangeSet,
     holes: RangeSet,
     leases: BTreeMap<LeaseId, Lease>,
@@ -35,6 +37,7 @@ impl Ledger {
     pub fn new() -> Self {
         Self {
             total: None,
+            total_min: 0,
             landed: RangeSet::new(),
             holes: [ByteRange::from(0)].into_iter().collect(),
             leases: BTreeMap::new(),
@@ -68,6 +71,19 @@ impl Ledger {
     #[must_use]
     pub fn total(&self) -> Option<u64> {
         self.total
+    }
+
+    /// The total is at least this: an answer told of bytes up to here.
+    #[must_use]
+    pub fn total_min(&self) -> u64 {
+        self.total.unwrap_or(self.total_min)
+    }
+
+    /// An answer tells of bytes up to `end`.
+    pub fn reaches(&mut self, end: u64) {
+        if end != ByteRange::OPEN {
+            self.total_min = self.total_min.max(end);
+        }
     }
 
     /// What has landed.

@@ -111,6 +111,7 @@ impl Transfer {
         let coded = identity.encoding.is_some();
         self.identity = Some(identity);
         self.ledger.asked(lease_id, place.end);
+        self.ledger.reaches(place.end);
         if !partial {
             self.whole(first);
             return;
@@ -203,7 +204,9 @@ impl Transfer {
 
     fn not_admitted(&mut self, now: Timestamp, id: LaneId, fetch: &Fetch, refusal: Refusal) {
         match refusal {
-            Refusal::AtEnd { total } if fetch.start == total => self.ledger.set_total(total),
+            Refusal::AtEnd { total } if fetch.start == total && self.may_end_at(total) => {
+                self.ledger.set_total(total);
+            }
             // A total of `*` all along, and nothing behind what is there: that was the end.
             Refusal::Unsatisfiable if self.ends_at(fetch.start) => {
                 self.ledger.set_total(fetch.start)
@@ -215,7 +218,7 @@ impl Transfer {
             Refusal::Page if self.open_stream().is_none() => {
                 self.blame(now, id, fetch, Fault::NotAdmitted(Refusal::Page));
             }
-            Refusal::ValidatorMissing(_) | Refusal::Contradiction(_) | Refusal::AtEnd { .. } => {
+            Refusal::ValidatorMissing(_) | Refusal::Contradiction(_) => {
                 self.blame(now, id, fetch, Fault::NotAdmitted(refusal));
             }
             _ => self.ranges_fail(now, id, fetch, refusal),
@@ -226,9 +229,17 @@ impl Transfer {
         self.ranges == Ranges::Proven && self.ends_at(fetch.start)
     }
 
+    /// True if nothing speaks against the file ending at `at`: no total, and no answer that told of bytes behind it.
+    fn may_end_at(&self, at: u64) -> bool {
+        self.ledger
+            .total()
+            .map_or(at >= self.ledger.total_min(), |total| total == at)
+    }
+
     fn ends_at(&self, at: u64) -> bool {
         at > 0
             && self.ledger.total().is_none()
+            && self.may_end_at(at)
             && self.ledger.landed().covers(ByteRange::new(0, at))
     }
 

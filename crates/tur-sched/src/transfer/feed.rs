@@ -62,13 +62,12 @@ impl Transfer {
         let Some(piece) = self.piece else {
             return self.ledger.holes().fragments();
         };
-        let count =
-            |hole: ByteRange| usize::try_from((hole.len() / piece).max(1)).unwrap_or(usize::MAX);
-        self.ledger
+        let leases = self
+            .ledger
             .holes()
             .iter()
-            .map(count)
-            .fold(0, usize::saturating_add)
+            .map(|hole| leases_of(hole, piece));
+        usize::try_from(leases.fold(0, u64::saturating_add)).unwrap_or(usize::MAX)
     }
 
     fn want(&mut self, now: Timestamp, id: LaneId) {
@@ -93,8 +92,7 @@ impl Transfer {
             return false;
         }
         let piece = self.piece.unwrap_or(ByteRange::OPEN);
-        // A remainder smaller than a piece joins the last one: no lane is set up for crumbs.
-        let len = if hole.len() / piece <= 1 {
+        let len = if leases_of(hole, piece) <= 1 {
             hole.len()
         } else {
             piece
@@ -252,4 +250,9 @@ impl Transfer {
             piece: plan.piece,
         });
     }
+}
+
+/// How many leases a hole is good for. Less than half a piece joins its neighbour: no lane is set up for crumbs.
+fn leases_of(hole: ByteRange, piece: u64) -> u64 {
+    (hole.len().saturating_add(piece / 2) / piece).max(1)
 }

@@ -7,10 +7,11 @@ use std::time::Duration;
 use std::vec::Vec;
 
 use proptest::prelude::*;
-use tur_core::{Ask, ByteRange, Fault, RangeSet, Refusal, RetryAfter, Timestamp, Wait};
+use tur_core::{Ask, ByteRange, Fault, Identity, RangeSet, Refusal, RetryAfter, Timestamp, Wait};
 
 use self::world::*;
 use super::*;
+use crate::plan;
 
 #[test]
 fn a_small_file_takes_one_request() {
@@ -399,5 +400,59 @@ proptest! {
             prop_assert_eq!(total, world.total);
             prop_assert!(world.written.covers(ByteRange::new(0, total)));
         }
+    }
+}
+
+#[test]
+fn a_file_does_not_end_before_bytes_that_were_told_of() {
+    let mut world = World::new(config(1), 1024 * KIB);
+    world.grant_all();
+    let lease = world.first();
+    let place = ByteRange::new(0, 1024 * KIB);
+    let starred = Identity {
+        total: None,
+        ..identity(0)
+    };
+    world.running.get_mut(&lease).expect("runs").body_end = Some(place.end);
+    world.tell(Event::Opened {
+        lease,
+        place,
+        identity: starred,
+        partial: true,
+    });
+    world.flow(lease, 100 * KIB);
+    world.break_off(lease, Fault::Truncated("cut".into()));
+    while world.running.is_empty() {
+        world.grant_all();
+        if world.running.is_empty() {
+            assert!(world.jump());
+        }
+    }
+    world.refuse(world.first(), Fault::NotAdmitted(Refusal::Unsatisfiable));
+    assert_eq!(world.end, None, "100 KiB of 1 MiB are no file");
+    world.finish();
+    world.assert_whole();
+}
+
+#[test]
+fn an_equal_share_keeps_every_lane_busy() {
+    for total in [64 << 20, (64 << 20) + 1, 100_000_000, 7 << 20] {
+        let mut world = World::new(config(7), total);
+        world.grant_all();
+        let first = world.first();
+        world.open(first);
+        world.grant_all();
+        assert_eq!(world.running.len(), 7, "{total} bytes");
+        let longest = world
+            .running
+            .values()
+            .map(|run| run.gate.end() - run.at)
+            .max();
+        assert!(
+            longest.expect("seven") <= total / 7 + total / 14 + 2 * plan::ALIGN,
+            "one lane has more than its share"
+        );
+        world.finish();
+        world.assert_whole();
     }
 }
