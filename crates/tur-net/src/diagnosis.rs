@@ -31,12 +31,27 @@ pub(crate) fn diagnose(raw: &[u8], limits: HeadLimits) -> Fault {
             limit: limits.bytes,
         };
     }
-    if status_of(status_line).is_none() {
+    let Some(status) = status_of(status_line) else {
         return malformed("bad status line");
+    };
+    if let Some(fault) = refusal(status, status_line.get(13..).unwrap_or_default()) {
+        return fault;
     }
     content_length(&fields)
         .or_else(|| transfer_encoding(status_line, &fields))
         .unwrap_or_else(|| malformed("bad header section"))
+}
+
+/// A refusal whose reason phrase holds bytes that it may not (RFC 9112, section 4): the status is what counts. The
+/// phrase is for people, and escaped before they see it.
+fn refusal(status: u16, reason: &[u8]) -> Option<Fault> {
+    let forbidden = |byte: &u8| byte.is_ascii_control() && *byte != b'\t';
+    (status >= 400 && reason.iter().any(forbidden)).then(|| Fault::Status {
+        status,
+        reason: String::from_utf8_lossy(&reason[..reason.len().min(200)]).into_owned(),
+        retry_after: None,
+        challenge: false,
+    })
 }
 
 fn content_length(fields: &[Field<'_>]) -> Option<Fault> {

@@ -47,6 +47,8 @@ pub struct Stat {
     pub mode: u32,
     /// Time of its last change.
     pub modified: Wall,
+    /// The same in nanoseconds, to tell which of two files was changed last.
+    pub modified_ns: i128,
 }
 
 /// How a file is opened; always for reading and writing, never through a symbolic link.

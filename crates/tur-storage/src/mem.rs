@@ -419,6 +419,8 @@ impl World {
             links: links.count() as u64,
             mode: node.mode,
             modified: node.modified,
+            // No time passes in memory: all files are of one age.
+            modified_ns: 0,
         })
     }
 }

@@ -17,6 +17,9 @@ use crate::{Disk, FileId, FileKind, Open, Stat, StorageError};
 const PRIVATE: u32 = 0o600;
 /// How often opening begins anew because the name changed hands in between.
 const RACES_MAX: u32 = 8;
+/// How much later than the journal the part may have been changed: the time between a write and its claim, and the
+/// coarseness of file times (10 ms on slow-ticking kernels).
+const TOUCHED_NS: i128 = 50_000_000;
 /// The most that is read of a journal: far more than any download writes.
 const JOURNAL_MAX: u64 = 64 << 20;
 
@@ -244,6 +247,11 @@ pub(crate) fn read_journal(
             version,
         }),
     }
+}
+
+/// True if somebody changed the part after our last write: each of ours is followed by a word in the journal at once.
+pub(crate) fn is_touched(part: &Stat, journal: &Stat) -> bool {
+    part.modified_ns > journal.modified_ns + TOUCHED_NS
 }
 
 /// Drops from a journal's claims all that the part itself disproves; reads runs again where only their CRCs can prove

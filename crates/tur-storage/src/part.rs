@@ -72,10 +72,18 @@ impl<D: Disk> Part<D> {
                 return Err(error);
             }
         };
-        let notes = match &mut journal {
+        let mut notes = match &mut journal {
+            Some(journal) if open::is_touched(&part.stat, &journal_file.stat) => {
+                journal.trusted = false;
+                vec!["the part was changed after its journal was: only what its checksums prove is kept".into()]
+            }
+            _ => Vec::new(),
+        };
+        let found = match &mut journal {
             Some(journal) => open::confirm(&disk, &part, journal, &names)?,
             None => Vec::new(),
         };
+        notes.extend(found);
         let shared = Shared {
             size_limit: disk.file_size_limit(),
             disk,

@@ -227,6 +227,7 @@ fn from_stat(stat: &rustix::fs::Stat) -> Stat {
         links: u64::from(stat.st_nlink),
         mode: stat.st_mode as u32 & 0o7777,
         modified: Wall::from_unix_secs(stat.st_mtime as i64),
+        modified_ns: i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec),
     }
 }
 

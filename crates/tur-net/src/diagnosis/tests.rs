@@ -111,3 +111,21 @@ fn no_bytes_make_it_panic() {
         ));
     }
 }
+
+#[test]
+fn a_refusal_counts_whatever_its_reason_phrase_holds() {
+    let fault = diagnose(
+        b"HTTP/1.1 404 Gone\x1b]0;x\x07\r\nContent-Length: 1\r\n\r\n",
+        LIMITS,
+    );
+    let Fault::Status {
+        status: 404,
+        reason,
+        ..
+    } = fault
+    else {
+        panic!("{fault:?}")
+    };
+    assert_eq!(reason, "Gone\u{1b}]0;x\u{7}");
+    check("HTTP/1.1 200 \u{1b}\r\n\r\n", "bad header section");
+}
