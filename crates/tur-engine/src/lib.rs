@@ -21,8 +21,8 @@
 //! ```
 //!
 //! This is the only crate below the program that spawns and wires. Decisions are tur-sched's, messages tur-http's,
-//! sockets tur-net's, bytes on disk tur-storage's; the driver in [`driver`](self) only carries events and actions
-//! between them.
+//! sockets tur-net's, bytes on disk tur-storage's; the driver only carries events and actions between
+//! them.
 #![forbid(unsafe_code)]
 
 mod board;
@@ -38,6 +38,10 @@ mod handle;
 mod job;
 mod region;
 mod sessions;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
 
 pub use checksum::{Checksum, ChecksumError};
 pub use download::{Download, OnExists};
