@@ -37,7 +37,7 @@ pub(super) fn event(what: &What) -> Option<(Detail, String)> {
             after,
             attempt,
         } => normal(format!("{why}; retry {attempt} in {}", human::time(*after))),
-        What::Slow => normal("the server is slow to answer".to_owned()),
+        What::Slow => normal("there is no answer yet".to_owned()),
         What::Stalled { lane } => normal(format!("lane {lane} has stalled")),
         What::Restarted { why } => normal(format!("starting again from zero: {why}")),
         What::Note(text) => normal(text.clone()),
@@ -53,8 +53,8 @@ pub(super) fn event(what: &What) -> Option<(Detail, String)> {
 /// A line of progress; `None` while there is nothing to tell.
 pub(super) fn progress(progress: &Progress) -> Option<String> {
     match progress.phase {
-        PhaseWord::Done => None,
-        PhaseWord::Starting => Some("waiting for an answer".to_owned()),
+        // Retries and a slow answer are told as events.
+        PhaseWord::Starting | PhaseWord::Done => None,
         PhaseWord::Running | PhaseWord::Paused | PhaseWord::Verifying => {
             let percent = progress
                 .total
@@ -71,7 +71,7 @@ pub(super) fn progress(progress: &Progress) -> Option<String> {
 /// Where a download stands: bytes, rate, lanes and time left.
 pub(super) fn standing(progress: &Progress) -> String {
     let doing = match progress.phase {
-        PhaseWord::Starting => return "waiting for an answer".to_owned(),
+        PhaseWord::Starting => return "starting".to_owned(),
         PhaseWord::Paused => Some("paused".to_owned()),
         PhaseWord::Verifying => Some("verifying".to_owned()),
         PhaseWord::Running | PhaseWord::Done => None,
@@ -199,7 +199,7 @@ mod tests {
                 },
                 Some("25% 1.0 MiB of 4.0 MiB, verifying"),
             ),
-            (Progress::default(), Some("waiting for an answer")),
+            (Progress::default(), None),
             (
                 Progress {
                     phase: PhaseWord::Done,
