@@ -432,6 +432,10 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
 
     /// Bytes that storage has lost are holes again.
     pub(super) fn lost(&mut self, lost: &tur_core::RangeSet) {
+        if lost.is_empty() {
+            return;
+        }
+        self.tell_written();
         for range in lost.iter() {
             self.tell(What::Note(format!(
                 "{} bytes were lost on disk and are fetched again",
@@ -439,6 +443,25 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
             )));
             self.void(range);
             self.tell_machine(Event::Lost { range });
+        }
+    }
+
+    /// Tells what lanes have written since they last told. A loss must come after it: told the other way round, lost
+    /// bytes would seem to be there.
+    fn tell_written(&mut self) {
+        let running = self
+            .lanes
+            .values()
+            .filter_map(|lane| lane.fetching.as_ref());
+        let written: Vec<_> = running
+            .map(|fetching| (fetching.order.lease, fetching.gate.taken()))
+            .collect();
+        for (lease, upto) in written {
+            self.tell_machine(Event::Landed {
+                lease,
+                upto,
+                busy: Duration::ZERO,
+            });
         }
     }
 }
