@@ -85,8 +85,8 @@ pub(crate) enum Flowed {
     Landed { upto: u64, busy: Duration },
     /// It is over.
     Ended { at: u64, how: Ended },
-    /// The disk refused.
-    Disk(StorageError),
+    /// The disk refused; bytes up to `at` are written, whatever the gate has granted.
+    Disk { at: u64, error: StorageError },
 }
 
 impl<B: Body, D: Disk> Flow<B, D> {
@@ -114,11 +114,12 @@ impl<B: Body, D: Disk> Flow<B, D> {
     pub(crate) async fn run(&mut self) -> Flowed {
         loop {
             let filled = self.body.fill(&mut self.chunks, self.budget).await;
-            match self.region.write(&mut self.chunks) {
-                Ok(dropped) => self.wasted += dropped,
-                Err(error) => return Flowed::Disk(error),
-            }
+            let written = self.region.write(&mut self.chunks);
             let at = self.region.writer.cursor();
+            match written {
+                Ok(dropped) => self.wasted += dropped,
+                Err(error) => return Flowed::Disk { at, error },
+            }
             match filled {
                 Err(fault) => {
                     return Flowed::Ended {

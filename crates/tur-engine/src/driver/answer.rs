@@ -246,10 +246,10 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
                 self.check_if_cut();
             }
             // What a failed sync has lost is told by the checkpoint that failed.
-            Flowed::Disk(StorageError::Lost { .. }) => {
-                let at = self
-                    .gate(lease)
-                    .map_or(order.grant.start, |gate| gate.taken());
+            Flowed::Disk {
+                at,
+                error: StorageError::Lost { .. },
+            } => {
                 drop(flow);
                 self.settle_session(lane, false);
                 self.tell_machine(Event::Ended {
@@ -259,7 +259,7 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
                     session: false,
                 });
             }
-            Flowed::Disk(error) => {
+            Flowed::Disk { error, .. } => {
                 drop(flow);
                 self.broken(error);
             }
