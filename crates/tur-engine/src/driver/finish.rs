@@ -1,6 +1,7 @@
 //! A download from its first look at the disk to its end, in order.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tur_core::port::Transport;
 use tur_core::{Identity, Kind};
@@ -11,6 +12,9 @@ use super::{Driver, End, Outside, World};
 use crate::checksum::{Algorithm, hex};
 use crate::job::Job;
 use crate::{Completed, Error, PhaseWord, What};
+
+/// The longest that the end of a failed download waits for the disk.
+const LEAVE_MAX: Duration = Duration::from_secs(1);
 
 /// Looks, compares, downloads, verifies, commits.
 pub(super) async fn download<T, D>(
@@ -30,7 +34,11 @@ where
     let saved = driver.filing.open()?;
     driver.begin(saved, None);
     loop {
-        match driver.drive(&mut outside).await {
+        let end = driver.drive(&mut outside).await;
+        if !matches!(end, End::Landed(_)) {
+            driver.let_checkpoint_end().await;
+        }
+        match end {
             End::Landed(total) => {
                 if let Some(done) = driver.landed(total).await? {
                     return Ok(done);
@@ -45,7 +53,7 @@ where
                 return Err(driver.part_with(keep, failure.into()));
             }
             End::Broken(error) => return Err(driver.leave(error)),
-            End::Cancelled => return Err(driver.leave(Error::cancelled())),
+            End::Cancelled => return Err(driver.interrupted()),
         }
     }
 }
@@ -145,6 +153,15 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
         }))
     }
 
+    /// A checkpoint that runs holds the lock of the part: who is told of the end may want to begin again at once.
+    async fn let_checkpoint_end(&mut self) {
+        self.release_all();
+        if let Some((running, _)) = self.checkpoint.running.take() {
+            // A disk that takes longer must not hold up an interruption.
+            drop(tokio::time::timeout(LEAVE_MAX, running).await);
+        }
+    }
+
     fn publish_verifying(&mut self, total: u64) {
         let mut progress = self.board.progress();
         progress.phase = PhaseWord::Verifying;
@@ -183,6 +200,16 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
             Ok(result) => Ok(result?),
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
+    }
+
+    fn interrupted(&mut self) -> Error {
+        if !self.filing.is_worth_keeping(self.identity()) {
+            return self.part_with(false, Error::cancelled());
+        }
+        let kept = self.filing.part().map_or(0, |part| part.covered().len());
+        let message =
+            format!("interrupted; {kept} bytes are kept, and the same download goes on from there");
+        self.part_with(true, Error::new(Kind::Signal, message))
     }
 
     /// Ends without the file, keeping what a later run can use.
