@@ -13,10 +13,10 @@ const STEP: u64 = 4 * 1024 * 1024;
 const BUFFER: usize = 256 * 1024;
 
 /// What a turn of the pool brings back.
-type Turn = Result<(Hasher, u64), StorageError>;
+type Turn = Result<(Box<Hasher>, u64), StorageError>;
 
 enum State {
-    Idle(Hasher, u64),
+    Idle(Box<Hasher>, u64),
     Running(oneshot::Receiver<Turn>),
 }
 
@@ -32,7 +32,7 @@ impl Follower {
     pub(super) fn new(algorithm: Algorithm) -> Self {
         Self {
             algorithm,
-            state: State::Idle(Hasher::new(algorithm), 0),
+            state: State::Idle(fresh(algorithm), 0),
             stale: false,
         }
     }
@@ -79,17 +79,15 @@ impl Follower {
                         self.take(turn);
                     }
                     // The pool has no thread to give: this one is.
-                    Err(_gone) => {
-                        self.take(advance(Hasher::new(self.algorithm), 0, &part.reader()))
-                    }
+                    Err(_gone) => self.take(advance(fresh(self.algorithm), 0, &part.reader())),
                 },
             }
         }
     }
 
     fn go<D: Disk>(&mut self, part: &Part<D>, compute: &Compute) {
-        let fresh = State::Idle(Hasher::new(self.algorithm), 0);
-        if let State::Idle(hasher, at) = std::mem::replace(&mut self.state, fresh) {
+        let idle = State::Idle(fresh(self.algorithm), 0);
+        if let State::Idle(hasher, at) = std::mem::replace(&mut self.state, idle) {
             let reader = part.reader();
             self.state = State::Running(compute.run(move || advance(hasher, at, &reader)));
         }
@@ -97,19 +95,23 @@ impl Follower {
 
     /// A turn that could not read begins anew: the next one may, and the last one's failure is told.
     fn take(&mut self, turn: Turn) {
-        let fresh = || (Hasher::new(self.algorithm), 0);
+        let anew = || (fresh(self.algorithm), 0);
         let (hasher, at) = if self.stale {
-            fresh()
+            anew()
         } else {
-            turn.unwrap_or_else(|_error| fresh())
+            turn.unwrap_or_else(|_error| anew())
         };
         self.stale = false;
         self.state = State::Idle(hasher, at);
     }
 }
 
+fn fresh(algorithm: Algorithm) -> Box<Hasher> {
+    Box::new(Hasher::new(algorithm))
+}
+
 /// Takes in everything from `at` to the frontier.
-fn advance<D: Disk>(mut hasher: Hasher, mut at: u64, reader: &Reader<D>) -> Turn {
+fn advance<D: Disk>(mut hasher: Box<Hasher>, mut at: u64, reader: &Reader<D>) -> Turn {
     let end = reader.frontier();
     let mut buffer = vec![0; BUFFER];
     while at < end {

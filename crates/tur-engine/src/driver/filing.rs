@@ -182,10 +182,10 @@ impl<D: Disk + Clone> Filing<D> {
         self.discard()?;
         self.place.name = name.as_str().to_owned();
         self.exists = Exists::Refuse;
-        if let Some(existing) = self.look()? {
-            if existing.is(total, representation) || !self.taken()? {
-                return Ok(Named::Already(self.path()));
-            }
+        if let Some(existing) = self.look()?
+            && (existing.is(total, representation) || !self.taken()?)
+        {
+            return Ok(Named::Already(self.path()));
         }
         Ok(self.open()?.map_or(Named::Go, Named::Resume))
     }
