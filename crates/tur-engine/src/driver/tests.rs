@@ -1,1 +1,14 @@
-//! Tests.
+//! Whole downloads against origins that misbehave and disks that fail, in memory and under a paused clock.
+//!
+//! Read [`stand`] first: every test sets up a [`Stand`](stand::Stand), runs a job on it, and compares what is on the
+//! disk byte by byte with what the origin meant to serve.
+
+mod answers;
+mod breaks;
+mod changes;
+mod disks;
+mod files;
+mod life;
+mod redirects;
+mod stand;
+mod statuses;

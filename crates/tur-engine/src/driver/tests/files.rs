@@ -1,0 +1,358 @@
+//! Names, files that are there already, and digests.
+
+use sha2::Digest as _;
+use tur_core::{ByteRange, Kind, Wall};
+use tur_storage::FileKind;
+use tur_testkit::{Behaviour, Deed, TODAY, When, content};
+
+use super::stand::{DIR, KIB, MIB, NAME, PATH, Stand, Want, check, job, job_of, origin};
+use crate::OnExists;
+use crate::checksum::hex;
+use crate::job::{Destination, Job};
+
+const SIZE: u64 = MIB;
+
+/// An origin that tells when its file was made.
+fn dated() -> Behaviour {
+    origin(SIZE).last_modified(Some(yesterday()))
+}
+
+fn yesterday() -> Wall {
+    Wall::from_unix_secs(TODAY.unix_secs() - 86_400)
+}
+
+/// The name comes from the answer or the URL.
+fn derived() -> Job {
+    Job {
+        destination: Destination::Directory(DIR.into()),
+        ..job()
+    }
+}
+
+fn exists(on_exists: OnExists) -> Job {
+    Job { on_exists, ..job() }
+}
+
+fn sha256(version: u8) -> String {
+    format!(
+        "sha256:{}",
+        hex(&sha2::Sha256::digest(content(
+            version,
+            ByteRange::new(0, SIZE)
+        )))
+    )
+}
+
+fn summed(sum: &str) -> Job {
+    Job {
+        checksum: Some(sum.parse().expect("a checksum")),
+        ..job()
+    }
+}
+
+/// B9.
+#[tokio::test(start_paused = true)]
+async fn the_same_file_is_not_fetched_twice() {
+    for on_exists in [
+        OnExists::ByName,
+        OnExists::Refuse,
+        OnExists::Rename,
+        OnExists::Overwrite,
+    ] {
+        let mut stand = Stand::new(dated());
+        stand.check(job(), Want::File(0, SIZE)).await;
+        let (requests, bytes) = (stand.transport.requests(), stand.transport.bytes_sent());
+        let ran = stand.check(exists(on_exists), Want::File(0, SIZE)).await;
+        assert!(ran.done().already);
+        assert_eq!(stand.transport.requests() - requests, 1);
+        assert!(stand.transport.bytes_sent() - bytes <= 1);
+    }
+}
+
+/// B9: another file under the name.
+#[tokio::test(start_paused = true)]
+async fn another_file_is_never_replaced_unasked() {
+    let ours = b"something else";
+    let rows = [
+        (OnExists::ByName, Err(Kind::Local)),
+        (OnExists::Refuse, Err(Kind::Local)),
+        (OnExists::Skip, Ok("file.bin")),
+        (OnExists::Rename, Ok("file.bin.1")),
+        (OnExists::Overwrite, Ok("file.bin")),
+    ];
+    for (on_exists, want) in rows {
+        let mut stand = Stand::new(dated());
+        stand.put(NAME, ours);
+        let ran = stand.run(exists(on_exists)).await;
+        let place = ran
+            .result
+            .as_ref()
+            .map(|done| done.path.clone())
+            .map_err(|e| e.kind());
+        assert_eq!(place, want.map(|name| std::path::Path::new(DIR).join(name)));
+        if on_exists == OnExists::Overwrite {
+            stand.assert_file(NAME, 0, SIZE);
+        } else {
+            assert_eq!(stand.read(NAME).as_deref(), Some(&ours[..]));
+        }
+        if on_exists == OnExists::Rename {
+            stand.assert_file("file.bin.1", 0, SIZE);
+        }
+        assert_eq!(on_exists == OnExists::Skip, stand.transport.requests() == 0);
+        stand.assert_sides(NAME, false);
+    }
+}
+
+/// HOSTILE 119.
+#[tokio::test(start_paused = true)]
+async fn a_failure_leaves_the_old_file_alone() {
+    let gone = Deed::Status {
+        status: 404,
+        retry_after: None,
+    };
+    for on_exists in [OnExists::ByName, OnExists::Overwrite, OnExists::Rename] {
+        let mut stand = Stand::new(dated().rule(When::Always, gone.clone()));
+        stand.put(NAME, b"old");
+        let ran = stand.run(exists(on_exists)).await;
+        assert_eq!(ran.result.expect_err("there is none").kind(), Kind::Server);
+        assert_eq!(stand.read(NAME).as_deref(), Some(&b"old"[..]));
+        stand.assert_sides(NAME, false);
+    }
+}
+
+/// B7.
+#[tokio::test(start_paused = true)]
+async fn a_file_that_was_deleted_is_fetched_again() {
+    use tur_storage::Disk as _;
+    let mut stand = Stand::new(dated());
+    stand.check(job(), Want::File(0, SIZE)).await;
+    let dir = stand.disk.open_dir(DIR.as_ref(), false).expect("there");
+    stand.disk.unlink(&dir, NAME).expect("removed");
+    let ran = stand.check(job(), Want::File(0, SIZE)).await;
+    assert!(!ran.done().already);
+    assert_eq!(ran.done().resumed_bytes, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_plain_file_is_refused_before_any_request() {
+    for kind in [FileKind::Directory, FileKind::Symlink, FileKind::Special] {
+        for on_exists in [OnExists::ByName, OnExists::Overwrite, OnExists::Rename] {
+            let mut stand = Stand::new(dated());
+            stand.put("other", b"");
+            stand.disk.place(DIR.as_ref(), NAME, kind);
+            let ran = stand.run(exists(on_exists)).await;
+            assert_eq!(
+                ran.result.expect_err("refused").kind(),
+                Kind::Local,
+                "{kind:?}"
+            );
+            assert_eq!(stand.transport.requests(), 0);
+            stand.assert_sides(NAME, false);
+        }
+    }
+}
+
+/// HOSTILE 110.
+#[tokio::test(start_paused = true)]
+async fn a_part_that_is_not_ours_is_left_alone() {
+    let mut stand = Stand::new(dated());
+    stand.put("file.bin.part", b"somebody's");
+    let ran = stand.run(job()).await;
+    assert_eq!(ran.result.expect_err("refused").kind(), Kind::Local);
+    assert_eq!(
+        stand.read("file.bin.part").as_deref(),
+        Some(&b"somebody's"[..])
+    );
+    assert_eq!(stand.transport.requests(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_downloads_of_one_target_are_one_too_many() {
+    let mut stand = Stand::new(dated());
+    let first = stand.start(job());
+    stand.transport.bytes_reach(SIZE / 4).await;
+    let mut second = stand.start(job());
+    let busy = second.wait().await.expect_err("the first has it");
+    assert_eq!(busy.kind(), Kind::Busy, "{busy}");
+    let ran = stand.end(first).await;
+    stand.assert_left(&ran, Want::File(0, SIZE));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_answer_may_name_the_file() {
+    let rows: [(&[u8], &str); 5] = [
+        (b"attachment; filename=\"other.iso\"", "other.iso"),
+        (b"attachment; filename=\"../../escape.bin\"", "escape.bin"),
+        (b"attachment; filename=\".bashrc\"", "bashrc"),
+        (
+            b"attachment; filename*=UTF-8''na%C3%AFve.txt",
+            "na\u{ef}ve.txt",
+        ),
+        (b"attachment", NAME),
+    ];
+    for (disposition, name) in rows {
+        let mut stand = Stand::new(dated().disposition(disposition));
+        let ran = stand.run(derived()).await;
+        assert_eq!(ran.done().path, std::path::Path::new(DIR).join(name));
+        stand.assert_file(name, 0, SIZE);
+        stand.assert_sides(name, false);
+        stand.assert_sides(NAME, false);
+        assert_eq!(stand.exists(NAME), name == NAME);
+        // A given name is the user's.
+        check(dated().disposition(disposition), job(), Want::File(0, SIZE)).await;
+    }
+    let mut stand = Stand::with([("/", dated())]);
+    let job = Job {
+        destination: Destination::Directory(DIR.into()),
+        ..job_of("http://origin.test/")
+    };
+    assert_eq!(
+        stand.run(job).await.done().path,
+        std::path::Path::new(DIR).join("download")
+    );
+    stand.assert_file("download", 0, SIZE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_the_answer_gives_may_be_taken() {
+    let named = || dated().disposition(b"attachment; filename=\"other.iso\"");
+    let mut stand = Stand::new(named());
+    stand.put("other.iso", b"something else");
+    let ran = stand.run(derived()).await;
+    assert_eq!(
+        ran.done().path,
+        std::path::Path::new(DIR).join("other.iso.1")
+    );
+    stand.assert_file("other.iso.1", 0, SIZE);
+    assert_eq!(
+        stand.read("other.iso").as_deref(),
+        Some(&b"something else"[..])
+    );
+    // The same file under it is not fetched again.
+    let mut stand = Stand::new(named());
+    stand.run(derived()).await.done();
+    let ran = stand.run(derived()).await;
+    assert!(ran.done().already);
+    stand.assert_file("other.iso", 0, SIZE);
+    for name in [NAME, "other.iso", "other.iso.1"] {
+        stand.assert_sides(name, false);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_under_the_answers_name_is_gone_on_with() {
+    let mut stand = Stand::new(origin(4 * MIB).disposition(b"attachment; filename=\"other.iso\""));
+    let handle = stand.start(derived());
+    stand.transport.bytes_reach(2 * MIB).await;
+    handle.cancel();
+    assert_eq!(
+        stand
+            .end(handle)
+            .await
+            .result
+            .expect_err("cancelled")
+            .kind(),
+        Kind::Signal
+    );
+    stand.assert_sides("other.iso", true);
+    stand.assert_sides(NAME, false);
+    let ran = stand.run(derived()).await;
+    assert!(ran.done().resumed_bytes >= 3 * MIB / 2);
+    stand.assert_file("other.iso", 0, 4 * MIB);
+    stand.assert_sides("other.iso", false);
+    stand.assert_sides(NAME, false);
+    let twice = stand.transport.bytes_sent() - 4 * MIB;
+    assert!(twice <= 512 * KIB, "{twice} bytes twice");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_gets_the_time_of_the_origin_unless_told_otherwise() {
+    use tur_storage::Disk as _;
+    for keep_remote_time in [true, false] {
+        let job = Job {
+            keep_remote_time,
+            ..job()
+        };
+        let (stand, _) = check(dated(), job, Want::File(0, SIZE)).await;
+        let dir = stand.disk.open_dir(DIR.as_ref(), false).expect("there");
+        let modified = stand.disk.stat_at(&dir, NAME).expect("there").modified;
+        assert_eq!(modified == yesterday(), keep_remote_time);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_digest_that_matches_is_told() {
+    let bytes = content(0, ByteRange::new(0, SIZE));
+    let sums = [
+        sha256(0),
+        format!("sha512:{}", hex(&sha2::Sha512::digest(&bytes))),
+        format!("sha1:{}", hex(&sha1::Sha1::digest(&bytes))),
+        format!("md5:{}", hex(&md5::Md5::digest(&bytes))),
+        format!("blake3:{}", blake3::hash(&bytes).to_hex()),
+    ];
+    for sum in &sums {
+        let (_, ran) = check(origin(SIZE), summed(sum), Want::File(0, SIZE)).await;
+        let told = ran
+            .done()
+            .sha256
+            .as_ref()
+            .map(|hex| format!("sha256:{hex}"));
+        assert_eq!(told.as_ref(), (sum == &sums[0]).then_some(sum));
+    }
+}
+
+/// HOSTILE 047 and 048.
+#[tokio::test(start_paused = true)]
+async fn a_digest_that_differs_leaves_nothing() {
+    let (_, ran) = check(
+        origin(SIZE),
+        summed(&sha256(1)),
+        Want::Nothing(Kind::Checksum),
+    )
+    .await;
+    let text = ran.result.expect_err("it differs").to_string();
+    assert!(
+        text.contains(&sha256(1)) && text.contains(&sha256(0)[7..]),
+        "{text}"
+    );
+    // Replaced under way, and nothing tells.
+    let flipped = origin(SIZE).no_validators().rule(
+        When::After(1),
+        Deed::Serve {
+            version: 1,
+            etag: None,
+            size: SIZE,
+        },
+    );
+    let job = Job {
+        lanes_start: Some(4),
+        ..summed(&sha256(0))
+    };
+    check(flipped, job, Want::Nothing(Kind::Checksum)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_digest_proves_a_file_without_the_network() {
+    let mut stand = Stand::new(origin(SIZE));
+    stand.put(NAME, &content(0, ByteRange::new(0, SIZE)));
+    let ran = stand.check(summed(&sha256(0)), Want::File(0, SIZE)).await;
+    assert!(ran.done().already);
+    assert_eq!(stand.transport.requests(), 0);
+    let ran = stand.run(summed(&sha256(1))).await;
+    assert_eq!(ran.result.expect_err("another file").kind(), Kind::Local);
+    let job = Job {
+        on_exists: OnExists::Overwrite,
+        ..summed(&sha256(1))
+    };
+    stand.transport.swap(PATH, origin(SIZE).version(1));
+    stand.check(job, Want::File(1, SIZE)).await;
+}
+
+/// The digest of what was written again is that of the new bytes.
+#[tokio::test(start_paused = true)]
+async fn a_digest_follows_a_restart() {
+    let behaviour = origin(SIZE)
+        .rule(When::Only(1), Deed::CutAfter(SIZE / 2))
+        .changes_after(1, 1);
+    check(behaviour, summed(&sha256(1)), Want::File(1, SIZE)).await;
+}
