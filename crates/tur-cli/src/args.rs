@@ -56,7 +56,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "WHAT", value_enum, hide_possible_values = true, help_heading = FILES)]
     pub(crate) on_change: Option<Change>,
 
-    /// Use N connections at most, 1 to 256 [default: 8]
+    /// Use N connections at most, 1 to 256; without -s no more than 8 in this version [default: 32]
     #[arg(short = 'x', value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), help_heading = SPEED)]
     pub(crate) lanes: Option<u16>,
 

@@ -263,7 +263,7 @@ const fn on_change(typed: Change) -> OnChange {
 }
 
 /// The engine's ceiling of lanes without `-x`.
-const LANES_DEFAULT: u16 = 8;
+const LANES_DEFAULT: u16 = 32;
 
 /// `--speed-time` if only `--speed-limit` is given.
 const SPEED_TIME_DEFAULT: Duration = Duration::from_secs(30);
@@ -304,7 +304,8 @@ mod tests {
             (&["u"][..], None, None),
             (&["-x", "4", "-s", "4", "u"], Some(4), Some(4)),
             (&["-s", "8", "u"], None, Some(8)),
-            (&["-s", "9", "u"], Some(9), Some(9)),
+            (&["-s", "32", "u"], None, Some(32)),
+            (&["-s", "33", "u"], Some(33), Some(33)),
         ] {
             let job = plan(args).job;
             assert_eq!((job.lanes, job.start_lanes), (lanes, start), "{args:?}");

@@ -121,7 +121,7 @@ impl Show {
         match outcome {
             Ok(_) if matches!(self.picture, Picture::Json(_)) => {}
             Ok(done) => self.note(&words::completed(done)),
-            Err(error) => console::say(&error.to_string()),
+            Err(error) => console::say(&words::failed(error)),
         }
     }
 

@@ -4,10 +4,19 @@
 
 use std::time::Duration;
 
-use tur_engine::{Completed, LaneView, PhaseWord, Progress, Rate, What};
+use tur_engine::{Completed, Error, Kind, LaneView, PhaseWord, Progress, Rate, What};
 
 use crate::human;
 use crate::plan::Detail;
+
+/// What failed, and for what: the URL, unless the message is about a file or about the command itself.
+pub(super) fn failed(error: &Error) -> String {
+    match error.kind() {
+        Kind::Usage | Kind::Local | Kind::DiskFull | Kind::Busy | Kind::Signal => error.to_string(),
+        _ if error.url().is_empty() => error.to_string(),
+        _ => format!("{}: {error}", error.url()),
+    }
+}
 
 /// A sentence about an event, and from which level of detail on it is said; `None` if there is nothing to say.
 pub(super) fn event(what: &What) -> Option<(Detail, String)> {

@@ -7,6 +7,10 @@ use crate::crew::{Fetch, State};
 use crate::plan::{self, PlanInput};
 use crate::{Action, Decision, FetchOrder, LaneId, LeaseId};
 
+/// Lanes that start unless told otherwise. Until lanes are scaled by measurement: a number that helps where each
+/// connection is slowed, and that every origin bears.
+const WIDTH: u16 = 8;
+
 impl Transfer {
     /// Completes the transfer, or gives free lanes work while there is any.
     pub(super) fn feed(&mut self, now: Timestamp) {
@@ -219,7 +223,7 @@ impl Transfer {
             width: self
                 .config
                 .lanes_start
-                .unwrap_or(self.config.lanes_max)
+                .unwrap_or(WIDTH)
                 .min(self.config.lanes_max),
             forced,
             piece_min: self.config.piece_min,

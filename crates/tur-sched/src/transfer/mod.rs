@@ -63,7 +63,7 @@ impl Default for Waits {
 pub struct TransferConfig {
     /// The user's URL.
     pub target: Target,
-    /// Ceiling of lanes.
+    /// Ceiling of lanes. Without `lanes_start`, at most eight of them work.
     pub lanes_max: u16,
     /// Start with so many lanes at once, whatever the measurements say.
     pub lanes_start: Option<u16>,
@@ -85,12 +85,12 @@ pub struct TransferConfig {
 }
 
 impl TransferConfig {
-    /// The defaults for `target`: up to eight lanes.
+    /// The defaults for `target`: a ceiling of 32 lanes.
     #[must_use]
     pub fn new(target: Target) -> Self {
         Self {
             target,
-            lanes_max: 8,
+            lanes_max: 32,
             lanes_start: None,
             piece_min: None,
             retry: RetryPolicy::default(),
