@@ -1,5 +1,6 @@
 //! Saying what to download and how: [`Download`].
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,7 +30,6 @@ pub enum OnExists {
 
 /// A download to be started. Every setting has a default; mistakes are told as the outcome.
 #[must_use = "a download begins with `start`"]
-#[derive(Debug)]
 pub struct Download {
     downloader: Downloader,
     url: String,
@@ -57,9 +57,10 @@ struct Settings {
     keep_remote_time: bool,
 }
 
-/// Lanes of a file unless told otherwise: until lanes are scaled by measurement, a number that helps where each
-/// connection is slowed and is bearable for every origin.
-const LANES: u16 = 8;
+/// Ceiling of lanes of a file unless told otherwise. How many of them start is the machine's decision.
+const LANES: u16 = 32;
+/// Longest name that a user may give, in bytes: file systems take 255, and the part adds to it.
+const NAME_MAX: usize = 250;
 /// Most lanes of a file.
 const LANES_MAX: u16 = 256;
 
@@ -107,7 +108,7 @@ impl Download {
         self
     }
 
-    /// Most lanes: 1 is one connection. Default: 8.
+    /// Most lanes: 1 is one connection. Default: 32, of which eight start until lanes are scaled by measurement.
     pub fn lanes(mut self, n: u16) -> Self {
         self.job.lanes_max = n.clamp(1, LANES_MAX);
         self
@@ -248,6 +249,13 @@ impl Download {
             );
             return Err(Error::new(Kind::Usage, message));
         };
+        if name.len() > NAME_MAX {
+            let message = format!(
+                "the file name has {} bytes: use at most {NAME_MAX}",
+                name.len()
+            );
+            return Err(Error::new(Kind::Usage, message));
+        }
         let parent = file
             .parent()
             .filter(|parent| !parent.as_os_str().is_empty());
@@ -256,6 +264,15 @@ impl Download {
             create: self.create_dirs || (parent.is_none() && self.dir.is_some()),
             dir: parent.map_or(dir.clone(), |parent| dir.join(parent)),
         })
+    }
+}
+
+impl fmt::Debug for Download {
+    /// Without URL, fields and credentials: they may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Download")
+            .field("settings", &self.job)
+            .finish_non_exhaustive()
     }
 }
 

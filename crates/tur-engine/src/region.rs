@@ -3,11 +3,14 @@
 //! A [`Region`] is made only of a lease's gate and an [`Admitted`], and nothing else writes to the part: so no byte
 //! reaches the file that was not leased and admitted.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::{Either, select};
+use tokio::time::sleep_until;
 use tur_core::port::{Body, Fill};
-use tur_core::{ByteRange, Chunks, Timestamp};
+use tur_core::{ByteRange, Chunks, Fault, Timestamp};
 use tur_http::Admitted;
 use tur_sched::{Ended, Gate};
 use tur_storage::{Disk, StorageError, Writer};
@@ -113,7 +116,9 @@ impl<B: Body, D: Disk> Flow<B, D> {
     /// Moves bytes until there is something to say. Dropping it loses only what was received in the same instant.
     pub(crate) async fn run(&mut self) -> Flowed {
         loop {
-            let filled = self.body.fill(&mut self.chunks, self.budget).await;
+            let Some(filled) = self.fill().await else {
+                return self.report();
+            };
             let written = self.region.write(&mut self.chunks);
             let at = self.region.writer.cursor();
             match written {
@@ -148,13 +153,33 @@ impl<B: Body, D: Disk> Flow<B, D> {
                     how: Ended::Cut,
                 };
             }
-            let now = self.clock.now();
-            let busy = now.since(self.reported.1);
-            if at - self.reported.0 >= REPORT_BYTES || (busy >= REPORT_TIME && at > self.reported.0)
-            {
-                self.reported = (at, now);
-                return Flowed::Landed { upto: at, busy };
+            let unreported = at - self.reported.0;
+            let due = self.clock.now() >= self.reported.1 + REPORT_TIME;
+            if unreported >= REPORT_BYTES || (due && unreported > 0) {
+                return self.report();
             }
         }
+    }
+
+    /// Draws what is ready; `None` if nothing came while bytes wait to be reported, and their time has come.
+    async fn fill(&mut self) -> Option<Result<Fill, Fault>> {
+        let fill = pin!(self.body.fill(&mut self.chunks, self.budget));
+        if self.region.writer.cursor() == self.reported.0 {
+            return Some(fill.await);
+        }
+        let due = pin!(sleep_until(
+            self.clock.instant(self.reported.1 + REPORT_TIME)
+        ));
+        match select(fill, due).await {
+            Either::Left((filled, _)) => Some(filled),
+            Either::Right(_) => None,
+        }
+    }
+
+    fn report(&mut self) -> Flowed {
+        let (upto, now) = (self.region.writer.cursor(), self.clock.now());
+        let busy = now.since(self.reported.1);
+        self.reported = (upto, now);
+        Flowed::Landed { upto, busy }
     }
 }

@@ -130,6 +130,8 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
         let place = admitted.place();
         if admitted.body() == BodyKind::UntilClose && admitted.identity().total.is_none() {
             self.tally.unverifiable = true;
+            let text = "length unknown: only the end of the connection ends the file";
+            self.tell(What::Note(text.to_owned()));
         }
         let region = Region::new(Arc::clone(&gate), &admitted, writer);
         let flow = Box::new(Flow::new(reply.body, region, lanes, self.world.clock));

@@ -1,12 +1,14 @@
 //! The file side of a download: which name, which part, what was there before.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tur_core::{Identity, Kind, RangeSet, Representation, Wall};
 use tur_http::SafeName;
 use tur_storage::{Disk, Exists, Found, Open, Part, Place, Saved, StorageError, survey};
 
-use crate::checksum::Hasher;
+use crate::checksum::{Algorithm, Hasher};
 use crate::job::Job;
 use crate::{Checksum, Error, OnExists};
 
@@ -51,6 +53,7 @@ pub(super) struct Filing<D: Disk> {
     pub(super) begun: bool,
     /// True if what was saved is gone on with.
     pub(super) keep: bool,
+    keep_time: bool,
     modified: Option<Wall>,
 }
 
@@ -71,6 +74,7 @@ impl<D: Disk + Clone> Filing<D> {
             part: None,
             begun: false,
             keep: false,
+            keep_time: job.keep_remote_time,
             modified: None,
         }
     }
@@ -80,7 +84,7 @@ impl<D: Disk + Clone> Filing<D> {
     }
 
     pub(super) fn path(&self) -> PathBuf {
-        self.place.dir.join(&self.place.name)
+        plain(&self.place.dir.join(&self.place.name))
     }
 
     pub(super) fn part(&self) -> Option<&Part<D>> {
@@ -125,24 +129,18 @@ impl<D: Disk + Clone> Filing<D> {
         Ok(true)
     }
 
-    /// True if the file under the name has the digest. A file that cannot be read does not.
-    pub(super) fn has_digest(&self, checksum: &Checksum, len: u64) -> bool {
-        let digest = || -> std::io::Result<Vec<u8>> {
-            let dir = self.disk.open_dir(&self.place.dir, false)?;
-            let file = self.disk.open(&dir, &self.place.name, Open::Existing)?;
-            let mut hasher = Hasher::new(checksum.algorithm);
-            let (mut at, mut buffer) = (0, vec![0; 256 * 1024]);
-            while at < len {
-                let came = self.disk.read_at(&file, at, &mut buffer)?;
-                if came == 0 {
-                    break;
-                }
-                hasher.update(&buffer[..came]);
-                at += came as u64;
-            }
-            Ok(hasher.finish())
-        };
-        digest().is_ok_and(|digest| checksum.matches(&digest))
+    /// Work that tells whether the file under the name has the digest; it ends early once `stop` is set. A file that
+    /// cannot be read does not have it.
+    pub(super) fn digest_work(
+        &self,
+        checksum: &Checksum,
+        stop: Arc<AtomicBool>,
+    ) -> impl FnOnce() -> bool + use<D> {
+        let (disk, place, checksum) = (self.disk.clone(), self.place.clone(), checksum.clone());
+        move || {
+            digest(&disk, &place, checksum.algorithm, &stop)
+                .is_ok_and(|digest| checksum.matches(&digest))
+        }
     }
 
     /// Opens the part and tells what can be gone on with.
@@ -163,11 +161,6 @@ impl<D: Disk + Clone> Filing<D> {
         representation: &Representation,
         job: &Job,
     ) -> Result<Named, Error> {
-        self.modified = representation
-            .last_modified
-            .as_ref()
-            .filter(|_| job.keep_remote_time)
-            .map(|modified| modified.at);
         let Some(disposition) = representation
             .disposition
             .as_deref()
@@ -192,6 +185,9 @@ impl<D: Disk + Clone> Filing<D> {
 
     /// From here on the part belongs to `identity`.
     pub(super) fn begin(&mut self, identity: &Identity) -> Result<(), StorageError> {
+        if self.modified.is_none() && self.keep_time {
+            self.modified = identity.last_modified.as_ref().map(|modified| modified.at);
+        }
         if let Some(part) = &self.part {
             part.begin(&self.url, identity, self.keep)?;
         }
@@ -203,6 +199,7 @@ impl<D: Disk + Clone> Filing<D> {
     pub(super) fn restart(&mut self) {
         self.begun = false;
         self.keep = false;
+        self.modified = None;
     }
 
     /// Ends without the file: keeps what can be used again, or leaves nothing behind.
@@ -236,5 +233,33 @@ impl<D: Disk + Clone> Filing<D> {
 
     fn discard(&mut self) -> Result<(), StorageError> {
         self.part.take().map_or(Ok(()), Part::discard)
+    }
+}
+
+/// The path without a `./` in front, which nobody has typed.
+pub(super) fn plain(path: &Path) -> PathBuf {
+    path.strip_prefix(".").unwrap_or(path).to_owned()
+}
+
+fn digest<D: Disk>(
+    disk: &D,
+    place: &Place,
+    algorithm: Algorithm,
+    stop: &AtomicBool,
+) -> std::io::Result<Vec<u8>> {
+    let dir = disk.open_dir(&place.dir, false)?;
+    let file = disk.open(&dir, &place.name, Open::Existing)?;
+    let mut hasher = Hasher::new(algorithm);
+    let (mut at, mut buffer) = (0, vec![0; 256 * 1024]);
+    loop {
+        let came = disk.read_at(&file, at, &mut buffer)?;
+        if came == 0 {
+            return Ok(hasher.finish());
+        }
+        if stop.load(Ordering::Relaxed) {
+            return Err(std::io::ErrorKind::Interrupted.into());
+        }
+        hasher.update(&buffer[..came]);
+        at += came as u64;
     }
 }

@@ -1,17 +1,23 @@
 //! A download from its first look at the disk to its end, in order.
 
+use std::future::poll_fn;
 use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use tur_core::port::Transport;
 use tur_core::{Identity, Kind};
 use tur_storage::Disk;
 
-use super::filing::Filing;
+use super::filing::{Filing, plain};
 use super::{Driver, End, Outside, World};
 use crate::checksum::{Algorithm, hex};
+use crate::handle::Command;
 use crate::job::Job;
-use crate::{Completed, Error, PhaseWord, What};
+use crate::{Checksum, Completed, Error, PhaseWord, What};
 
 /// The longest that the end of a failed download waits for the disk.
 const LEAVE_MAX: Duration = Duration::from_secs(1);
@@ -40,7 +46,7 @@ where
         }
         match end {
             End::Landed(total) => {
-                if let Some(done) = driver.landed(total).await? {
+                if let Some(done) = driver.landed(total, &mut outside).await? {
                     return Ok(done);
                 }
             }
@@ -66,8 +72,16 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
         };
         if let Some(checksum) = &self.job.checksum {
             // A digest is the better proof, and needs no network.
-            if self.filing.has_digest(checksum, existing.len) {
+            if self.has_digest(checksum, outside).await? {
                 return Ok(Some(self.already(self.filing.path())));
+            }
+            if self.job.on_exists == crate::OnExists::Skip {
+                let (path, algorithm) = (self.filing.path(), checksum.algorithm.name());
+                let message = format!(
+                    "{} exists and its {algorithm} differs: it is left as it is",
+                    path.display()
+                );
+                return Err(Error::new(Kind::Checksum, message));
             }
         } else if self.job.on_exists == crate::OnExists::Skip
             || self.is_same(existing, outside).await?
@@ -79,6 +93,18 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
         } else {
             Ok(Some(self.already(self.filing.path())))
         }
+    }
+
+    /// Whether the file that is there has the digest.
+    async fn has_digest(&self, checksum: &Checksum, outside: &mut Outside) -> Result<bool, Error> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let work = self.filing.digest_work(checksum, Arc::clone(&stop));
+        let verdict = or_cancelled(outside, self.world.compute.run(work)).await;
+        stop.store(true, Ordering::Relaxed);
+        // Work that panicked has proven nothing.
+        verdict
+            .map(|verdict| verdict.unwrap_or(false))
+            .ok_or_else(Error::cancelled)
     }
 
     /// Asks the origin for the last byte of the file that is there.
@@ -116,13 +142,18 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
     }
 
     /// Every byte has landed: verifies and commits. `None` if the disk has lost some, which are fetched again.
-    async fn landed(&mut self, total: u64) -> Result<Option<Completed>, Error> {
+    async fn landed(
+        &mut self,
+        total: u64,
+        outside: &mut Outside,
+    ) -> Result<Option<Completed>, Error> {
         if !self.filing.begun {
-            // Nothing was sent, because there is nothing: an empty file.
-            let identity = Identity {
+            // Nothing was sent, because nothing was missing: an empty file, or one that an earlier run had all of.
+            let empty = Identity {
                 total: Some(total),
                 ..Identity::default()
             };
+            let identity = self.identity().cloned().unwrap_or(empty);
             self.filing
                 .begin(&identity)
                 .map_err(|error| self.leave(error.into()))?;
@@ -135,13 +166,15 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
         }
         self.release_all();
         let since = self.now();
-        self.tell(What::Verifying);
         self.publish_verifying(total);
+        self.tell(What::Verifying);
         if let Some((running, _)) = self.checkpoint.running.take() {
             // A commit waits for the sync that runs; what that one found is found again by the commit's own.
-            drop(running.await);
+            if or_cancelled(outside, running).await.is_none() {
+                return Err(self.interrupted());
+            }
         }
-        let sha256 = self.verify(total).await?;
+        let sha256 = self.verify(total, outside).await?;
         let path = self.commit(total).await?;
         let verify = self.now().since(since);
         Ok(Some(Completed {
@@ -170,14 +203,17 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
     }
 
     /// Compares the digest. Returns it if it is a SHA-256.
-    async fn verify(&mut self, total: u64) -> Result<Option<String>, Error> {
+    async fn verify(&mut self, total: u64, outside: &mut Outside) -> Result<Option<String>, Error> {
         let (Some(checksum), Some(follower)) = (&self.job.checksum, self.follower.take()) else {
             return Ok(None);
         };
         let Some(part) = self.filing.part() else {
             return Ok(None);
         };
-        let digest = follower.finish(part, &self.world.compute, total).await;
+        let work = follower.finish(part, &self.world.compute, total);
+        let Some(digest) = or_cancelled(outside, work).await else {
+            return Err(self.interrupted());
+        };
         let digest = digest.map_err(|error| self.leave(error.into()))?;
         if !checksum.matches(&digest) {
             let algorithm = checksum.algorithm.name();
@@ -197,7 +233,7 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
         let committed =
             tokio::task::spawn_blocking(move || part.commit(total, exists, modified)).await;
         match committed {
-            Ok(result) => Ok(result?),
+            Ok(result) => Ok(plain(&result?)),
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
     }
@@ -236,4 +272,23 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
             ..Completed::default()
         }
     }
+}
+
+/// Waits for `work`; `None` if the caller, or the whole downloader, wants no more. There is nothing to pause here.
+async fn or_cancelled<R>(outside: &mut Outside, work: impl Future<Output = R>) -> Option<R> {
+    let mut work = pin!(work);
+    let Outside { commands, life, .. } = outside;
+    let mut gone = pin!(life.changed());
+    poll_fn(|cx| {
+        while let Poll::Ready(command) = commands.poll_recv(cx) {
+            if matches!(command, Some(Command::Cancel) | None) {
+                return Poll::Ready(None);
+            }
+        }
+        if gone.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        work.as_mut().poll(cx).map(Some)
+    })
+    .await
 }
