@@ -315,13 +315,13 @@ impl<'a, T: Transport, D: Disk + Clone> Driver<'a, T, D> {
         match command {
             Some(Command::Pause) => {
                 self.tell_machine(Event::Pause);
-                self.tell(What::Paused);
                 self.board.progress().phase = PhaseWord::Paused;
+                self.tell(What::Paused);
             }
             Some(Command::Resume) => {
                 self.tell_machine(Event::Unpause);
-                self.tell(What::Unpaused);
                 self.board.progress().phase = PhaseWord::Running;
+                self.tell(What::Unpaused);
             }
             // The handle is gone, or says so.
             Some(Command::Cancel) | None => self.end = Some(End::Cancelled),
@@ -370,11 +370,13 @@ impl<'a, T: Transport, D: Disk + Clone> Driver<'a, T, D> {
             self.tell(What::Slow);
         }
         let snapshot = self.snapshot(now);
+        // On the board first: who is told of it and looks sees nothing older.
+        self.board.progress().clone_from(&snapshot);
         if self.opened {
-            self.tell(What::Progress(snapshot.clone()));
-            self.tell(What::Lanes(snapshot.lane_map.clone()));
+            let lanes = snapshot.lane_map.clone();
+            self.tell(What::Progress(snapshot));
+            self.tell(What::Lanes(lanes));
         }
-        *self.board.progress() = snapshot;
     }
 
     fn snapshot(&mut self, now: Timestamp) -> crate::Progress {
