@@ -1,0 +1,6 @@
+//! Whole downloads through the public interface: real sockets, real files.
+
+mod events;
+mod files;
+mod lanes;
+mod stand;
