@@ -136,11 +136,11 @@ async fn a_black_hole_behind_the_first_bytes_keeps_them() {
         .rule(When::Only(1), Deed::StallAfter(HALF))
         .rule(When::After(1), Deed::BlackHole);
     let mut stand = Stand::new(behaviour);
-    stand.check(job(), Want::Part(Kind::Network)).await;
+    stand.check(one_lane(), Want::Part(Kind::Network)).await;
     // The origin is well again: what is there is not asked for.
     stand.transport.swap(PATH, origin(SIZE));
     let before = stand.transport.bytes_sent();
-    let ran = stand.check(job(), Want::File(0, SIZE)).await;
+    let ran = stand.check(one_lane(), Want::File(0, SIZE)).await;
     assert!(ran.done().resumed_bytes >= HALF);
     assert_eq!(
         stand.transport.bytes_sent() - before,
