@@ -15,7 +15,6 @@ fn dated() -> Behaviour {
     Behaviour::new(SIZE).last_modified(Some(yesterday))
 }
 
-/// B5.
 #[tokio::test]
 async fn a_name_appears_only_with_the_whole_file() {
     let gate = Gate::at(SIZE / 2);
@@ -29,7 +28,6 @@ async fn a_name_appears_only_with_the_whole_file() {
     stand.assert_file(0, SIZE);
 }
 
-/// B7 and B9.
 #[tokio::test]
 async fn a_complete_file_is_not_fetched_twice_and_a_deleted_one_is() {
     let stand = Stand::new(dated());
@@ -59,7 +57,6 @@ fn remove(stand: &Stand) {
     std::fs::remove_file(stand.path("file.bin")).expect("removed");
 }
 
-/// B9.
 #[tokio::test]
 async fn a_changed_file_is_replaced_only_if_that_is_wanted() {
     let stand = Stand::new(dated());
@@ -90,7 +87,7 @@ async fn a_changed_file_is_replaced_only_if_that_is_wanted() {
     assert_content(&stand.path("file.bin"), 1, SIZE + 1);
 }
 
-/// D8 and F2: dropping the handle, or the downloader, ends the work and keeps what landed.
+/// Dropping the handle, or the downloader, ends the work and keeps what landed.
 #[tokio::test]
 async fn what_was_dropped_is_gone_on_with() {
     for drop_downloader in [false, true] {

@@ -173,7 +173,7 @@ async fn a_handle_is_a_future() {
     assert_eq!(again.expect_err("the file is there").kind(), Kind::Local);
 }
 
-/// D18: no runtime is needed to start, nor to be dropped in.
+/// No runtime is needed to start, nor to be dropped in.
 #[test]
 fn a_download_starts_outside_of_any_runtime() {
     let stand = Stand::new(Behaviour::new(MIB));

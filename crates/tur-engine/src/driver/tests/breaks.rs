@@ -20,7 +20,6 @@ fn one_lane() -> Job {
     }
 }
 
-/// A2.
 #[tokio::test(start_paused = true)]
 async fn a_body_cut_short_is_gone_on_with_from_there() {
     let plain_cut = Behaviour::new(SIZE).rule(When::Only(1), Deed::CutAfter(HALF));
@@ -50,7 +49,6 @@ async fn a_body_cut_short_is_gone_on_with_from_there() {
     }
 }
 
-/// A4.
 #[tokio::test(start_paused = true)]
 async fn a_stall_is_told_and_gone_on_with() {
     let behaviour = origin(SIZE).rule(When::Only(1), Deed::StallAfter(64 * KIB));
@@ -90,7 +88,6 @@ async fn one_stalled_lane_of_four_costs_no_byte() {
     }
 }
 
-/// A5.
 #[tokio::test(start_paused = true)]
 async fn a_black_hole_ends_in_bounded_time() {
     let read_timeout = Duration::from_secs(10);
@@ -148,7 +145,6 @@ async fn a_black_hole_behind_the_first_bytes_keeps_them() {
     );
 }
 
-/// A6.
 #[tokio::test(start_paused = true)]
 async fn progress_forgives_earlier_failures() {
     let job = Job {
@@ -199,7 +195,6 @@ async fn a_chunked_body_is_complete_only_with_its_last_chunk() {
     assert!(!stand.exists("file.bin"));
 }
 
-/// A12.
 #[tokio::test(start_paused = true)]
 async fn a_refusal_at_exactly_the_end_completes() {
     let behaviour = Behaviour::new(SIZE)

@@ -72,7 +72,6 @@ fn changing() -> Vec<(&'static str, Behaviour, u64)> {
     ]
 }
 
-/// A8 and A9.
 #[tokio::test(start_paused = true)]
 async fn a_change_starts_again_from_zero() {
     for lanes_max in [1, 4] {
@@ -101,7 +100,7 @@ async fn a_change_fails_where_that_is_wanted() {
     }
 }
 
-/// A8: one answer with another total, and the origin is itself again.
+/// One answer with another total, and the origin is itself again.
 #[tokio::test(start_paused = true)]
 async fn another_total_in_one_answer_is_never_appended() {
     let behaviour = || {
@@ -177,7 +176,7 @@ async fn a_change_between_two_runs_is_seen() {
     }
 }
 
-/// HOSTILE: the redirect alternates between nodes of different content.
+/// The redirect alternates between nodes of different content.
 #[tokio::test(start_paused = true)]
 async fn nodes_that_differ_are_never_mixed() {
     let to = |node: &str| Deed::Redirect {

@@ -22,7 +22,7 @@ fn again() -> Job {
     }
 }
 
-/// HOSTILE 112 and 172: known before the first byte is written.
+/// Known before the first byte is written.
 #[tokio::test(start_paused = true)]
 async fn a_disk_without_room_is_told_at_once() {
     let mut stand = Stand::new(origin(SIZE));
@@ -35,7 +35,6 @@ async fn a_disk_without_room_is_told_at_once() {
     assert_eq!(stand.transport.requests(), 1);
 }
 
-/// B6.
 #[tokio::test(start_paused = true)]
 async fn a_disk_that_fills_keeps_what_it_has_and_goes_on_later() {
     let mut stand = Stand::new(origin(SIZE));
@@ -142,7 +141,6 @@ async fn any_call_may_fail_while_checkpoints_run() {
     assert!(calls > 30, "{calls} calls were tried");
 }
 
-/// HOSTILE 122.
 #[tokio::test(start_paused = true)]
 async fn bytes_that_somebody_cuts_off_are_fetched_again() {
     for left in [0, 100_000, MIB] {

@@ -50,7 +50,6 @@ fn summed(sum: &str) -> Job {
     }
 }
 
-/// B9.
 #[tokio::test(start_paused = true)]
 async fn the_same_file_is_not_fetched_twice() {
     for on_exists in [
@@ -69,7 +68,7 @@ async fn the_same_file_is_not_fetched_twice() {
     }
 }
 
-/// B9: another file under the name.
+/// Another file under the name.
 #[tokio::test(start_paused = true)]
 async fn another_file_is_never_replaced_unasked() {
     let ours = b"something else";
@@ -103,7 +102,6 @@ async fn another_file_is_never_replaced_unasked() {
     }
 }
 
-/// HOSTILE 119.
 #[tokio::test(start_paused = true)]
 async fn a_failure_leaves_the_old_file_alone() {
     let gone = Deed::Status {
@@ -120,7 +118,6 @@ async fn a_failure_leaves_the_old_file_alone() {
     }
 }
 
-/// B7.
 #[tokio::test(start_paused = true)]
 async fn a_file_that_was_deleted_is_fetched_again() {
     use tur_storage::Disk as _;
@@ -152,7 +149,6 @@ async fn what_is_no_plain_file_is_refused_before_any_request() {
     }
 }
 
-/// HOSTILE 110.
 #[tokio::test(start_paused = true)]
 async fn a_part_that_is_not_ours_is_left_alone() {
     let mut stand = Stand::new(dated());
@@ -301,7 +297,6 @@ async fn a_digest_that_matches_is_told() {
     }
 }
 
-/// HOSTILE 047 and 048.
 #[tokio::test(start_paused = true)]
 async fn a_digest_that_differs_leaves_nothing() {
     let (_, ran) = check(

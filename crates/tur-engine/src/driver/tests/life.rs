@@ -16,7 +16,6 @@ const SIZE: u64 = 4 * MIB;
 /// What an interruption may cost: what was in flight on each of four lanes.
 const TWICE_MAX: u64 = 4 * 64 * KIB;
 
-/// F4.
 #[tokio::test(start_paused = true)]
 async fn a_pause_stands_still_and_goes_on() {
     let mut stand = Stand::new(origin(SIZE));
@@ -94,7 +93,6 @@ fn endings() -> [(&'static str, Ending); 3] {
     ]
 }
 
-/// F2 and HOSTILE 094.
 #[tokio::test(start_paused = true)]
 async fn an_interruption_keeps_what_landed_for_the_next_run() {
     for (name, end) in endings() {
@@ -184,7 +182,6 @@ async fn bytes_without_a_strong_validator_are_not_kept() {
     }
 }
 
-/// HOSTILE 101 and 102.
 #[tokio::test(start_paused = true)]
 async fn what_is_left_meets_another_origin() {
     let gone = Deed::Status {
@@ -213,7 +210,6 @@ async fn what_is_left_meets_another_origin() {
     }
 }
 
-/// D15.
 #[tokio::test(start_paused = true)]
 async fn a_slow_subscriber_is_told_what_it_missed_and_holds_nobody_up() {
     // Over four minutes there are more events than are kept.

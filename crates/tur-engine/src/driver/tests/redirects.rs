@@ -111,7 +111,6 @@ async fn policy_refuses_some_places() {
     stand.check(job(), Want::File(0, SIZE)).await;
 }
 
-/// HOSTILE 073 and 075.
 #[tokio::test(start_paused = true)]
 async fn secrets_stay_with_the_first_origin() {
     let mut stand = Stand::with([
@@ -150,7 +149,7 @@ async fn every_request_to_the_first_origin_has_its_fields() {
     assert!(with >= 4 && without == 0);
 }
 
-/// HOSTILE 063: the signed URL dies after two requests, and the first URL gives another one.
+/// The signed URL dies after two requests, and the first URL gives another one.
 #[tokio::test(start_paused = true)]
 async fn an_expired_url_is_asked_for_again() {
     for status in [401, 403, 404, 410] {

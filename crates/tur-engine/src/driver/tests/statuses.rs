@@ -30,7 +30,6 @@ fn retries(ran: &Ran) -> usize {
     ran.count(|what| matches!(what, What::Retrying { .. }))
 }
 
-/// D19.
 #[tokio::test(start_paused = true)]
 async fn a_server_in_trouble_is_tried_again() {
     for code in [408, 429, 500, 502, 503, 504, 521] {
@@ -47,7 +46,6 @@ async fn a_server_in_trouble_is_tried_again() {
     }
 }
 
-/// D19.
 #[tokio::test(start_paused = true)]
 async fn what_is_final_takes_one_request() {
     let rows = [
@@ -102,7 +100,7 @@ async fn nonsense_later_is_tried_again() {
     check(behaviour, job(), Want::File(0, SIZE)).await;
 }
 
-/// D19 and HOSTILE 058: the gaps are as long as asked for.
+/// The gaps are as long as asked for.
 #[tokio::test(start_paused = true)]
 async fn a_retry_after_is_kept() {
     for code in [429, 503] {
@@ -131,7 +129,6 @@ async fn a_retry_after_that_is_too_long_is_told() {
     assert!(ran.elapsed() >= 60 * SECOND);
 }
 
-/// HOSTILE 060.
 #[tokio::test(start_paused = true)]
 async fn as_many_lanes_work_as_the_origin_serves() {
     for limit in [1, 2, 3] {
@@ -160,7 +157,7 @@ async fn as_many_lanes_work_as_the_origin_serves() {
     }
 }
 
-/// HOSTILE 057: later ranges are answered with a page of 503, and then served.
+/// Later ranges are answered with a page of 503, and then served.
 #[tokio::test(start_paused = true)]
 async fn trouble_in_the_middle_costs_time_and_no_byte() {
     let behaviour = origin(4 * MIB)
@@ -170,7 +167,6 @@ async fn trouble_in_the_middle_costs_time_and_no_byte() {
     check(behaviour, job(), Want::File(0, 4 * MIB)).await;
 }
 
-/// A14 and HOSTILE 055.
 #[tokio::test(start_paused = true)]
 async fn a_page_is_not_the_file() {
     // The good stream goes on.
