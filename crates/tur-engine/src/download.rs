@@ -229,7 +229,7 @@ impl Download {
             redirects: RedirectPolicy {
                 allow_downgrade: false,
             },
-            seed: 0,
+            seed: seed(),
         })
     }
 
@@ -274,6 +274,12 @@ impl fmt::Debug for Download {
             .field("settings", &self.job)
             .finish_non_exhaustive()
     }
+}
+
+/// A number that differs from process to process, so that clients of one origin do not retry in step.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher as _, Hasher as _};
+    std::hash::RandomState::new().build_hasher().finish()
 }
 
 fn ends_like_dir(path: &Path) -> bool {

@@ -43,7 +43,7 @@ pub struct Admitted {
 /// Compares an answer with what was asked and with the identity of the file.
 ///
 /// The first admitted answer fixes the identity; later ones confirm it, or fill in a total that was unknown. Entity tags
-/// are compared weakly (RFC 9110, section 8.8.3.2): different tags are a change, equal weak tags are no proof of equal
+/// are compared as they stand, strength included: different tags are a change, equal weak tags are no proof of equal
 /// bytes, so [`Identity::is_strong`] still decides whether bytes of an earlier run may be kept.
 ///
 /// # Errors
@@ -117,6 +117,9 @@ fn partial(
         return Err(Refusal::Contradiction(text));
     }
     if let Some(identity) = asked.identity {
+        if is_page(identity, &content.representation) {
+            return Err(Refusal::Page);
+        }
         same(identity, &content.representation, total)?;
         // A total of `*` must not hide that the file grew.
         if let Some(known) = identity.total.filter(|known| got.end > *known) {
@@ -188,10 +191,11 @@ fn unsatisfiable(total: Option<u64>, asked: &Asked<'_>) -> Refusal {
 /// Refuses an answer whose fields say that it is of another representation (RFC 9110, section 15.3.7.3).
 fn same(identity: &Identity, found: &Representation, total: Option<u64>) -> Result<(), Refusal> {
     let tags = identity.etag.as_ref().zip(found.etag.as_ref());
-    if let Some((had, has)) = tags
-        && had.opaque != has.opaque
-    {
-        return Err(changed("ETag", &tag_text(had), &tag_text(has)));
+    // A strong and a weak tag are two tags, whatever they quote: one of them promises nothing about bytes. One that
+    // comes up where there was none is a change too: nothing says that it stands for what came before.
+    if found.etag.is_some() && identity.etag != found.etag {
+        let text = |tag: &Option<ETag>| tag.as_ref().map_or_else(|| "none".to_string(), tag_text);
+        return Err(changed("ETag", &text(&identity.etag), &text(&found.etag)));
     }
     if let Some((had, has)) = identity.total.zip(total)
         && had != has
@@ -209,10 +213,18 @@ fn same(identity: &Identity, found: &Representation, total: Option<u64>) -> Resu
     {
         return Err(changed("Last-Modified", &had.text, &has.text));
     }
+    if let (None, None, Some(has)) = (tags, &identity.last_modified, &found.last_modified) {
+        return Err(changed("Last-Modified", "none", &has.text));
+    }
+    let name = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".to_string());
     if identity.encoding != found.encoding {
-        let name = |coding: &Option<String>| coding.clone().unwrap_or_else(|| "none".to_string());
         let (had, has) = (name(&identity.encoding), name(&found.encoding));
         return Err(changed("Content-Encoding", &had, &has));
+    }
+    // Without a tag that says otherwise, another type is another thing.
+    if tags.is_none() && identity.media_type != found.media_type {
+        let (had, has) = (name(&identity.media_type), name(&found.media_type));
+        return Err(changed("Content-Type", &had, &has));
     }
     Ok(())
 }

@@ -41,7 +41,10 @@ pub fn read(head: &Head<'_>) -> Result<Answer, Fault> {
             }
         }
         // RFC 9110, sections 15.3.1 and 15.3.4.
-        200 | 203 => Answer::Whole(content(head)?),
+        200 | 203 => {
+            whole_only(head)?;
+            Answer::Whole(content(head)?)
+        }
         // RFC 9110, section 15.5.17: the field is optional here, so one that says nothing is no fault.
         416 => Answer::Unsatisfiable {
             total: match single(head, "content-range")?.and_then(fields::content_range) {
@@ -56,6 +59,20 @@ pub fn read(head: &Head<'_>) -> Result<Answer, Fault> {
         },
         _ => refused(head),
     })
+}
+
+/// `Content-Range` means nothing in a 200 (RFC 9110, section 14.4). One that tells of a part contradicts the status:
+/// which of the two is right cannot be known.
+fn whole_only(head: &Head<'_>) -> Result<(), Fault> {
+    let field = single(head, "content-range")?.and_then(fields::content_range);
+    match field {
+        Some(RangeField::Satisfied(range))
+            if range.range.start > 0 || range.total != Some(range.range.end) =>
+        {
+            Err(malformed("200 with the Content-Range of a part"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// RFC 9112, section 6.3, rule 5: a length that is invalid, or two that differ, cannot be recovered from. A marked end

@@ -32,6 +32,8 @@ pub(crate) struct Stream {
     pub(crate) partial: bool,
     /// Last time that bytes landed.
     pub(crate) last: Timestamp,
+    /// True once a byte has.
+    pub(crate) flows: bool,
 }
 
 /// Why the machine ended a fetch.
@@ -99,11 +101,11 @@ impl Lane {
         }
     }
 
-    /// True while an attempt has brought no answer yet.
+    /// True while an attempt has brought no byte yet.
     pub(crate) fn is_trying(&self) -> bool {
         match &self.state {
             State::Wanting => true,
-            State::Busy(fetch) => fetch.stream.is_none(),
+            State::Busy(fetch) => fetch.stream.is_none_or(|stream| !stream.flows),
             State::Free => false,
         }
     }
@@ -212,12 +214,12 @@ impl Crew {
         Some(id)
     }
 
-    /// When the first lane that must wait may work again.
-    pub(crate) fn next_hold(&self, now: Timestamp) -> Option<(LaneId, Timestamp)> {
+    /// When the first lane that must wait may work again; a time that has passed since anybody looked counts.
+    pub(crate) fn next_hold(&self) -> Option<(LaneId, Timestamp)> {
         let waiting = self
             .lanes
             .iter()
-            .filter(|(_, lane)| matches!(lane.state, State::Free) && lane.hold > now);
+            .filter(|(_, lane)| matches!(lane.state, State::Free));
         waiting
             .map(|(id, lane)| (*id, lane.hold))
             .min_by_key(|(_, hold)| *hold)

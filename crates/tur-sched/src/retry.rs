@@ -22,11 +22,10 @@ pub enum Remedy {
 #[must_use]
 pub fn remedy(fault: &Fault) -> Remedy {
     match fault {
-        Fault::Connect { .. } | Fault::Lost(_) | Fault::Truncated(_) | Fault::TimedOut(..) => {
-            Remedy::Again
-        }
+        Fault::Lost(_) | Fault::Truncated(_) | Fault::TimedOut(..) => Remedy::Again,
         Fault::NotAdmitted(_) => Remedy::Again,
-        Fault::Exhausted(_) => Remedy::Fewer,
+        // An origin that refuses a connection while it serves others has had enough of them.
+        Fault::Connect { .. } | Fault::Exhausted(_) => Remedy::Fewer,
         Fault::Resolve { .. } | Fault::Malformed(_) => Remedy::IfProven,
         Fault::Status { status, .. } => match status {
             429 | 503 => Remedy::Fewer,

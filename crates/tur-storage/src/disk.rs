@@ -47,7 +47,8 @@ pub struct Stat {
     pub mode: u32,
     /// Time of its last change.
     pub modified: Wall,
-    /// The same in nanoseconds, to tell which of two files was changed last.
+    /// In nanoseconds, when the file or what is known about it changed last: to tell which of two files was touched
+    /// later. Unlike `modified`, nobody can set it back where the system keeps a time of its own.
     pub modified_ns: i128,
 }
 

@@ -21,7 +21,7 @@ const RACES_MAX: u32 = 8;
 /// coarseness of file times (10 ms on slow-ticking kernels).
 const TOUCHED_NS: i128 = 50_000_000;
 /// The most that is read of a journal: far more than any download writes.
-const JOURNAL_MAX: u64 = 64 << 20;
+const JOURNAL_MAX: u64 = 16 << 20;
 
 /// Where a download goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,7 +151,11 @@ fn open_regular<D: Disk>(
             Err(other) => return Err(error(other)),
         };
         let stat = retry(|| disk.stat(&file)).map_err(&error)?;
-        require_regular(stat.kind, path)?;
+        require_regular(stat.kind, path.clone())?;
+        if stat.links > 1 {
+            // It has another name: writing here would change somebody's file there.
+            return Err(StorageError::Foreign { path });
+        }
         return Ok(Opened {
             file,
             stat,
@@ -225,8 +229,8 @@ pub(crate) fn open_journal<D: Disk>(
     let came =
         read_full(disk, &journal.file, 0, &mut bytes).map_err(names.journal_error("read"))?;
     bytes.truncate(came);
-    // Without data of ours beside it, a file that never was a journal is not ours to overwrite.
-    if part.len == 0 && !may_be_ours(&bytes[..bytes.len().min(HEADER)]) {
+    // A file that never was a journal is not ours to overwrite.
+    if !may_be_ours(&bytes[..bytes.len().min(HEADER)]) {
         return foreign(names.journal_path());
     }
     Ok((journal, bytes))

@@ -227,8 +227,13 @@ fn from_stat(stat: &rustix::fs::Stat) -> Stat {
         links: u64::from(stat.st_nlink),
         mode: stat.st_mode as u32 & 0o7777,
         modified: Wall::from_unix_secs(stat.st_mtime as i64),
-        modified_ns: i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec),
+        modified_ns: nanos(stat.st_mtime.into(), stat.st_mtime_nsec.into())
+            .max(nanos(stat.st_ctime.into(), stat.st_ctime_nsec.into())),
     }
+}
+
+fn nanos(secs: i128, nanos: i128) -> i128 {
+    secs * 1_000_000_000 + nanos
 }
 
 fn to_mode(bits: u32) -> Mode {

@@ -151,7 +151,8 @@ impl<D: Disk + Clone> Filing<D> {
         let saved = opened
             .saved
             .filter(|saved| saved.identity.is_strong() && !saved.claimed.is_empty());
-        Ok(saved.filter(|saved| saved.identity.total.is_some()))
+        // A validator speaks of one resource (RFC 9110, section 8.8): under another URL an equal one proves nothing.
+        Ok(saved.filter(|saved| saved.identity.total.is_some() && saved.url == self.url))
     }
 
     /// The first answer may name the file. Moves to that name, if it is another one.

@@ -264,9 +264,10 @@ impl<'a, T: Transport, D: Disk + Clone> Driver<'a, T, D> {
             Happened::Gone => self.end = Some(End::Cancelled),
             Happened::Word(word) => self.word(word),
             Happened::Done(Some(done)) => self.done(done),
-            Happened::Done(None) | Happened::Publish => {}
+            Happened::Done(None) => {}
             Happened::Checkpoint(result) => self.checkpoint_done(result),
-            Happened::Wakeup => self.tell_machine(Event::Tick),
+            // A tick too many does no harm; a machine that is asked now and then cannot be forgotten.
+            Happened::Wakeup | Happened::Publish => self.tell_machine(Event::Tick),
         }
         self.follow();
         self.publish();
@@ -275,10 +276,9 @@ impl<'a, T: Transport, D: Disk + Clone> Driver<'a, T, D> {
     /// The next thing that happens. Data comes before deadlines: a deadline is judged only when no lane had anything
     /// to say.
     async fn next(&mut self, outside: &mut Outside) -> Happened<T::Session, D> {
-        let now = self.now();
         let wakeup = self
             .transfer
-            .next_wakeup(now)
+            .next_wakeup()
             .map(|(at, _)| self.world.clock.instant(at));
         let mut wakeup = pin!(until(wakeup));
         let mut publish = pin!(sleep_until(

@@ -96,6 +96,7 @@ impl Transfer {
             end: place.end,
             partial,
             last: now,
+            flows: false,
         });
         let rtt = now.since(fetch.asked_at);
         self.rtt = if self.rtt.is_zero() {
@@ -114,6 +115,10 @@ impl Transfer {
         self.ledger.reaches(place.end);
         if !partial {
             self.whole(first);
+            return;
+        }
+        if self.ranges == Ranges::Absent {
+            // A part in answer to a request for the whole: it is taken, and proves nothing about ranges.
             return;
         }
         self.ranges = Ranges::Proven;
@@ -204,12 +209,10 @@ impl Transfer {
 
     fn not_admitted(&mut self, now: Timestamp, id: LaneId, fetch: &Fetch, refusal: Refusal) {
         match refusal {
-            Refusal::AtEnd { total } if fetch.start == total && self.may_end_at(total) => {
+            Refusal::AtEnd { total }
+                if fetch.start == total && total > 0 && self.may_end_at(total) =>
+            {
                 self.ledger.set_total(total);
-            }
-            // A total of `*` all along, and nothing behind what is there: that was the end.
-            Refusal::Unsatisfiable if self.ends_at(fetch.start) => {
-                self.ledger.set_total(fetch.start)
             }
             Refusal::Changed(why) => self.changed(why),
             // RFC 9110, section 13.1.5: the whole comes if the validator does not match; an equal one means that the
@@ -218,10 +221,22 @@ impl Transfer {
             Refusal::Page if self.open_stream().is_none() => {
                 self.blame(now, id, fetch, Fault::NotAdmitted(Refusal::Page));
             }
+            Refusal::Page => self.page(),
             Refusal::ValidatorMissing(_) | Refusal::Contradiction(_) => {
                 self.blame(now, id, fetch, Fault::NotAdmitted(refusal));
             }
             _ => self.ranges_fail(now, id, fetch, refusal),
+        }
+    }
+
+    /// Pages come where data came before: the stream that still brings data gets all it can reach. Ranges are not to
+    /// blame, so what has landed can be gone on with.
+    fn page(&mut self) {
+        if let Some(lease) = self.open_stream() {
+            self.note(Decision::SingleStream {
+                why: Refusal::Page.to_string(),
+            });
+            self.drain(After::Widen(lease), Some(lease));
         }
     }
 

@@ -17,7 +17,7 @@ const PATIENCE_MIN: Duration = Duration::from_millis(200);
 impl Transfer {
     /// When the machine wants a [`Tick`](crate::Event::Tick), and why; `None` if only events can move it.
     #[must_use]
-    pub fn next_wakeup(&self, now: Timestamp) -> Option<(Timestamp, Reason)> {
+    pub fn next_wakeup(&self) -> Option<(Timestamp, Reason)> {
         if matches!(self.phase, Phase::Complete | Phase::Failed) {
             return None;
         }
@@ -43,8 +43,8 @@ impl Transfer {
             next = sooner(next, Some((since + self.patience(), Reason::Plan)));
         }
         if matches!(self.phase, Phase::Running)
-            && self.pieces() > self.crew.wanting()
-            && let Some((lane, hold)) = self.crew.next_hold(now)
+            && self.has_room()
+            && let Some((lane, hold)) = self.crew.next_hold()
         {
             let why = if self.route.is_resolving() {
                 Reason::Resolve

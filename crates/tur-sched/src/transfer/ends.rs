@@ -29,6 +29,7 @@ impl Transfer {
         };
         if let Some(stream) = &mut fetch.stream {
             stream.last = now;
+            stream.flows = true;
         }
         let fresh = self.ledger.land(lease, upto);
         if fresh == 0 {
@@ -91,7 +92,7 @@ impl Transfer {
                 self.ledger.set_total(at);
                 None
             }
-            Some(total) if !stream.partial && at < total => {
+            Some(total) if (!stream.partial || self.ranges == Ranges::Absent) && at < total => {
                 Some(Fault::Truncated(alloc::format!("{at} of {total} bytes")))
             }
             _ if at == fetch.start => Some(Fault::Truncated("an empty body".into())),
@@ -220,11 +221,12 @@ impl Transfer {
         } else if tries > 1 {
             message = alloc::format!("{message} ({tries} tries)");
         }
+        let keep = self.can_keep();
         let landed = self.ledger.landed().len();
         if let Some(total) = self.ledger.total().filter(|_| landed > 0) {
-            message = alloc::format!("{message}; {landed} of {total} bytes are here");
+            let fate = if keep { "are kept" } else { "had come" };
+            message = alloc::format!("{message}; {landed} of {total} bytes {fate}");
         }
-        let keep = self.can_keep();
         self.fail(Failure {
             kind,
             message,
@@ -290,7 +292,7 @@ impl Transfer {
         }
     }
 
-    fn void(&mut self, range: ByteRange) {
+    pub(super) fn void(&mut self, range: ByteRange) {
         if self.ledger.landed().overlaps(range) {
             self.ledger.forget(range);
             self.actions.push_back(Action::Forget { range });

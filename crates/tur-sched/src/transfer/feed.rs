@@ -43,16 +43,19 @@ impl Transfer {
 
     /// The lane that should get work now, if there is work that it may do.
     fn next_lane(&mut self, now: Timestamp) -> Option<LaneId> {
-        if self.crew.working() >= usize::from(self.crew.cap())
-            || self.pieces() <= self.crew.wanting()
-        {
-            return None;
-        }
-        if self.is_solo() && self.crew.trying() > 0 {
+        if !self.has_room() {
             return None;
         }
         let origin = self.route.target().origin.clone();
         self.crew.pick(now, &origin)
+    }
+
+    /// True if there is work, and a lane may do it as soon as one is ready.
+    pub(super) fn has_room(&self) -> bool {
+        let waits = self.is_solo() && self.crew.trying() > 0;
+        self.crew.working() < usize::from(self.crew.cap())
+            && self.pieces() > self.crew.wanting()
+            && !waits
     }
 
     /// True while one lane tries for all: nothing is known yet, an expired URL is asked again, or the last attempts
