@@ -50,8 +50,8 @@ pub(crate) enum Abort {
 pub(crate) enum State {
     /// Nothing.
     Free,
-    /// Waiting for a session.
-    Wanting,
+    /// Waiting for a session to this origin.
+    Wanting(Origin),
     /// Running a request.
     Busy(Fetch),
 }
@@ -104,7 +104,7 @@ impl Lane {
     /// True while an attempt has brought no byte yet.
     pub(crate) fn is_trying(&self) -> bool {
         match &self.state {
-            State::Wanting => true,
+            State::Wanting(_) => true,
             State::Busy(fetch) => fetch.stream.is_none_or(|stream| !stream.flows),
             State::Free => false,
         }
@@ -183,7 +183,7 @@ impl Crew {
     pub(crate) fn wanting(&self) -> usize {
         self.lanes
             .values()
-            .filter(|lane| matches!(lane.state, State::Wanting))
+            .filter(|lane| matches!(lane.state, State::Wanting(_)))
             .count()
     }
 

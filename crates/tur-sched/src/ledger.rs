@@ -205,12 +205,6 @@ impl Ledger {
         self.holes.extend(gone.iter());
     }
 
-    /// Bytes that have not landed; `None` while the total is unknown.
-    #[must_use]
-    pub fn missing(&self) -> Option<u64> {
-        self.total.map(|total| total - self.landed.len())
-    }
-
     /// Panics if a byte is in two places, or in none.
     #[cfg(any(test, feature = "check"))]
     pub fn check(&self) {

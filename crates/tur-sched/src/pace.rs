@@ -97,7 +97,11 @@ impl Pace {
     /// A wait between zero and the `nth` backoff: "full jitter".
     pub(crate) fn backoff(&mut self, nth: u32) -> Duration {
         let doublings = nth.saturating_sub(1).min(16);
-        let top = (self.policy.base * (1 << doublings)).min(self.policy.cap);
+        let top = self
+            .policy
+            .base
+            .saturating_mul(1 << doublings)
+            .min(self.policy.cap);
         let micros = u64::try_from(top.as_micros()).unwrap_or(u64::MAX);
         Duration::from_micros(self.draw() % micros.saturating_add(1))
     }
@@ -124,8 +128,10 @@ pub(crate) struct SpeedWatch {
 
 impl SpeedWatch {
     pub(crate) fn new(floor: SpeedFloor) -> Self {
+        // A window of no time would end at every instant.
+        let over = floor.over.max(Duration::from_millis(1));
         Self {
-            floor,
+            floor: SpeedFloor { over, ..floor },
             bytes: 0,
             active: Duration::ZERO,
             running_since: None,

@@ -113,6 +113,29 @@ impl Pool {
         self.serve();
     }
 
+    /// Allows at most `limit` sessions from now on; those that are there stay.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit.max(1);
+        self.serve();
+    }
+
+    /// Takes back every wish of a transfer that is over.
+    pub fn forget(&mut self, transfer: u64) {
+        let waiting = self
+            .waiting
+            .iter()
+            .filter(|asker| asker.transfer == transfer);
+        let opening = self.sessions.values().filter_map(|state| match state {
+            State::Opening(asker) if asker.transfer == transfer => Some(asker),
+            _ => None,
+        });
+        let askers: alloc::vec::Vec<Asker> = waiting.chain(opening).copied().collect();
+        for asker in askers {
+            self.withdraw(asker);
+        }
+        self.serve();
+    }
+
     /// The next thing to do, until there is none.
     pub fn poll_action(&mut self) -> Option<PoolAction> {
         self.actions.pop_front()

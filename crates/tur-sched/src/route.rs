@@ -69,9 +69,13 @@ impl Route {
         Ok(())
     }
 
+    /// Bytes came: redirects are counted anew.
+    pub(crate) fn served(&mut self) {
+        self.hops = 0;
+    }
+
     /// A good answer came from the current target.
     pub(crate) fn opened(&mut self) {
-        self.hops = 0;
         self.proven = true;
         self.resolving = false;
     }

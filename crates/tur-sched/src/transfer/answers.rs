@@ -20,19 +20,18 @@ pub(super) struct Opening {
 }
 
 impl Transfer {
-    pub(super) fn granted(&mut self, now: Timestamp, id: LaneId, handshake: Duration) {
-        let origin = self.route.target().origin.clone();
+    pub(super) fn granted(&mut self, id: LaneId, handshake: Duration) {
         if handshake > Duration::ZERO {
             self.handshake = handshake;
         }
         if let Some(lane) = self.crew.get_mut(id)
-            && matches!(lane.state, State::Wanting)
+            && let State::Wanting(origin) = &lane.state
         {
-            // `feed` gives it work, or gives the session back if the work is gone.
+            // `feed` gives it work, or gives the session back if the work is gone. The session is to the origin it was
+            // wanted for, wherever the file is asked for by now.
+            lane.session = Some(origin.clone());
             lane.state = State::Free;
-            lane.session = Some(origin);
             lane.used = handshake.is_zero();
-            lane.hold = now;
         }
     }
 
@@ -40,7 +39,7 @@ impl Transfer {
         let Some(lane) = self.crew.get_mut(id) else {
             return;
         };
-        if matches!(lane.state, State::Wanting) {
+        if matches!(lane.state, State::Wanting(_)) {
             lane.state = State::Free;
             let (started, generation) = (lane.started, self.generation);
             self.fault(
@@ -98,13 +97,24 @@ impl Transfer {
             last: now,
             flows: false,
         });
+        let generation = fetch.generation;
         let rtt = now.since(fetch.asked_at);
         self.rtt = if self.rtt.is_zero() {
             rtt
         } else {
             self.rtt.min(rtt)
         };
-        self.route.opened();
+        if generation == self.generation {
+            self.route.opened();
+        }
+        if let Some(total) = identity
+            .total
+            .filter(|total| *total < self.ledger.total_min())
+        {
+            let why = alloc::format!("size at least {} -> {total}", self.ledger.total_min());
+            self.changed(why);
+            return;
+        }
         let first = self.identity.is_none();
         if let Some(total) = identity.total {
             self.ledger.set_total(total);
@@ -213,6 +223,12 @@ impl Transfer {
                 if fetch.start == total && total > 0 && self.may_end_at(total) =>
             {
                 self.ledger.set_total(total);
+            }
+            // That there is nothing is believed when the whole is empty too: some origins say so of any range.
+            Refusal::AtEnd { total: 0 }
+                if self.identity.is_none() && self.ranges != Ranges::Absent =>
+            {
+                self.ranges = Ranges::Absent;
             }
             Refusal::Changed(why) => self.changed(why),
             // RFC 9110, section 13.1.5: the whole comes if the validator does not match; an equal one means that the

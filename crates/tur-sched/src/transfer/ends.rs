@@ -42,6 +42,7 @@ impl Transfer {
         if let Some(speed) = &mut self.speed {
             speed.landed(fresh);
         }
+        self.route.served();
         let recovered = self.pace.progress(self.ledger.landed().len());
         if recovered || core::mem::take(&mut self.stalled) {
             self.note(Decision::Resumed { at: upto - fresh });
@@ -66,7 +67,8 @@ impl Transfer {
             (Ended::Cut, None) => None,
             (Ended::Clean, _) => self.clean_end(&fetch, at),
         };
-        let more = fault.is_none() && fetch.abort.is_none() && session && !draining;
+        let more =
+            fault.is_none() && fetch.abort.is_none() && session && !draining && self.may_go_on(id);
         if more
             && self
                 .ledger
@@ -74,6 +76,9 @@ impl Transfer {
                 .is_some_and(|lease| !lease.rest.is_empty())
         {
             // The connection is warm and the lease has more: no need to ask anybody.
+            if let Some(lane) = self.crew.get_mut(id) {
+                lane.used = true;
+            }
             self.ask(now, id, lease_id);
             return;
         }
@@ -107,8 +112,12 @@ impl Transfer {
             generation,
             fault,
         } = attempt;
-        // The URL has changed since: its old answers prove nothing.
         if generation != self.generation {
+            // The URL has changed since: its old answers prove nothing, but they are no reason for haste either.
+            let after = self.pace.backoff(1);
+            if let Some(lane) = self.crew.get_mut(id) {
+                lane.hold = now + after;
+            }
             return;
         }
         let wait = asked_wait(&fault);

@@ -3,7 +3,7 @@
 use tur_core::{Ask, ByteRange, Timestamp};
 
 use super::{After, Phase, Ranges, Transfer};
-use crate::crew::{Fetch, State};
+use crate::crew::{Fetch, Lane, State};
 use crate::plan::{self, PlanInput};
 use crate::{Action, Decision, FetchOrder, LaneId, LeaseId};
 
@@ -24,6 +24,7 @@ impl Transfer {
             self.actions.push_back(Action::Complete { total });
             return;
         }
+        self.withdraw();
         self.absorb();
         while let Some(lane) = self.next_lane(now) {
             if self
@@ -77,11 +78,41 @@ impl Transfer {
         usize::try_from(leases.fold(0, u64::saturating_add)).unwrap_or(usize::MAX)
     }
 
+    /// True if a lane may ask for more of its lease on the session it has.
+    pub(super) fn may_go_on(&self, id: LaneId) -> bool {
+        let session = self.crew.get(id).and_then(|lane| lane.session.as_ref());
+        session == Some(&self.route.target().origin) && self.may_ask_from_the_middle()
+    }
+
+    /// Takes back wishes for another origin. While one lane tries for all, takes back those that stand in the way of it:
+    /// all if a free lane has a session already, else all but one.
+    fn withdraw(&mut self) {
+        let origin = self.route.target().origin.clone();
+        let solo = self.is_solo();
+        let has_warm = |lane: &Lane| {
+            matches!(lane.state, State::Free) && lane.session.as_ref() == Some(&origin)
+        };
+        let mut tried_for = solo && self.crew.iter().any(|(_, lane)| has_warm(lane));
+        let mut idle = alloc::vec::Vec::new();
+        for (id, lane) in self.crew.iter() {
+            if let State::Wanting(wanted) = &lane.state {
+                if *wanted != origin || tried_for {
+                    idle.push(id);
+                } else {
+                    tried_for = solo;
+                }
+            }
+        }
+        for id in idle {
+            self.release(id);
+        }
+    }
+
     fn want(&mut self, now: Timestamp, id: LaneId) {
         self.release(id);
         let origin = self.route.target().origin.clone();
         if let Some(lane) = self.crew.get_mut(id) {
-            lane.state = State::Wanting;
+            lane.state = State::Wanting(origin.clone());
             lane.started = now;
         }
         self.actions.push_back(Action::Want { lane: id, origin });
@@ -195,16 +226,20 @@ impl Transfer {
         }
     }
 
-    /// Lanes without work give their sessions back.
+    /// Lanes without work give their sessions back, and so do those that the origin does not allow any more.
     fn release_idle(&mut self) {
-        if self.pieces() > 0 {
-            return;
+        if self.pieces() == 0 || self.crew.working() >= usize::from(self.crew.cap()) {
+            self.release_free();
         }
-        let idle = self
+    }
+
+    /// Free lanes give their sessions back.
+    pub(super) fn release_free(&mut self) {
+        let free = self
             .crew
             .iter()
             .filter(|(_, lane)| matches!(lane.state, State::Free) && lane.session.is_some());
-        for id in idle.map(|(id, _)| id).collect::<alloc::vec::Vec<_>>() {
+        for id in free.map(|(id, _)| id).collect::<alloc::vec::Vec<_>>() {
             self.release(id);
         }
     }

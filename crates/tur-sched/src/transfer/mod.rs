@@ -234,7 +234,7 @@ impl Transfer {
             _ => {}
         }
         match event {
-            Event::Granted { lane, handshake } => self.granted(now, lane, handshake),
+            Event::Granted { lane, handshake } => self.granted(lane, handshake),
             Event::Denied { lane, fault } => self.denied(now, lane, fault),
             Event::Opened {
                 lease,
@@ -342,7 +342,7 @@ impl Transfer {
                     fetch.abort = Some(Abort::Quiet);
                     self.actions.push_back(Action::Abort { lease: fetch.lease });
                 }
-                State::Wanting => idle.push(id),
+                State::Wanting(_) => idle.push(id),
                 _ => {}
             }
         }
@@ -356,7 +356,7 @@ impl Transfer {
         let Some(lane) = self.crew.get_mut(id) else {
             return;
         };
-        let wanted = matches!(lane.state, State::Wanting);
+        let wanted = matches!(lane.state, State::Wanting(_));
         if wanted {
             lane.state = State::Free;
         }
@@ -369,6 +369,8 @@ impl Transfer {
         if matches!(self.phase, Phase::Running) {
             self.phase = Phase::Paused;
             self.abort_all(None);
+            // Sessions are for who can use them now.
+            self.release_free();
         }
     }
 

@@ -107,6 +107,7 @@ fn the_attempts_of_one_outage_count_once() {
         assert!(world.wanting.len() <= 1, "one lane tries for all");
         for lane in core::mem::take(&mut world.wanting) {
             tries += 1;
+            world.sessions.remove(&lane);
             world.tell(Event::Denied {
                 lane,
                 fault: Fault::Connect {
@@ -285,12 +286,65 @@ fn a_resumed_transfer_asks_for_its_holes_only() {
 }
 
 #[test]
-fn an_empty_file_is_complete_at_once() {
+fn an_empty_file_is_believed_when_the_whole_is_empty_too() {
     let mut world = World::new(config(4), 0);
     world.grant_all();
     let lease = world.first();
     world.refuse(lease, Fault::NotAdmitted(Refusal::AtEnd { total: 0 }));
+    assert_eq!(world.running[&world.first()].order.ask, Ask::Whole);
+    world.open(world.first());
     assert_eq!(world.end, Some(Ok(0)));
+}
+
+#[test]
+fn a_lane_of_another_origin_does_not_go_on_there() {
+    let mut world = World::new(config(2), 4096 * KIB);
+    world.grant_all();
+    let lease = world.first();
+    world.running.remove(&lease);
+    let cdn = elsewhere(1);
+    world.tell(Event::Moved {
+        lease,
+        target: cdn.clone(),
+        session: true,
+    });
+    world.grant_all();
+    let first = world.first();
+    world.open(first);
+    world.grant_all();
+    // The second lane's request ends well while the first one's URL is found to have expired.
+    let second = *world.running.keys().next_back().expect("two run");
+    world.open(second);
+    world.break_off(first, Fault::Truncated("cut".into()));
+    while !world.running.keys().any(|lease| *lease > second) {
+        world.grant_all();
+        assert!(world.running.keys().any(|lease| *lease > second) || world.jump());
+    }
+    let third = *world.running.keys().next_back().expect("asked again");
+    world.refuse(third, status(403, None));
+    // `obey` asserts that each request goes to the origin of its session.
+    while world.running.contains_key(&second) {
+        world.flow(second, 64 * KIB);
+    }
+    world.finish();
+    world.assert_whole();
+}
+
+#[test]
+fn a_part_that_seems_complete_is_confirmed_by_its_last_byte() {
+    let total = 1024 * KIB;
+    let landed: RangeSet = [ByteRange::new(0, total)].into_iter().collect();
+    let resumed = Resumed {
+        identity: identity(total),
+        landed,
+    };
+    let mut world = World::resumed(config(4), total, Some(resumed));
+    world.grant_all();
+    let order = &world.running[&world.first()].order;
+    assert!(order.if_range);
+    assert_eq!(order.ask, Ask::Range(ByteRange::new(total - 1, total)));
+    world.finish();
+    world.assert_whole();
 }
 
 #[test]
@@ -320,6 +374,13 @@ fn pause_keeps_everything_and_unpause_goes_on() {
     world.assert_whole();
 }
 
+/// A target on one of three origins.
+fn elsewhere(n: u16) -> tur_core::Target {
+    let mut there = target(&n.to_string());
+    there.origin.port = 80 + n % 3;
+    there
+}
+
 /// One random turn of the world.
 fn turn(world: &mut World, choice: (u8, u16)) {
     let (what, size) = choice;
@@ -332,6 +393,7 @@ fn turn(world: &mut World, choice: (u8, u16)) {
         (0..=3, _) => world.grant_all(),
         (4, _) => {
             if let Some(lane) = world.wanting.pop() {
+                world.sessions.remove(&lane);
                 world.tell(Event::Denied {
                     lane,
                     fault: Fault::TimedOut(Wait::Connect, Duration::ZERO),
@@ -365,7 +427,7 @@ fn turn(world: &mut World, choice: (u8, u16)) {
             world.running.remove(&lease);
             world.tell(Event::Moved {
                 lease,
-                target: target(&size.to_string()),
+                target: elsewhere(size),
                 session: true,
             });
         }

@@ -67,6 +67,8 @@ pub(super) struct World {
     pub(super) now: Timestamp,
     pub(super) total: u64,
     pub(super) wanting: Vec<LaneId>,
+    /// The origin of the session that each lane wants or holds.
+    pub(super) sessions: BTreeMap<LaneId, Origin>,
     pub(super) running: BTreeMap<LeaseId, Running>,
     pub(super) written: RangeSet,
     pub(super) requests: usize,
@@ -89,6 +91,7 @@ impl World {
             now: Timestamp::ZERO,
             total,
             wanting: Vec::new(),
+            sessions: BTreeMap::new(),
             running: BTreeMap::new(),
             written,
             requests: 0,
@@ -107,10 +110,18 @@ impl World {
     pub(super) fn obey(&mut self) {
         while let Some(action) = self.transfer.poll_action() {
             match action {
-                Action::Want { lane, .. } => self.wanting.push(lane),
-                Action::Yield { lane } => self.wanting.retain(|wanting| *wanting != lane),
+                Action::Want { lane, origin } => {
+                    assert!(self.sessions.insert(lane, origin).is_none(), "wanted twice");
+                    self.wanting.push(lane);
+                }
+                Action::Yield { lane } => {
+                    self.sessions.remove(&lane);
+                    self.wanting.retain(|wanting| *wanting != lane);
+                }
                 Action::Fetch(order) => {
                     self.requests += 1;
+                    // Credentials follow the target, so the session must be to the target's origin.
+                    assert_eq!(self.sessions.get(&order.lane), Some(&order.target.origin));
                     let gate = Gate::new(order.grant.start, order.grant.end);
                     let at = order.grant.start;
                     self.running.insert(
