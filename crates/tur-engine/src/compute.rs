@@ -86,6 +86,12 @@ impl Compute {
                 Ok(_) => state.threads += 1,
                 Err(error) => tracing::warn!(%error, "no thread for digests"),
             }
+            if state.threads == 0 {
+                // Nobody will take it: who waits for it is told by the channel it drops.
+                while !self.shared.queue.is_empty() {
+                    drop(self.shared.queue.steal());
+                }
+            }
         }
         drop(state);
         self.shared.wake.notify_one();

@@ -21,12 +21,10 @@ use crate::board::Board;
 use crate::clock::Clock;
 use crate::compute::Compute;
 use crate::driver::{self, Outside, World};
+use crate::handle::Wish;
 use crate::job::Job;
 use crate::sessions::Sessions;
 use crate::{Download, Error, Handle};
-
-/// Commands of one handle that wait to be heard.
-const COMMANDS_MAX: usize = 16;
 
 /// Downloads files. Cheap to clone; all clones share the network, the pools of connections and the data thread. When
 /// the last clone goes, running downloads are cancelled and keep what landed.
@@ -145,7 +143,7 @@ impl Downloader {
         let shared = &self.shared;
         let id = shared.next.fetch_add(1, Ordering::Relaxed);
         let (board, events, first) = Board::new(id);
-        let (commands, heard) = mpsc::channel(COMMANDS_MAX);
+        let (commands, heard) = watch::channel(Wish::default());
         let (told, outcome) = oneshot::channel();
         let outside = Outside {
             board: board.clone(),
@@ -198,6 +196,7 @@ async fn serve(
         let mut expiry = pin!(driver::until(
             pools.expire(clock.now()).map(|at| clock.instant(at))
         ));
+        let mut returned = pin!(pools.returned());
         let start = poll_fn(|cx| {
             while let Poll::Ready(Some(ended)) = drivers.poll_join_next(cx) {
                 if let Err(error) = ended {
@@ -206,6 +205,8 @@ async fn serve(
             }
             match inbox.poll_recv(cx) {
                 Poll::Ready(start) => Poll::Ready(Some(start)),
+                // A session that came back may be the next to expire.
+                Poll::Pending if returned.as_mut().poll(cx).is_ready() => Poll::Ready(None),
                 Poll::Pending => expiry.as_mut().poll(cx).map(|()| None),
             }
         });

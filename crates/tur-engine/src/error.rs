@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tur_core::{Fault, Kind};
+use tur_core::Kind;
 use tur_sched::Failure;
 use tur_storage::StorageError;
 
@@ -121,11 +121,5 @@ impl From<Failure> for Error {
                 source: None,
             }),
         }
-    }
-}
-
-impl From<Fault> for Error {
-    fn from(fault: Fault) -> Self {
-        Self::new(fault.kind(), fault.to_string())
     }
 }

@@ -5,25 +5,24 @@ use std::pin::Pin;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, oneshot, watch};
 use tur_core::Kind;
 
 use crate::board::Board;
 use crate::{Completed, Error, Event, Events, Progress};
 
-/// What a caller may say to a driver. The channel is bounded by hand: who floods it waits for nobody and is heard last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Command {
-    Pause,
-    Resume,
-    Cancel,
+/// What a caller wants of a driver. Only the latest wish counts, and a cancel is never taken back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wish {
+    pub(crate) paused: bool,
+    pub(crate) cancelled: bool,
 }
 
 /// A running download. Dropping it cancels the download and keeps what landed.
 #[derive(Debug)]
 pub struct Handle {
     board: Board,
-    commands: mpsc::Sender<Command>,
+    commands: watch::Sender<Wish>,
     outcome: Option<oneshot::Receiver<Result<Completed, Error>>>,
     first: Mutex<Option<broadcast::Receiver<Event>>>,
 }
@@ -31,7 +30,7 @@ pub struct Handle {
 impl Handle {
     pub(crate) fn new(
         board: Board,
-        commands: mpsc::Sender<Command>,
+        commands: watch::Sender<Wish>,
         outcome: oneshot::Receiver<Result<Completed, Error>>,
         first: broadcast::Receiver<Event>,
     ) -> Self {
@@ -68,18 +67,18 @@ impl Handle {
 
     /// Stops fetching and keeps everything, until [`resume`](Handle::resume).
     pub fn pause(&self) {
-        self.say(Command::Pause);
+        self.commands.send_modify(|wish| wish.paused = true);
     }
 
     /// Goes on after a [`pause`](Handle::pause).
     pub fn resume(&self) {
-        self.say(Command::Resume);
+        self.commands.send_modify(|wish| wish.paused = false);
     }
 
     /// Ends the download and keeps what landed. Its outcome is an error of kind [`Kind::Signal`], unless it was
     /// complete already.
     pub fn cancel(&self) {
-        self.say(Command::Cancel);
+        self.commands.send_modify(|wish| wish.cancelled = true);
     }
 
     /// Waits for the outcome. Cancel-safe; asked again after it was told, it is an error.
@@ -95,14 +94,6 @@ impl Handle {
         result.unwrap_or_else(|_gone| {
             Err(Error::new(Kind::Other, "the engine stopped: this is a bug"))
         })
-    }
-
-    fn say(&self, command: Command) {
-        // A full channel holds a wish not yet heard, a closed one a download that is over: in both there is nothing
-        // to add but a cancel, and dropping the handle is one.
-        if let Err(unsaid) = self.commands.try_send(command) {
-            tracing::debug!(?unsaid, "a command came too late");
-        }
     }
 }
 

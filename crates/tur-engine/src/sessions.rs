@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tur_core::{Origin, Timestamp};
 use tur_sched::{Asker, LaneId, Pool, PoolAction, PoolEvent, SessionId};
 
@@ -33,6 +33,7 @@ pub(crate) enum Word<S> {
 /// All sessions, by origin. Clones share them.
 pub(crate) struct Sessions<S> {
     shared: Arc<Mutex<Shared<S>>>,
+    returned: Arc<Notify>,
 }
 
 struct Shared<S> {
@@ -50,6 +51,7 @@ impl<S> Clone for Sessions<S> {
     fn clone(&self) -> Self {
         Self {
             shared: Arc::clone(&self.shared),
+            returned: Arc::clone(&self.returned),
         }
     }
 }
@@ -64,6 +66,7 @@ impl<S> Sessions<S> {
         };
         Self {
             shared: Arc::new(Mutex::new(shared)),
+            returned: Arc::default(),
         }
     }
 
@@ -74,20 +77,38 @@ impl<S> Sessions<S> {
         receiver
     }
 
-    /// The transfer is over; it has given everything back.
+    /// The transfer is over: it has given back what it had, and what it asked for is not wanted any more.
     pub(crate) fn leave(&self, transfer: u64) {
-        self.lock().drivers.remove(&transfer);
+        let mut shared = self.lock();
+        shared.drivers.remove(&transfer);
+        for entry in shared.origins.values_mut() {
+            entry.pool.forget(transfer);
+        }
+        shared.carry_all();
     }
 
     /// Raises the number of sessions per origin to at least `n`.
     pub(crate) fn raise_limit(&self, n: usize) {
         let mut shared = self.lock();
         shared.limit = shared.limit.max(n);
+        let limit = shared.limit;
+        for entry in shared.origins.values_mut() {
+            entry.pool.set_limit(limit);
+        }
+        shared.carry_all();
+    }
+
+    /// Ends when a session has come back since this was called last.
+    pub(crate) async fn returned(&self) {
+        self.returned.notified().await;
     }
 
     /// Tells the origin's pool what happened and passes on what it decides.
     pub(crate) fn tell(&self, now: Timestamp, origin: &Origin, event: PoolEvent) {
         self.lock().tell(now, origin, event);
+        if matches!(event, PoolEvent::Returned { .. }) {
+            self.returned.notify_one();
+        }
     }
 
     /// A connection that the pool asked for is there.
@@ -134,37 +155,53 @@ impl<S> Shared<S> {
             live: BTreeMap::new(),
         });
         entry.pool.handle(now, event);
-        while let Some(action) = entry.pool.poll_action() {
-            let (asker, word) = match action {
-                PoolAction::Close(id) => {
-                    entry.live.remove(&id);
+        carry(origin, entry, &self.drivers);
+    }
+
+    /// Passes on what all pools have decided.
+    fn carry_all(&mut self) {
+        for (origin, entry) in &mut self.origins {
+            carry(origin, entry, &self.drivers);
+        }
+    }
+}
+
+/// Passes on what a pool has decided.
+fn carry<S>(
+    origin: &Origin,
+    entry: &mut Entry<S>,
+    drivers: &BTreeMap<u64, mpsc::UnboundedSender<Word<S>>>,
+) {
+    while let Some(action) = entry.pool.poll_action() {
+        let (asker, word) = match action {
+            PoolAction::Close(id) => {
+                entry.live.remove(&id);
+                continue;
+            }
+            PoolAction::Open(id, asker) => (
+                asker,
+                Word::Open {
+                    lane: asker.lane,
+                    id,
+                    origin: origin.clone(),
+                },
+            ),
+            PoolAction::Lend(id, asker) => {
+                let Some(session) = entry.live.get(&id).cloned() else {
                     continue;
-                }
-                PoolAction::Open(id, asker) => (
+                };
+                (
                     asker,
-                    Word::Open {
+                    Word::Lend {
                         lane: asker.lane,
                         id,
                         origin: origin.clone(),
+                        session,
                     },
-                ),
-                PoolAction::Lend(id, asker) => {
-                    let Some(session) = entry.live.get(&id).cloned() else {
-                        continue;
-                    };
-                    (
-                        asker,
-                        Word::Lend {
-                            lane: asker.lane,
-                            id,
-                            origin: origin.clone(),
-                            session,
-                        },
-                    )
-                }
-            };
-            say(&self.drivers, asker, word);
-        }
+                )
+            }
+        };
+        say(drivers, asker, word);
     }
 }
 

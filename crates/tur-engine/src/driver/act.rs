@@ -50,10 +50,12 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
             Action::Restart { .. } => {
                 self.filing.restart();
                 self.opened = false;
+                self.fetched_anew();
                 self.void(tur_core::ByteRange::from(0));
             }
             Action::Forget { range } => {
                 self.void(range);
+                self.fetched_anew();
                 if let Some(Err(error)) = self.filing.part().map(|part| part.forget(range)) {
                     self.broken(error);
                 }
@@ -66,6 +68,13 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
 
     pub(super) fn broken(&mut self, error: StorageError) {
         self.end = Some(End::Broken(error.into()));
+    }
+
+    /// What was said of an earlier beginning does not hold for this one.
+    fn fetched_anew(&mut self) {
+        let landed = self.transfer.ledger().landed().len();
+        self.tally.resumed = self.tally.resumed.min(landed);
+        self.tally.unverifiable = false;
     }
 
     fn void(&mut self, range: tur_core::ByteRange) {
@@ -189,7 +198,12 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
             .get_mut(&lane_id)
             .filter(|lane| lane.wanting.as_ref() == Some(&origin))
         else {
-            return;
+            // Not wanted any more; the pool must not wait for it.
+            let now = self.world.clock.now();
+            return self
+                .world
+                .sessions
+                .tell(now, &origin, PoolEvent::Failed(id));
         };
         let transport = Arc::clone(&self.world.transport);
         let (op, running) = stoppable(async move {
@@ -300,10 +314,14 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
     fn fetch(&mut self, order: FetchOrder) {
         let request = self.request(&order);
         let lane_id = order.lane;
-        let Some(lane) = self.lanes.get_mut(&lane_id) else {
-            return;
-        };
-        let Some(session) = lane.lent.as_ref().map(|lent| Arc::clone(&lent.session)) else {
+        let lane = self.lanes.entry(lane_id).or_default();
+        // Credentials are chosen by the target: they must not travel on a session to anybody else.
+        let lent = lane
+            .lent
+            .as_ref()
+            .filter(|lent| lent.origin == order.target.origin);
+        let Some(session) = lent.map(|lent| Arc::clone(&lent.session)) else {
+            self.return_session(lane_id);
             let lost = Fault::Lost("the lane has no session".into());
             return self.tell_machine(Event::Refused {
                 lease: order.lease,
@@ -416,8 +434,16 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
             .map_or(Duration::ZERO, |(_, since)| now.since(since));
         self.checkpoint.next = Some(next_checkpoint(now, took));
         match result {
-            Ok(durable) => tracing::debug!(bytes = durable.ranges().len(), ?took, "checkpoint"),
-            Err(StorageError::Lost { lost, .. }) => self.lost(&lost),
+            Ok(durable) => {
+                self.checkpoint.failed = false;
+                tracing::debug!(bytes = durable.ranges().len(), ?took, "checkpoint");
+            }
+            // Once may be bad luck. A disk that cannot keep anything is not fed for ever.
+            Err(error @ StorageError::Lost { .. }) if self.checkpoint.failed => self.broken(error),
+            Err(StorageError::Lost { lost, .. }) => {
+                self.checkpoint.failed = true;
+                self.lost(&lost);
+            }
             Err(error) => tracing::warn!(%error, "checkpoint failed; the next one tries again"),
         }
     }

@@ -183,6 +183,7 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
             return false;
         }
         self.opened = true;
+        self.slow_told = true;
         let identity = admitted.identity();
         let validator = identity.etag.as_ref().map(|tag| {
             let weak = if tag.weak { "W/" } else { "" };

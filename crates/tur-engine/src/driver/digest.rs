@@ -60,18 +60,24 @@ impl Follower {
         }
     }
 
-    /// The digest of the whole part, which has `total` bytes, all of them covered.
+    /// The digest of the whole part, which has `total` bytes; `None` if some are not there.
     pub(super) async fn finish<D: Disk>(
         mut self,
         part: &Part<D>,
         compute: &Compute,
         total: u64,
-    ) -> Result<Vec<u8>, StorageError> {
+    ) -> Result<Option<Vec<u8>>, StorageError> {
         let mut failed = false;
+        let mut reached = None;
         loop {
             match self.state {
-                State::Idle(hasher, at) if at == total => return Ok(hasher.finish()),
-                State::Idle(..) => self.go(part, compute),
+                State::Idle(hasher, at) if at == total => return Ok(Some(hasher.finish())),
+                // A turn that got no further met a gap.
+                State::Idle(_, at) if reached == Some(at) && !failed => return Ok(None),
+                State::Idle(_, at) => {
+                    reached = Some(at);
+                    self.go(part, compute);
+                }
                 State::Running(ref mut turn) => match turn.await {
                     Ok(Err(error)) if failed => return Err(error),
                     Ok(turn) => {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tur_core::{Identity, Kind, RangeSet, Representation, Wall};
+use tur_core::{ByteRange, Identity, Kind, RangeSet, Representation, Wall};
 use tur_http::SafeName;
 use tur_storage::{Disk, Exists, Found, Open, Part, Place, Saved, StorageError, survey};
 
@@ -70,7 +70,7 @@ impl<D: Disk + Clone> Filing<D> {
             },
             derived: job.name_is_derived(),
             on_exists: job.on_exists,
-            exists: Exists::Refuse,
+            exists: on_commit(job),
             part: None,
             begun: false,
             keep: false,
@@ -107,26 +107,19 @@ impl<D: Disk + Clone> Filing<D> {
     }
 
     /// The name is taken by another file: what the user wants then. `Ok(false)` leaves everything as it is.
-    pub(super) fn taken(&mut self) -> Result<bool, Error> {
-        let what = match (self.on_exists, self.derived) {
-            (OnExists::ByName, true) => OnExists::Rename,
-            (OnExists::ByName, false) => OnExists::Refuse,
-            (given, _) => given,
-        };
-        match what {
-            OnExists::Skip => return Ok(false),
-            OnExists::Rename => self.exists = Exists::Rename,
-            OnExists::Overwrite => self.exists = Exists::Overwrite,
-            OnExists::Refuse | OnExists::ByName => {
+    pub(super) fn taken(&self) -> Result<bool, Error> {
+        match (self.on_exists, self.exists) {
+            (OnExists::Skip, _) => Ok(false),
+            (_, Exists::Refuse) => {
                 let path = self.path();
                 let message = format!(
                     "{} exists and is not this file: choose another name, or allow it to be overwritten",
                     path.display()
                 );
-                return Err(Error::new(Kind::Local, message));
+                Err(Error::new(Kind::Local, message))
             }
+            (_, Exists::Rename | Exists::Overwrite) => Ok(true),
         }
-        Ok(true)
     }
 
     /// Work that tells whether the file under the name has the digest; it ends early once `stop` is set. A file that
@@ -175,7 +168,6 @@ impl<D: Disk + Clone> Filing<D> {
         }
         self.discard()?;
         self.place.name = name.as_str().to_owned();
-        self.exists = Exists::Refuse;
         if let Some(existing) = self.look()?
             && (existing.is(total, representation) || !self.taken()?)
         {
@@ -222,6 +214,14 @@ impl<D: Disk + Clone> Filing<D> {
                 .is_some_and(|part| !part.covered().is_empty())
     }
 
+    /// Bytes of `0..total` that are not there.
+    pub(super) fn gaps(&self, total: u64) -> RangeSet {
+        let whole = ByteRange::new(0, total);
+        self.part
+            .as_ref()
+            .map_or_else(RangeSet::new, |part| part.covered().gaps(whole))
+    }
+
     /// What storage finds missing.
     pub(super) fn check(&self) -> Result<RangeSet, StorageError> {
         self.part.as_ref().map_or(Ok(RangeSet::new()), Part::check)
@@ -234,6 +234,16 @@ impl<D: Disk + Clone> Filing<D> {
 
     fn discard(&mut self) -> Result<(), StorageError> {
         self.part.take().map_or(Ok(()), Part::discard)
+    }
+}
+
+/// What a commit may do if something has the name by then.
+fn on_commit(job: &Job) -> Exists {
+    match job.on_exists {
+        OnExists::Rename => Exists::Rename,
+        OnExists::ByName if job.name_is_derived() => Exists::Rename,
+        OnExists::Overwrite => Exists::Overwrite,
+        OnExists::ByName | OnExists::Refuse | OnExists::Skip => Exists::Refuse,
     }
 }
 

@@ -12,10 +12,10 @@ use tur_core::port::Transport;
 use tur_core::{Identity, Kind};
 use tur_storage::Disk;
 
+use super::digest::Follower;
 use super::filing::{Filing, plain};
 use super::{Driver, End, Outside, World};
 use crate::checksum::{Algorithm, hex};
-use crate::handle::Command;
 use crate::job::Job;
 use crate::{Checksum, Completed, Error, PhaseWord, What};
 
@@ -174,7 +174,9 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
                 return Err(self.interrupted());
             }
         }
-        let sha256 = self.verify(total, outside).await?;
+        let Some(sha256) = self.verify(total, outside).await? else {
+            return Ok(None);
+        };
         let path = self.commit(total).await?;
         let verify = self.now().since(since);
         Ok(Some(Completed {
@@ -202,19 +204,34 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
         progress.total = Some(total);
     }
 
-    /// Compares the digest. Returns it if it is a SHA-256.
-    async fn verify(&mut self, total: u64, outside: &mut Outside) -> Result<Option<String>, Error> {
+    /// Compares the digest, and returns it if it is a SHA-256. `None` if bytes are missing, which are fetched again.
+    async fn verify(
+        &mut self,
+        total: u64,
+        outside: &mut Outside,
+    ) -> Result<Option<Option<String>>, Error> {
         let (Some(checksum), Some(follower)) = (&self.job.checksum, self.follower.take()) else {
-            return Ok(None);
+            return Ok(Some(None));
         };
         let Some(part) = self.filing.part() else {
-            return Ok(None);
+            return Ok(Some(None));
         };
         let work = follower.finish(part, &self.world.compute, total);
         let Some(digest) = or_cancelled(outside, work).await else {
             return Err(self.interrupted());
         };
-        let digest = digest.map_err(|error| self.leave(error.into()))?;
+        let digest = match digest {
+            Ok(Some(digest)) => digest,
+            Ok(None) => {
+                // Somebody cut the part while it was read.
+                self.follower = Some(Follower::new(checksum.algorithm));
+                self.check_storage();
+                let gaps = self.filing.gaps(total);
+                self.lost(&gaps);
+                return Ok(None);
+            }
+            Err(error) => return Err(self.leave(error.into())),
+        };
         if !checksum.matches(&digest) {
             let algorithm = checksum.algorithm.name();
             let message = format!(
@@ -223,7 +240,9 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
             );
             return Err(self.part_with(false, Error::new(Kind::Checksum, message)));
         }
-        Ok((checksum.algorithm == Algorithm::Sha256).then(|| hex(&digest)))
+        Ok(Some(
+            (checksum.algorithm == Algorithm::Sha256).then(|| hex(&digest)),
+        ))
     }
 
     async fn commit(&mut self, total: u64) -> Result<PathBuf, Error> {
@@ -279,11 +298,11 @@ async fn or_cancelled<R>(outside: &mut Outside, work: impl Future<Output = R>) -
     let mut work = pin!(work);
     let Outside { commands, life, .. } = outside;
     let mut gone = pin!(life.changed());
+    // An error says that the handle is gone.
+    let mut cancelled = pin!(commands.wait_for(|wish| wish.cancelled));
     poll_fn(|cx| {
-        while let Poll::Ready(command) = commands.poll_recv(cx) {
-            if matches!(command, Some(Command::Cancel) | None) {
-                return Poll::Ready(None);
-            }
+        if cancelled.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
         }
         if gone.as_mut().poll(cx).is_ready() {
             return Poll::Ready(None);

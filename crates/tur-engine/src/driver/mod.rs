@@ -35,7 +35,7 @@ use tur_storage::{Disk, Durable, Saved, StorageError};
 use crate::board::Board;
 use crate::clock::Clock;
 use crate::compute::Compute;
-use crate::handle::Command;
+use crate::handle::Wish;
 use crate::job::Job;
 use crate::sessions::{Sessions, Word};
 use crate::{Completed, Error, PhaseWord, What};
@@ -63,7 +63,7 @@ pub(crate) struct World<T: Transport, D: Disk> {
 /// The driver's side of a handle.
 pub(crate) struct Outside {
     pub(crate) board: Board,
-    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) commands: watch::Receiver<Wish>,
     /// Closed when the downloader is gone.
     pub(crate) life: watch::Receiver<()>,
 }
@@ -162,6 +162,7 @@ struct Driver<'a, T: Transport, D: Disk + Clone> {
     tally: Tally,
     published: Timestamp,
     opened: bool,
+    paused: bool,
     slow_told: bool,
     end: Option<End>,
 }
@@ -171,6 +172,8 @@ struct Driver<'a, T: Transport, D: Disk + Clone> {
 struct Checkpointing {
     running: Option<(JoinHandle<Result<Durable, StorageError>>, Timestamp)>,
     next: Option<Timestamp>,
+    /// True if the last one failed: a second failure in a row is final.
+    failed: bool,
 }
 
 impl Checkpointing {
@@ -188,7 +191,8 @@ impl Checkpointing {
 
 /// What a driver waits for.
 enum Happened<S: Session, D: Disk> {
-    Command(Option<Command>),
+    /// The handle says something, or is gone.
+    Heard(bool),
     /// The downloader is gone.
     Gone,
     Word(Word<S>),
@@ -221,6 +225,7 @@ impl<'a, T: Transport, D: Disk + Clone> Driver<'a, T, D> {
             tally: Tally::default(),
             published: began,
             opened: false,
+            paused: false,
             slow_told: false,
             end: None,
         }
@@ -243,7 +248,8 @@ impl<'a, T: Transport, D: Disk + Clone> Driver<'a, T, D> {
         self.tally.resumed = resumed.as_ref().map_or(0, |resumed| resumed.landed.len());
         self.tally.start(now, self.tally.resumed);
         self.filing.keep = resumed.is_some();
-        self.transfer = Transfer::new(config(self.job, compare), resumed, now);
+        // The time limit of the whole counts from the first look at the disk.
+        self.transfer = Transfer::new(config(self.job, compare), resumed, self.began);
     }
 
     /// Runs until something ends it.
@@ -260,7 +266,11 @@ impl<'a, T: Transport, D: Disk + Clone> Driver<'a, T, D> {
     /// Waits for one thing to happen and hands it on.
     async fn turn(&mut self, outside: &mut Outside) {
         match self.next(outside).await {
-            Happened::Command(command) => self.command(command),
+            Happened::Heard(true) => {
+                let wish = *outside.commands.borrow_and_update();
+                self.heed(wish);
+            }
+            Happened::Heard(false) => self.end = Some(End::Cancelled),
             Happened::Gone => self.end = Some(End::Cancelled),
             Happened::Word(word) => self.word(word),
             Happened::Done(Some(done)) => self.done(done),
@@ -287,9 +297,10 @@ impl<'a, T: Transport, D: Disk + Clone> Driver<'a, T, D> {
         let Outside { commands, life, .. } = outside;
         // The sender never sends: a change is its end.
         let mut gone = pin!(life.changed());
+        let mut heard = pin!(commands.changed());
         poll_fn(|cx| {
-            if let Poll::Ready(command) = commands.poll_recv(cx) {
-                return Poll::Ready(Happened::Command(command));
+            if let Poll::Ready(heard) = heard.as_mut().poll(cx) {
+                return Poll::Ready(Happened::Heard(heard.is_ok()));
             }
             if gone.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Happened::Gone);
@@ -311,20 +322,20 @@ impl<'a, T: Transport, D: Disk + Clone> Driver<'a, T, D> {
         .await
     }
 
-    fn command(&mut self, command: Option<Command>) {
-        match command {
-            Some(Command::Pause) => {
-                self.tell_machine(Event::Pause);
-                self.board.progress().phase = PhaseWord::Paused;
-                self.tell(What::Paused);
-            }
-            Some(Command::Resume) => {
-                self.tell_machine(Event::Unpause);
-                self.board.progress().phase = PhaseWord::Running;
-                self.tell(What::Unpaused);
-            }
-            // The handle is gone, or says so.
-            Some(Command::Cancel) | None => self.end = Some(End::Cancelled),
+    /// Does what the handle wants by now: only its latest wish counts.
+    fn heed(&mut self, wish: Wish) {
+        if wish.cancelled {
+            self.end = Some(End::Cancelled);
+        } else if wish.paused != self.paused {
+            self.paused = wish.paused;
+            let (event, phase, what) = if wish.paused {
+                (Event::Pause, PhaseWord::Paused, What::Paused)
+            } else {
+                (Event::Unpause, PhaseWord::Running, What::Unpaused)
+            };
+            self.tell_machine(event);
+            self.board.progress().phase = phase;
+            self.tell(what);
         }
     }
 

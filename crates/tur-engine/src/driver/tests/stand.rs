@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tur_core::{ByteRange, Kind, Rate};
@@ -143,7 +143,7 @@ impl Stand {
         let id = self.next;
         self.next += 1;
         let (board, events, first) = Board::new(id);
-        let (commands, heard) = mpsc::channel(16);
+        let (commands, heard) = watch::channel(crate::handle::Wish::default());
         let (told, outcome) = oneshot::channel();
         let life = self
             .life

@@ -86,7 +86,7 @@ async fn what_is_final_later_keeps_what_has_landed() {
         let (_, ran) = check(behaviour, job, Want::Part(kind)).await;
         let text = ran.result.expect_err("it fails").to_string();
         assert!(
-            text.contains(&format!("{MIB} of {SIZE} bytes are here")),
+            text.contains(&format!("{MIB} of {SIZE} bytes are kept")),
             "{text}"
         );
     }
