@@ -162,7 +162,7 @@ pub enum Fault {
     #[error("not a valid HTTP answer: {0}")]
     Malformed(String),
     /// The head is larger than we take.
-    #[error("the header section is over {limit} bytes, or has too many fields")]
+    #[error("the header section is over {limit} bytes")]
     HeadTooLarge {
         /// The bound.
         limit: usize,

@@ -280,7 +280,9 @@ fn dates_count_where_tags_do_not_decide() {
     let tagged = partial_of(40, 100, TOTAL, facts_with(later));
     check(&tagged, 40, Some(&file()), Ok((40, 100)));
     let file_without = file_with(|file| file.etag = None);
-    check(&tagged, 40, Some(&file_without), changed_text(text));
+    // A tag that comes up where there was none says nothing of what came before.
+    let appeared = changed_text("ETag none -> \"a\"");
+    check(&tagged, 40, Some(&file_without), appeared);
     let untagged = facts_with(|facts| {
         later(facts);
         facts.etag = None;
@@ -293,23 +295,51 @@ fn dates_count_where_tags_do_not_decide() {
 }
 
 #[test]
-fn tags_are_compared_weakly() {
+fn tags_are_compared_with_their_strength() {
     let weak = file_with(|file| file.etag = tag("W/a"));
-    for (identity, text) in [(&weak, "a"), (&weak, "W/a"), (&file(), "W/a")] {
+    let rows = [
+        (&weak, "W/a", Ok((40, 100))),
+        (&weak, "a", changed_text("ETag W/\"a\" -> \"a\"")),
+        (&file(), "W/a", changed_text("ETag \"a\" -> W/\"a\"")),
+    ];
+    for (identity, text, told) in rows {
         let facts = facts_with(|facts| facts.etag = tag(text));
-        check(
-            &partial_of(40, 100, TOTAL, facts),
-            40,
-            Some(identity),
-            Ok((40, 100)),
-        );
+        let answer = partial_of(40, 100, TOTAL, facts);
+        check(&answer, 40, Some(identity), told);
     }
+}
+
+#[test]
+fn another_type_is_another_thing_unless_a_tag_says_otherwise() {
+    let untagged = |media_type: &str| {
+        facts_with(|facts| {
+            facts.etag = None;
+            facts.media_type = Some(media_type.to_string());
+        })
+    };
+    let file_without = file_with(|file| file.etag = None);
+    let image = partial_of(40, 100, TOTAL, untagged("image/png"));
+    let text = "Content-Type application/zip -> image/png";
+    check(&image, 40, Some(&file_without), changed_text(text));
+    let page = partial_of(40, 100, TOTAL, untagged("text/html"));
+    check(&page, 40, Some(&file_without), Err(Refusal::Page));
+    let tagged = facts_with(|facts| facts.media_type = Some("image/png".to_string()));
+    check(
+        &partial_of(40, 100, TOTAL, tagged),
+        40,
+        Some(&file()),
+        Ok((40, 100)),
+    );
 }
 
 #[test]
 fn a_validator_that_the_file_had_may_not_be_missing() {
     let untagged = facts_with(|facts| facts.etag = None);
     let undated = facts_with(|facts| facts.last_modified = None);
+    let bare = facts_with(|facts| {
+        facts.etag = None;
+        facts.last_modified = None;
+    });
     let file = file();
     let file_without = file_with(|file| file.etag = None);
     let file_with_nothing = file_with(|file| {
@@ -320,9 +350,9 @@ fn a_validator_that_the_file_had_may_not_be_missing() {
     let rows = [
         (&untagged, &file, missing("ETag")),
         (&undated, &file, Ok((0, TOTAL))),
-        (&undated, &file_without, missing("Last-Modified")),
+        (&bare, &file_without, missing("Last-Modified")),
         (&untagged, &file_without, Ok((0, TOTAL))),
-        (&undated, &file_with_nothing, Ok((0, TOTAL))),
+        (&bare, &file_with_nothing, Ok((0, TOTAL))),
     ];
     for (facts, identity, told) in rows {
         let partial = partial_of(0, TOTAL, TOTAL, facts.clone());
