@@ -386,7 +386,7 @@ impl World {
 
     /// Jumps to the next deadline. False if there is none.
     fn jump(&mut self) -> bool {
-        let Some((at, _)) = self.transfer.next_wakeup(self.now) else {
+        let Some((at, _)) = self.transfer.next_wakeup() else {
             return false;
         };
         self.now = self.now.max(at);

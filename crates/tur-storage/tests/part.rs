@@ -574,13 +574,13 @@ fn a_part_changed_after_its_journal_is_only_believed_where_its_checksums_prove_i
     part.checkpoint().unwrap().run().unwrap();
     fill(&part, 1, 1, range(8_000, 12_000)).unwrap();
     drop(part);
-    // The file's own times say it: no waiting is needed for the change to be later.
-    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(1);
     let file = std::fs::File::options()
         .write(true)
         .open(dir.path().join("file.part"))
         .unwrap();
     std::os::unix::fs::FileExt::write_all_at(&file, &[0; 100], 9_000).unwrap();
+    // The file's own times say it: no waiting is needed for the change to be later.
+    let later = file.metadata().unwrap().modified().unwrap() + std::time::Duration::from_secs(1);
     file.set_modified(later).unwrap();
     drop(file);
     let saved = open(PosixDisk, &place).saved.unwrap();

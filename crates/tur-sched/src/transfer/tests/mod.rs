@@ -302,10 +302,9 @@ fn a_lane_of_another_origin_does_not_go_on_there() {
     world.grant_all();
     let lease = world.first();
     world.running.remove(&lease);
-    let cdn = elsewhere(1);
     world.tell(Event::Moved {
         lease,
-        target: cdn.clone(),
+        target: elsewhere(1),
         session: true,
     });
     world.grant_all();
