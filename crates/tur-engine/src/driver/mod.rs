@@ -250,6 +250,9 @@ impl<'a, T: Transport, D: Disk + Clone> Driver<'a, T, D> {
         self.filing.keep = resumed.is_some();
         // The time limit of the whole counts from the first look at the disk.
         self.transfer = Transfer::new(config(self.job, compare), resumed, self.began);
+        if self.paused {
+            self.transfer.handle(now, Event::Pause);
+        }
     }
 
     /// Runs until something ends it.
