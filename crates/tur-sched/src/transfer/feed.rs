@@ -84,11 +84,11 @@ impl Transfer {
         session == Some(&self.route.target().origin) && self.may_ask_from_the_middle()
     }
 
-    /// Takes back wishes for another origin. While one lane tries for all, takes back those that stand in the way of it:
-    /// all if a free lane has a session already, else all but one.
+    /// Takes back wishes for another origin. While nothing flows and one lane tries for all, takes back those that stand
+    /// in its way: all if a free lane has a session already, else all but one.
     fn withdraw(&mut self) {
         let origin = self.route.target().origin.clone();
-        let solo = self.is_solo();
+        let solo = self.is_solo() && self.crew.streaming() == 0;
         let has_warm = |lane: &Lane| {
             matches!(lane.state, State::Free) && lane.session.as_ref() == Some(&origin)
         };
