@@ -1,6 +1,7 @@
 //! The lanes of a transfer: what each holds and is doing.
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use tur_core::{Fault, Origin, Rate, Timestamp};
@@ -34,6 +35,8 @@ pub(crate) struct Stream {
     pub(crate) last: Timestamp,
     /// True once a byte has.
     pub(crate) flows: bool,
+    /// True if a cut has shown that nothing is left to take. New bytes make it false.
+    pub(crate) spent: bool,
 }
 
 /// Why the machine ended a fetch.
@@ -70,9 +73,18 @@ pub(crate) struct Lane {
     pub(crate) faults: u32,
     /// When the lane last began to want or ask: the start of an attempt.
     pub(crate) started: Timestamp,
-    /// What it brings.
+    /// What it brings while it is busy.
     pub(crate) rate: Option<Rate>,
+    /// The longest silence between bytes that it has come back from, up to [`GAP_MAX`].
+    pub(crate) gap: Duration,
 }
+
+/// Time in which a new rate replaces an old one.
+const RATE_MEMORY: Duration = Duration::from_millis(400);
+/// Silence that is in the nature of reports: a rate does not fade before it.
+const SILENCE: Duration = Duration::from_millis(250);
+/// A longer silence than this is a stall, whatever came after it.
+const GAP_MAX: Duration = Duration::from_secs(4);
 
 impl Lane {
     fn new() -> Self {
@@ -84,6 +96,7 @@ impl Lane {
             faults: 0,
             started: Timestamp::ZERO,
             rate: None,
+            gap: Duration::ZERO,
         }
     }
 
@@ -116,23 +129,54 @@ impl Lane {
             .is_some_and(|fetch| fetch.stream.is_some() && fetch.abort.is_none())
     }
 
-    /// Notes what the lane brought: an average that forgets.
+    /// Notes what the lane brought: an average over time that forgets.
     pub(crate) fn brought(&mut self, bytes: u64, busy: Duration) {
         let Some(sample) = Rate::of(bytes, busy) else {
             return;
         };
-        let old = self.rate.unwrap_or(sample);
-        self.rate = Some(Rate::per_second(
-            (old.bytes_per_second() / 10 * 7).saturating_add(sample.bytes_per_second() / 10 * 3),
-        ));
+        let weight = busy.min(RATE_MEMORY).as_micros();
+        let whole = RATE_MEMORY.as_micros();
+        let old = u128::from(self.rate.unwrap_or(sample).bytes_per_second());
+        let new = u128::from(sample.bytes_per_second());
+        let mixed = (old * (whole - weight) + new * weight) / whole;
+        self.rate = Some(Rate::per_second(u64::try_from(mixed).unwrap_or(u64::MAX)));
     }
+
+    /// Notes that bytes came at `now`: how long they were waited for.
+    pub(crate) fn heard(&mut self, now: Timestamp) {
+        let State::Busy(fetch) = &mut self.state else {
+            return;
+        };
+        if let Some(stream) = &mut fetch.stream {
+            self.gap = self.gap.max(now.since(stream.last).min(GAP_MAX));
+            stream.last = now;
+            stream.flows = true;
+            stream.spent = false;
+        }
+    }
+
+    /// What the lane brings at `now`: its rate, which fades while it is silent.
+    pub(crate) fn rate_at(&self, now: Timestamp) -> Option<Rate> {
+        let rate = self.rate?;
+        let Some(stream) = self.fetch().and_then(|fetch| fetch.stream) else {
+            return Some(rate);
+        };
+        Some(fade(rate, SILENCE, now.since(stream.last)))
+    }
+}
+
+/// A rate that is halved each time that silence doubles beyond `patience`.
+pub(crate) fn fade(rate: Rate, patience: Duration, silence: Duration) -> Rate {
+    let (patience, silence) = (patience.as_micros().max(1), silence.as_micros());
+    let faded = u128::from(rate.bytes_per_second()) * patience / silence.max(patience);
+    Rate::per_second(u64::try_from(faded).unwrap_or(u64::MAX))
 }
 
 /// All lanes of a transfer, and how many may work.
 #[derive(Clone, Debug)]
 pub(crate) struct Crew {
     lanes: BTreeMap<LaneId, Lane>,
-    /// Lanes that the plan wants.
+    /// Lanes that are wanted.
     pub(crate) width: u16,
     /// Lanes that the origin has been seen to allow.
     pub(crate) limit: u16,
@@ -225,8 +269,36 @@ impl Crew {
             .min_by_key(|(_, hold)| *hold)
     }
 
-    /// The largest rate any lane has shown.
-    pub(crate) fn best_rate(&self) -> Option<Rate> {
-        self.lanes.values().filter_map(|lane| lane.rate).max()
+    /// What a lane brings as a rule: the median of those that bring something.
+    pub(crate) fn typical_rate(&self, now: Timestamp) -> Option<Rate> {
+        let streaming = self.lanes.values().filter(|lane| lane.is_streaming());
+        let mut rates: Vec<Rate> = streaming.filter_map(|lane| lane.rate_at(now)).collect();
+        if rates.is_empty() {
+            rates = self.lanes.values().filter_map(|lane| lane.rate).collect();
+        }
+        rates.sort_unstable();
+        rates.get(rates.len() / 2).copied()
+    }
+
+    /// The longest silence any lane has come back from.
+    pub(crate) fn longest_gap(&self) -> Duration {
+        let gaps = self.lanes.values().map(|lane| lane.gap);
+        gaps.max().unwrap_or_default()
+    }
+
+    /// The working lane that would be missed least: one that waits or brings least, the newest of equals.
+    pub(crate) fn weakest(&self, now: Timestamp) -> Option<LaneId> {
+        let working = self.lanes.iter().filter(|(_, lane)| match &lane.state {
+            State::Free => false,
+            State::Wanting(_) => true,
+            State::Busy(fetch) => fetch.abort.is_none(),
+        });
+        let brings = |lane: &Lane| match &lane.state {
+            State::Busy(fetch) if fetch.stream.is_some() => lane.rate_at(now).unwrap_or_default(),
+            _ => Rate::default(),
+        };
+        working
+            .min_by_key(|(id, lane)| (brings(lane), core::cmp::Reverse(**id)))
+            .map(|(id, _)| *id)
     }
 }

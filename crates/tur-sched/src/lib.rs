@@ -14,17 +14,18 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod coordinator;
 mod crew;
 mod gate;
 mod ledger;
 mod pace;
-mod plan;
 mod pool;
 mod retry;
 mod route;
 mod transfer;
 mod word;
 
+pub use coordinator::plan::Schedule;
 pub use gate::Gate;
 pub use ledger::{Lease, Ledger};
 pub use pace::{RetryPolicy, SpeedFloor};

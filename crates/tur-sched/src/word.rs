@@ -103,6 +103,12 @@ pub enum Event {
         /// Which.
         range: ByteRange,
     },
+    /// So many lanes may work from now on; more than the transfer's ceiling is the ceiling.
+    Width(u16),
+    /// A reader waits for these bytes: they come before all others.
+    Demand(ByteRange),
+    /// Only these bytes may be fetched, or all of them.
+    Window(Option<ByteRange>),
     /// Stop fetching, keep everything.
     Pause,
     /// Go on.
@@ -216,6 +222,27 @@ pub enum Decision {
         /// Bytes per piece.
         piece: u64,
     },
+    /// A free lane takes the tail of a lease that would have finished last.
+    Stole {
+        /// From which lane.
+        from: LaneId,
+        /// Where the tail begins.
+        at: u64,
+        /// Its length in bytes.
+        len: u64,
+    },
+    /// A lane brings so little that all it has left is given to others.
+    Revoked {
+        /// Which.
+        lane: LaneId,
+        /// What it had left, in bytes.
+        len: u64,
+    },
+    /// From now on so many lanes may work.
+    Width {
+        /// How many.
+        lanes: u16,
+    },
     /// An attempt failed and will be repeated.
     Retrying {
         /// On which lane.
@@ -227,7 +254,7 @@ pub enum Decision {
         /// Why.
         why: Fault,
     },
-    /// A lane brought nothing for the whole read time-out.
+    /// A lane brought nothing for much longer than others do, or for the whole read time-out.
     Stalled {
         /// Which.
         lane: LaneId,
@@ -265,6 +292,17 @@ impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Decision::Planned { lanes, piece } => write!(f, "{lanes} lanes, {piece} bytes each"),
+            Decision::Stole { from, at, len } => {
+                write!(f, "{len} bytes from {at} on are taken from lane {}", from.0)
+            }
+            Decision::Revoked { lane, len } => {
+                write!(
+                    f,
+                    "lane {} is too slow: its last {len} bytes go to others",
+                    lane.0
+                )
+            }
+            Decision::Width { lanes } => write!(f, "{lanes} lanes may work"),
             Decision::Retrying {
                 lane,
                 attempt,
@@ -299,8 +337,8 @@ pub enum Reason {
     Retry(LaneId),
     /// The first URL may be asked again.
     Resolve,
-    /// Nothing has come that a plan could be made of: it is made without a rate.
-    Plan,
+    /// A body is silent while others are not: it may have stalled.
+    Stall(LaneId),
     /// The download may be below its minimum speed.
     MinSpeed,
     /// The download may have used up its time.

@@ -105,7 +105,10 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
             Decision::SingleStream { .. } | Decision::Resolving { .. } | Decision::Fewer { .. } => {
                 self.tell(What::Note(decision.to_string()));
             }
-            Decision::Planned { .. } => {}
+            Decision::Planned { .. }
+            | Decision::Stole { .. }
+            | Decision::Revoked { .. }
+            | Decision::Width { .. } => {}
         }
     }
 

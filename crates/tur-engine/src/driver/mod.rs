@@ -48,6 +48,8 @@ use self::tally::Tally;
 
 /// Snapshots and progress events come so often at most.
 const PUBLISH: Duration = Duration::from_millis(200);
+/// Lanes that start unless told otherwise, until they are scaled by measurement.
+const WIDTH: u16 = 8;
 /// A first answer that takes longer is told to be slow.
 const SLOW: Duration = Duration::from_secs(2);
 
@@ -250,6 +252,9 @@ impl<'a, T: Transport, D: Disk + Clone> Driver<'a, T, D> {
         self.filing.keep = resumed.is_some();
         // The time limit of the whole counts from the first look at the disk.
         self.transfer = Transfer::new(config(self.job, compare), resumed, self.began);
+        if self.job.lanes_start.is_none() {
+            self.transfer.handle(now, Event::Width(WIDTH));
+        }
         if self.paused {
             self.transfer.handle(now, Event::Pause);
         }

@@ -96,6 +96,7 @@ impl Transfer {
             partial,
             last: now,
             flows: false,
+            spent: false,
         });
         let generation = fetch.generation;
         let rtt = now.since(fetch.asked_at);
@@ -119,7 +120,6 @@ impl Transfer {
         if let Some(total) = identity.total {
             self.ledger.set_total(total);
         }
-        let coded = identity.encoding.is_some();
         self.identity = Some(identity);
         self.ledger.asked(lease_id, place.end);
         self.ledger.reaches(place.end);
@@ -134,16 +134,6 @@ impl Transfer {
         self.ranges = Ranges::Proven;
         self.strikes = 0;
         self.offset_proven |= place.start > 0;
-        let plannable = self.piece.is_none()
-            && self.config.lanes_max > 1
-            && self.ledger.total().is_some()
-            && !coded;
-        if plannable && self.crew.working() == 1 {
-            self.planning = Some(now);
-            if self.config.lanes_start.is_some() {
-                self.plan(now, false);
-            }
-        }
     }
 
     /// The whole representation is coming, from 0.
@@ -249,6 +239,7 @@ impl Transfer {
     /// blame, so what has landed can be gone on with.
     fn page(&mut self) {
         if let Some(lease) = self.open_stream() {
+            self.sealed = true;
             self.note(Decision::SingleStream {
                 why: Refusal::Page.to_string(),
             });

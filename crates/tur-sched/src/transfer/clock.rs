@@ -6,13 +6,15 @@ use core::time::Duration;
 use tur_core::{Fault, Kind, Timestamp, Wait};
 
 use super::{Phase, Transfer};
-use crate::crew::{Abort, Fetch};
+use crate::crew::{Abort, Fetch, Lane};
 use crate::word::sooner;
 use crate::{Action, Decision, Failure, LaneId, Reason};
 
-/// How long a plan waits for a rate, in units of the cost of a lane, and at least.
-const PATIENCE_SETUPS: u32 = 4;
-const PATIENCE_MIN: Duration = Duration::from_millis(200);
+/// A body is silent for too long beside others after this, so many round trips, and so many times the longest silence
+/// that any lane of the transfer has come back from.
+const STALL_MIN: Duration = Duration::from_secs(2);
+const STALL_TRIPS: u32 = 8;
+const STALL_GAPS: u32 = 4;
 
 impl Transfer {
     /// When the machine wants a [`Tick`](crate::Event::Tick), and why; `None` if only events can move it.
@@ -22,6 +24,9 @@ impl Transfer {
             return None;
         }
         let mut next = self.deadline_of_lanes();
+        for (at, lane) in self.stalls() {
+            next = sooner(next, Some((at, Reason::Stall(lane))));
+        }
         next = sooner(
             next,
             self.config
@@ -36,12 +41,6 @@ impl Transfer {
                 .and_then(|s| s.deadline())
                 .map(|at| (at, Reason::MinSpeed)),
         );
-        if let Some(since) = self.planning
-            && self.piece.is_none()
-            && self.crew.best_rate().is_none()
-        {
-            next = sooner(next, Some((since + self.patience(), Reason::Plan)));
-        }
         if matches!(self.phase, Phase::Running)
             && self.has_room()
             && let Some((lane, hold)) = self.crew.next_hold()
@@ -70,13 +69,7 @@ impl Transfer {
             return self.too_slow("below the minimum speed for too long".into());
         }
         self.expire_lanes(now);
-        if self
-            .planning
-            .is_some_and(|since| now >= since + self.patience())
-            && self.crew.best_rate().is_none()
-        {
-            self.plan(now, true);
-        }
+        self.close_stalled(now);
     }
 
     fn too_slow(&mut self, message: alloc::string::String) {
@@ -89,8 +82,39 @@ impl Transfer {
         });
     }
 
-    fn patience(&self) -> Duration {
-        (PATIENCE_SETUPS * (self.handshake + self.rtt)).max(PATIENCE_MIN)
+    /// Ends the fetches that are silent while others are not, or while a free lane could do the work. Without either,
+    /// the network as a whole may be silent: then only the read time-out speaks.
+    fn close_stalled(&mut self, now: Timestamp) {
+        let due: Vec<_> = self.stalls().filter(|(at, _)| now >= *at).collect();
+        for (_, id) in due {
+            self.stalled = true;
+            self.note(Decision::Stalled { lane: id });
+            if let Some(lease) = self.crew.get(id).and_then(Lane::fetch).map(|f| f.lease) {
+                self.stop(lease);
+            }
+        }
+    }
+
+    /// When each lane that could be replaced is to be taken for stalled.
+    fn stalls(&self) -> impl Iterator<Item = (Timestamp, LaneId)> + '_ {
+        let patience = STALL_MIN
+            .max(STALL_TRIPS * self.rtt)
+            .max(STALL_GAPS * self.crew.longest_gap());
+        let spare = self.crew.working() < usize::from(self.crew.cap());
+        let heard = self.crew.iter().filter_map(|(_, lane)| {
+            let stream = lane.fetch()?.stream?;
+            stream.flows.then_some(stream.last)
+        });
+        let latest = heard.max().unwrap_or_default();
+        let able = self.divides() && matches!(self.phase, Phase::Running);
+        let lanes = self.crew.iter().filter(move |_| able);
+        lanes.filter_map(move |(id, lane)| {
+            let fetch = lane.fetch()?;
+            let stream = fetch.stream.filter(|stream| stream.flows)?;
+            // Bytes of others that came well after this lane's last ones show that the network is there.
+            let alone = latest.since(stream.last) < patience / 2;
+            (fetch.abort.is_none() && (spare || !alone)).then_some((stream.last + patience, id))
+        })
     }
 
     fn deadline_of_lanes(&self) -> Option<(Timestamp, Reason)> {

@@ -24,12 +24,11 @@ pub(super) struct Attempt {
 
 impl Transfer {
     pub(super) fn landed(&mut self, now: Timestamp, lease: LeaseId, upto: u64, busy: Duration) {
-        let Some((id, fetch)) = self.fetch_of(lease) else {
+        let Some((id, _)) = self.fetch_of(lease) else {
             return;
         };
-        if let Some(stream) = &mut fetch.stream {
-            stream.last = now;
-            stream.flows = true;
+        if let Some(lane) = self.crew.get_mut(id) {
+            lane.heard(now);
         }
         let fresh = self.ledger.land(lease, upto);
         if fresh == 0 {
@@ -47,8 +46,8 @@ impl Transfer {
         if recovered || core::mem::take(&mut self.stalled) {
             self.note(Decision::Resumed { at: upto - fresh });
         }
-        if self.planning.is_some() && busy > Duration::ZERO {
-            self.plan(now, false);
+        if busy > Duration::ZERO {
+            self.revoke_straggler(now, id);
         }
     }
 
@@ -274,6 +273,7 @@ impl Transfer {
         self.offset_proven = false;
         self.strikes = 0;
         self.if_range_off = false;
+        self.sealed = false;
         self.no_cache = true;
         self.restarts += 1;
         self.single();
@@ -311,8 +311,7 @@ impl Transfer {
     /// Back to one lane and no plan.
     fn single(&mut self) {
         self.crew.width = 1;
-        self.piece = None;
-        self.planning = None;
+        self.geometry = None;
     }
 }
 

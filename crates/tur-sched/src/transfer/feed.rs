@@ -3,13 +3,9 @@
 use tur_core::{Ask, ByteRange, Timestamp};
 
 use super::{After, Phase, Ranges, Transfer};
+use crate::coordinator::plan;
 use crate::crew::{Fetch, Lane, State};
-use crate::plan::{self, PlanInput};
-use crate::{Action, Decision, FetchOrder, LaneId, LeaseId};
-
-/// Lanes that start unless told otherwise. Until lanes are scaled by measurement: a number that helps where each
-/// connection is slowed, and that every origin bears.
-const WIDTH: u16 = 8;
+use crate::{Action, FetchOrder, LaneId, LeaseId};
 
 impl Transfer {
     /// Completes the transfer, or gives free lanes work while there is any.
@@ -24,8 +20,10 @@ impl Transfer {
             self.actions.push_back(Action::Complete { total });
             return;
         }
+        self.crew.width = if self.divides() { self.allowed } else { 1 };
         self.withdraw();
         self.absorb();
+        self.divide(now);
         while let Some(lane) = self.next_lane(now) {
             if self
                 .crew
@@ -39,12 +37,15 @@ impl Transfer {
                 self.want(now, lane);
             }
         }
-        self.release_idle();
+        if !self.cutting {
+            self.release_idle();
+        }
     }
 
     /// The lane that should get work now, if there is work that it may do.
     fn next_lane(&mut self, now: Timestamp) -> Option<LaneId> {
-        if !self.has_room() {
+        self.openings = self.count_openings(now);
+        if self.cutting || !self.has_room() {
             return None;
         }
         let origin = self.route.target().origin.clone();
@@ -55,7 +56,7 @@ impl Transfer {
     pub(super) fn has_room(&self) -> bool {
         let waits = self.is_solo() && self.crew.trying() > 0;
         self.crew.working() < usize::from(self.crew.cap())
-            && self.pieces() > self.crew.wanting()
+            && self.pieces().saturating_add(self.openings) > self.crew.wanting()
             && !waits
     }
 
@@ -67,14 +68,11 @@ impl Transfer {
 
     /// How many leases the holes are good for.
     pub(super) fn pieces(&self) -> usize {
-        let Some(piece) = self.piece else {
-            return self.ledger.holes().fragments();
+        let holes = self.demands.allowed(self.ledger.holes());
+        let Some(geometry) = self.geometry else {
+            return holes.fragments();
         };
-        let leases = self
-            .ledger
-            .holes()
-            .iter()
-            .map(|hole| leases_of(hole, piece));
+        let leases = holes.iter().map(|hole| geometry.leases_of(hole.len()));
         usize::try_from(leases.fold(0, u64::saturating_add)).unwrap_or(usize::MAX)
     }
 
@@ -118,27 +116,28 @@ impl Transfer {
         self.actions.push_back(Action::Want { lane: id, origin });
     }
 
-    /// Grants the first hole, or a piece of it, to a lane with a session, and asks for it. False if the hole can only
-    /// be had from zero: then everything is drained first.
+    /// Grants the next hole, or a piece of it, to a lane with a session, and asks for it; where there is none, begins to
+    /// take from another lane. False if nothing more can be given out now.
     fn start(&mut self, now: Timestamp, lane: LaneId) -> bool {
-        let Some(hole) = self.ledger.holes().iter().next() else {
-            return true;
+        let Some(hole) = self.demands.next_hole(self.ledger.holes()) else {
+            self.steal(now, lane);
+            return false;
         };
         if hole.start > 0 && !self.may_ask_from_the_middle() {
             self.drain(After::Adopt, None);
             self.feed(now);
             return false;
         }
-        let piece = self.piece.unwrap_or(ByteRange::OPEN);
-        let len = if leases_of(hole, piece) <= 1 {
-            hole.len()
-        } else {
-            piece
-        };
-        let lease = self.ledger.grant(
-            lane,
-            ByteRange::new(hole.start, hole.start.saturating_add(len)),
-        );
+        let mut len = hole.len();
+        if let Some(geometry) = &mut self.geometry
+            && geometry.leases_of(len) > 1
+        {
+            len = geometry.next_len();
+            geometry.take();
+        }
+        let len = len.min(self.demands.lease_max(self.crew.width));
+        let range = ByteRange::new(hole.start, hole.start.saturating_add(len));
+        let lease = self.ledger.grant(lane, range);
         self.ask(now, lane, lease);
         true
     }
@@ -228,7 +227,8 @@ impl Transfer {
 
     /// Lanes without work give their sessions back, and so do those that the origin does not allow any more.
     fn release_idle(&mut self) {
-        if self.pieces() == 0 || self.crew.working() >= usize::from(self.crew.cap()) {
+        if self.pieces() + self.openings == 0 || self.crew.working() >= usize::from(self.crew.cap())
+        {
             self.release_free();
         }
     }
@@ -243,58 +243,4 @@ impl Transfer {
             self.release(id);
         }
     }
-
-    /// Divides what is left, if another lane pays. `patience` is over if no rate could be measured.
-    pub(super) fn plan(&mut self, now: Timestamp, patience_over: bool) {
-        let Some((lease_id, lease)) = self.ledger.leases().next().map(|(id, lease)| (id, *lease))
-        else {
-            return;
-        };
-        let rate = self.crew.best_rate();
-        let forced = self.config.lanes_start.is_some();
-        if rate.is_none() && !patience_over && !forced {
-            return;
-        }
-        let rest = lease.rest.len().saturating_add(self.ledger.holes().len());
-        let plan = plan::equal(PlanInput {
-            rest,
-            width: self
-                .config
-                .lanes_start
-                .unwrap_or(WIDTH)
-                .min(self.config.lanes_max),
-            forced,
-            piece_min: self.config.piece_min,
-            rate,
-            setup: self.handshake + self.rtt,
-        });
-        if plan.lanes <= 1 {
-            // Asked again with the next bytes: a lane that slows down changes the answer.
-            self.planning = Some(now);
-            return;
-        }
-        self.planning = None;
-        self.piece = Some(plan.piece);
-        self.crew.width = plan.lanes;
-        let at = lease
-            .rest
-            .start
-            .saturating_add(plan.piece)
-            .next_multiple_of(plan::ALIGN);
-        if at < lease.rest.end {
-            self.actions.push_back(Action::Cut {
-                lease: lease_id,
-                at,
-            });
-        }
-        self.note(Decision::Planned {
-            lanes: plan.lanes,
-            piece: plan.piece,
-        });
-    }
-}
-
-/// How many leases a hole is good for. Less than half a piece joins its neighbour: no lane is set up for crumbs.
-fn leases_of(hole: ByteRange, piece: u64) -> u64 {
-    (hole.len().saturating_add(piece / 2) / piece).max(1)
 }

@@ -2,17 +2,18 @@
 //!
 //! ```text
 //!            Start                 Opened, total known          all landed
-//!  (nothing) ─────▶ one lane asks ────────────────────▶ planned ──────────▶ Complete
+//!  (nothing) ─────▶ one lane asks ────────────────────▶ divided ──────────▶ Complete
 //!                      ▲   ▲                               │ │
 //!                      │   └── Adopt: no ranges, from 0 ───┘ │
 //!                      └────── Restart: changed, once ───────┘      any final fault ▶ Fail
 //! ```
 //!
 //! Read [`Transfer::handle`], then `answers.rs` (what an answer means), `ends.rs` (what the end of a fetch means),
-//! `feed.rs` (who fetches what next) and `clock.rs` (deadlines).
+//! `feed.rs` (who fetches what next), `divide.rs` (how work moves between lanes) and `clock.rs` (deadlines).
 
 mod answers;
 mod clock;
+mod divide;
 mod ends;
 mod feed;
 #[cfg(test)]
@@ -22,12 +23,16 @@ use alloc::collections::VecDeque;
 use alloc::string::String;
 use core::time::Duration;
 
-use tur_core::{ByteRange, Identity, RangeSet, Target, Timestamp};
+use tur_core::{ByteRange, Identity, RangeSet, Rate, Target, Timestamp};
 
+use crate::coordinator::demand::Demands;
+use crate::coordinator::plan::Geometry;
 use crate::crew::{Abort, Crew, State};
 use crate::pace::{Pace, SpeedWatch};
 use crate::route::Route;
-use crate::{Action, Decision, Event, Failure, LaneId, LeaseId, Ledger, RetryPolicy, SpeedFloor};
+use crate::{
+    Action, Decision, Event, Failure, LaneId, LeaseId, Ledger, RetryPolicy, Schedule, SpeedFloor,
+};
 
 /// What to do when the representation changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,15 +63,39 @@ impl Default for Waits {
     }
 }
 
+/// What is remembered of the origin, from before anything has been measured.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Hint {
+    /// What a lane brought.
+    pub lane_rate: Option<Rate>,
+    /// The phi ratio: how unequal the shares of the adaptive plan are, largest to smallest.
+    pub ratio: f64,
+}
+
+impl Default for Hint {
+    /// Nothing but the ratio 1.5.
+    fn default() -> Self {
+        Self {
+            lane_rate: None,
+            ratio: 1.5,
+        }
+    }
+}
+
 /// How a transfer works.
 #[derive(Clone, Debug)]
 pub struct TransferConfig {
     /// The user's URL.
     pub target: Target,
-    /// Ceiling of lanes. Without `lanes_start`, at most eight of them work.
+    /// Ceiling of lanes.
     pub lanes_max: u16,
-    /// Start with so many lanes at once, whatever the measurements say.
+    /// Start with so many lanes as soon as the first answer allows it, whatever the measurements say. Without it one
+    /// lane works until [`Event::Width`] says otherwise.
     pub lanes_start: Option<u16>,
+    /// Geometry of the first division.
+    pub schedule: Schedule,
+    /// What an earlier visit has learned of the origin.
+    pub hint: Hint,
     /// Never split below this many bytes.
     pub piece_min: Option<u64>,
     /// Retries and backoff.
@@ -92,6 +121,8 @@ impl TransferConfig {
             target,
             lanes_max: 32,
             lanes_start: None,
+            schedule: Schedule::default(),
+            hint: Hint::default(),
             piece_min: None,
             retry: RetryPolicy::default(),
             waits: Waits::default(),
@@ -161,10 +192,19 @@ pub struct Transfer {
     phase: Phase,
     actions: VecDeque<Action>,
     started: Timestamp,
-    /// Size of a piece once planned.
-    piece: Option<u64>,
-    /// Since when a plan is due: one lane is open and more may help.
-    planning: Option<Timestamp>,
+    /// How the work was divided at first.
+    geometry: Option<Geometry>,
+    /// Lanes that may work, if the work can be divided.
+    allowed: u16,
+    /// Lanes that would find something to take, as of the last look.
+    openings: usize,
+    /// True between a cut and its answer.
+    cutting: bool,
+    /// One stream has to do: others get pages instead of the file.
+    sealed: bool,
+    /// Lanes closed because they were much slower than the others.
+    revoked: u32,
+    demands: Demands,
     /// What setting up a lane costs, as last seen.
     handshake: Duration,
     rtt: Duration,
@@ -195,8 +235,13 @@ impl Transfer {
             phase: Phase::Running,
             actions: VecDeque::new(),
             started: now,
-            piece: None,
-            planning: None,
+            geometry: None,
+            allowed: config.lanes_start.unwrap_or(1),
+            openings: 0,
+            cutting: false,
+            sealed: false,
+            revoked: 0,
+            demands: Demands::default(),
             handshake: Duration::ZERO,
             rtt: Duration::ZERO,
             if_range_off: false,
@@ -269,7 +314,10 @@ impl Transfer {
                 how,
                 session,
             } => self.ended(now, lease, ends::Ending { at, how, session }),
-            Event::CutAt { lease, at } => self.ledger.shrink(lease, at),
+            Event::CutAt { lease, at } => self.cut_at(lease, at),
+            Event::Width(lanes) => self.set_width(now, lanes),
+            Event::Demand(range) => self.demands.want(range),
+            Event::Window(window) => self.demands.set_window(window),
             Event::Lost { range } => self.ledger.forget(range),
             Event::Pause => self.pause(),
             Event::Unpause => self.unpause(),
@@ -277,10 +325,6 @@ impl Transfer {
         }
         self.feed(now);
         let receiving = self.crew.streaming() > 0;
-        if !receiving {
-            // There is no body to be divided: the next one that opens is.
-            self.planning = None;
-        }
         if let Some(speed) = &mut self.speed {
             speed.run(now, receiving);
         }
@@ -382,7 +426,6 @@ impl Transfer {
 
     fn drain(&mut self, after: After, keep: Option<LeaseId>) {
         self.phase = Phase::Draining(after);
-        self.planning = None;
         self.abort_all(keep);
     }
 
@@ -405,7 +448,7 @@ impl Transfer {
         let idle = matches!(self.phase, Phase::Running)
             && self.crew.working() == 0
             && self.actions.is_empty();
-        if idle {
+        if idle && !self.demands.is_windowed() {
             assert!(self.next_wakeup().is_some(), "nothing is pending: {self:?}");
         }
         assert!(

@@ -11,7 +11,7 @@ use tur_core::{Ask, ByteRange, Fault, Identity, RangeSet, Refusal, RetryAfter, T
 
 use self::world::*;
 use super::*;
-use crate::plan;
+use crate::coordinator::plan;
 
 #[test]
 fn a_small_file_takes_one_request() {

@@ -1,0 +1,311 @@
+//! How work moves between lanes: the first division, stealing, demands, and lanes that are too many or too slow.
+
+use core::time::Duration;
+
+use tur_core::{ByteRange, Rate, Timestamp};
+
+use super::{Phase, Ranges, Transfer};
+use crate::coordinator::plan::{ALIGN, Geometry};
+use crate::coordinator::split::{self, Candidate, Split, Thief};
+use crate::crew::{Abort, Lane, State, fade};
+use crate::{Action, Decision, LaneId, LeaseId};
+
+/// No new request is reckoned cheaper than this: what the engine itself takes for one.
+const COST_MIN: Duration = Duration::from_millis(5);
+/// A lane that found nothing worth taking looks again after this.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// A lane this many times slower than a typical one is closed, and another connection tried in its place.
+const STRAGGLER: u64 = 4;
+/// A request is too young to be judged for this long, or so many times what it costs.
+const YOUNG: Duration = Duration::from_millis(500);
+const YOUNG_COSTS: u32 = 4;
+/// A lane is not called slow before it has had this long, or so many round trips, to get going.
+const STRAGGLER_TIME: Duration = Duration::from_secs(1);
+const STRAGGLER_TRIPS: u32 = 20;
+/// First bytes of a new connection: ten segments (RFC 6928), doubled each round trip.
+const INITIAL_WINDOW: u64 = 14_600;
+
+impl Transfer {
+    /// True if more than one lane can be of use.
+    pub(super) fn divides(&self) -> bool {
+        let coded = self.identity.as_ref().is_some_and(|i| i.encoding.is_some());
+        self.ranges == Ranges::Proven && self.ledger.total().is_some() && !coded && !self.sealed
+    }
+
+    /// So many lanes would find work now, if they were allowed: at most the ceiling, and none once it is over.
+    #[must_use]
+    pub fn lanes_useful(&self, now: Timestamp) -> u16 {
+        if !matches!(self.phase, Phase::Running | Phase::Draining(_)) {
+            return 0;
+        }
+        if !self.divides() {
+            return 1;
+        }
+        let leases = self.ledger.leases().count();
+        let more = self.pieces().saturating_add(self.count_openings(now));
+        let useful = u16::try_from(leases.saturating_add(more)).unwrap_or(u16::MAX);
+        useful.clamp(1, self.config.lanes_max)
+    }
+
+    /// So many lanes may work from now on. Those that are too many stop at once; what they had left is a hole.
+    pub(super) fn set_width(&mut self, now: Timestamp, lanes: u16) {
+        let lanes = lanes.clamp(1, self.config.lanes_max);
+        // Whoever says how many has heard of every refusal.
+        self.crew.limit = self.config.lanes_max;
+        if lanes == self.allowed {
+            return;
+        }
+        self.allowed = lanes;
+        self.note(Decision::Width { lanes });
+        let active = |transfer: &Self| {
+            let lanes = transfer.crew.iter();
+            lanes.filter(|(_, lane)| is_active(lane)).count()
+        };
+        for _ in usize::from(lanes)..active(self) {
+            let Some(id) = self.crew.weakest(now) else {
+                return;
+            };
+            match self.crew.get(id).and_then(Lane::fetch).map(|f| f.lease) {
+                Some(lease) => self.stop(lease),
+                None => self.release(id),
+            }
+        }
+    }
+
+    /// Divides the work for the first time, or makes room for what a reader waits for.
+    pub(super) fn divide(&mut self, now: Timestamp) {
+        if !self.divides() || self.cutting {
+            return;
+        }
+        if self.geometry.is_none() && self.crew.width > 1 {
+            self.plan(now);
+        }
+        self.heed(now);
+    }
+
+    /// The first division: the lane that runs keeps the first piece of what is left, the others get the rest.
+    fn plan(&mut self, now: Timestamp) {
+        let Some((id, lease)) = self.ledger.leases().next().map(|(id, l)| (id, *l)) else {
+            return;
+        };
+        let rest = lease.rest.len().saturating_add(self.ledger.holes().len());
+        let forced = self.config.lanes_start.is_some();
+        let by_size = rest / self.config.piece_min.unwrap_or(ALIGN).max(1);
+        let most = if forced {
+            u16::try_from(by_size).unwrap_or(u16::MAX)
+        } else {
+            self.lanes_useful(now)
+        };
+        let lanes = self.crew.width.min(most);
+        if lanes <= 1 {
+            // Asked again with the next event: a lane that slows down changes the answer.
+            return;
+        }
+        let mut geometry = Geometry::new(self.config.schedule, rest, lanes, self.config.hint.ratio);
+        let piece = geometry.next_len();
+        geometry.take();
+        self.geometry = Some(geometry);
+        self.note(Decision::Planned { lanes, piece });
+        let at = lease.rest.start.saturating_add(piece);
+        if let Some(at) = at.checked_next_multiple_of(ALIGN)
+            && at < lease.rest.end
+        {
+            self.cut(id, at);
+        }
+    }
+
+    /// How many lanes would find something to take from others.
+    pub(super) fn count_openings(&self, now: Timestamp) -> usize {
+        if !self.divides() || self.demands.is_windowed() {
+            return 0;
+        }
+        let thief = self.thief(now, None);
+        let openings = self
+            .candidates(now)
+            .map(|candidate| split::openings(&candidate, &thief));
+        usize::try_from(openings.fold(0, u64::saturating_add)).unwrap_or(usize::MAX)
+    }
+
+    /// Takes work from another lane for `id`, which has a session and nothing to do.
+    pub(super) fn steal(&mut self, now: Timestamp, id: LaneId) {
+        let thief = self.thief(now, self.crew.get(id));
+        let found = split::steal(self.candidates(now), thief);
+        let Some((split, lease)) =
+            found.and_then(|split| Some((split, *self.ledger.lease(split.lease)?)))
+        else {
+            if let Some(lane) = self.crew.get_mut(id) {
+                lane.hold = now + LOOK_AGAIN;
+            }
+            return;
+        };
+        let Split { lease: victim, at } = split;
+        if at <= lease.rest.start {
+            self.revoke(victim, lease.lane);
+            return;
+        }
+        self.note(Decision::Stole {
+            from: lease.lane,
+            at,
+            len: lease.rest.end - at,
+        });
+        self.cut(victim, at);
+    }
+
+    /// Closes a lane that is far slower than the others, so that another connection is tried.
+    pub(super) fn revoke_straggler(&mut self, now: Timestamp, id: LaneId) {
+        let bound = 2 * u32::from(self.crew.width);
+        if self.crew.working() < 2 || self.revoked >= bound || !self.divides() {
+            return;
+        }
+        let Some(typical) = self.crew.typical_rate(now) else {
+            return;
+        };
+        let Some(lane) = self.crew.get(id) else {
+            return;
+        };
+        let (Some(rate), Some(fetch)) = (lane.rate_at(now), lane.fetch()) else {
+            return;
+        };
+        let young = now.since(fetch.asked_at)
+            < STRAGGLER_TIME.max(STRAGGLER_TRIPS * (self.rtt + self.handshake));
+        let slow = rate.bytes_per_second().saturating_mul(STRAGGLER) < typical.bytes_per_second();
+        let lease = fetch.lease;
+        let rest = self.ledger.lease(lease).map_or(0, |l| l.rest.len());
+        let cost = self.cost(Some(typical), true);
+        if slow && !young && fetch.abort.is_none() && rate.time_for(rest) > 3 * cost {
+            self.revoked += 1;
+            self.revoke(lease, id);
+        }
+    }
+
+    /// What a lane has left is given to others, and its connection closed.
+    fn revoke(&mut self, lease: LeaseId, lane: LaneId) {
+        let len = self.ledger.lease(lease).map_or(0, |l| l.rest.len());
+        self.note(Decision::Revoked { lane, len });
+        self.stop(lease);
+    }
+
+    /// Ends the fetch of a lease, blaming nobody.
+    pub(super) fn stop(&mut self, lease: LeaseId) {
+        if let Some((_, fetch)) = self.fetch_of(lease)
+            && fetch.abort.is_none()
+        {
+            fetch.abort = Some(Abort::Quiet);
+            self.actions.push_back(Action::Abort { lease });
+        }
+    }
+
+    fn cut(&mut self, lease: LeaseId, at: u64) {
+        self.cutting = true;
+        self.actions.push_back(Action::Cut { lease, at });
+    }
+
+    pub(super) fn cut_at(&mut self, lease: LeaseId, at: u64) {
+        self.cutting = false;
+        let before = self.ledger.lease(lease).map(|lease| lease.rest.end);
+        self.ledger.shrink(lease, at);
+        let after = self.ledger.lease(lease).map(|lease| lease.rest.end);
+        if before == after
+            && let Some((_, fetch)) = self.fetch_of(lease)
+            && let Some(stream) = &mut fetch.stream
+        {
+            stream.spent = true;
+        }
+    }
+
+    /// Leases that something may be taken from.
+    fn candidates(&self, now: Timestamp) -> impl Iterator<Item = Candidate> + '_ {
+        let typical = self.typical(now);
+        let patience = YOUNG.max(YOUNG_COSTS * self.cost(typical, true));
+        self.ledger.leases().filter_map(move |(id, lease)| {
+            let lane = self.crew.get(lease.lane)?;
+            let fetch = lane.fetch()?;
+            let spent = fetch.stream.is_some_and(|stream| stream.spent);
+            let age = now.since(fetch.asked_at);
+            let rate = if fetch.stream.is_some_and(|stream| stream.flows) {
+                lane.rate_at(now).or(typical)
+            } else {
+                // Nothing has come yet: like others, and less the longer it takes.
+                lane.rate.max(typical).map(|rate| fade(rate, patience, age))
+            };
+            (fetch.abort.is_none() && !spent).then_some(Candidate {
+                lease: id,
+                rest: lease.rest,
+                asked: lease.asked,
+                rate,
+                young: age < patience,
+            })
+        })
+    }
+
+    /// What a lane brings as a rule; what one brought on an earlier visit, before anything is measured.
+    fn typical(&self, now: Timestamp) -> Option<Rate> {
+        self.crew.typical_rate(now).or(self.config.hint.lane_rate)
+    }
+
+    /// A lane that could take something: this one, or any new one.
+    fn thief(&self, now: Timestamp, lane: Option<&Lane>) -> Thief {
+        let typical = self.typical(now);
+        let warm = lane.filter(|lane| lane.session.is_some() && lane.used);
+        let rate = warm.and_then(|lane| lane.rate).or(typical);
+        Thief {
+            rate,
+            cost: self.cost(rate, warm.is_none()),
+            piece_min: self.config.piece_min.unwrap_or(0),
+        }
+    }
+
+    /// Time before a lane is at `rate`: a round trip, and for a new connection its set-up and slow start.
+    fn cost(&self, rate: Option<Rate>, new: bool) -> Duration {
+        let mut cost = self.rtt;
+        if new {
+            let window = rate.map_or(0, |rate| rate.bytes_in(self.rtt));
+            let doublings = (window / INITIAL_WINDOW).checked_ilog2().unwrap_or(0);
+            cost += self.handshake + doublings * self.rtt;
+        }
+        cost.max(COST_MIN)
+    }
+
+    /// Sees that what a reader waits for is fetched next: cuts the lease in whose middle it lies, and takes a lane for
+    /// it if all are busy elsewhere.
+    fn heed(&mut self, now: Timestamp) {
+        self.demands.served(self.ledger.landed());
+        let limit = self.ledger.total().unwrap_or(ByteRange::OPEN);
+        let missing = self.ledger.landed().gaps(ByteRange::new(0, limit));
+        let Some(at) = self.demands.urgent(&missing) else {
+            return;
+        };
+        let owner = self
+            .ledger
+            .leases()
+            .find(|(_, lease)| lease.rest.contains(at))
+            .map(|(id, lease)| (id, *lease));
+        if let Some((id, lease)) = owner {
+            let lane = self.crew.get(lease.lane);
+            let soon = lane
+                .and_then(|lane| lane.rate_at(now))
+                .map_or(ALIGN, |rate| rate.bytes_in(self.cost(Some(rate), true)));
+            let cut = at - at % ALIGN;
+            if at - lease.rest.start > soon.max(ALIGN) && cut > lease.rest.start {
+                self.cut(id, cut);
+            }
+        } else if self.crew.working() >= usize::from(self.crew.cap()) && self.crew.trying() == 0 {
+            // The lane that is farthest ahead of every reader is the one to be spared.
+            let last = self
+                .ledger
+                .leases()
+                .max_by_key(|(_, lease)| lease.rest.start);
+            if let Some(id) = last.map(|(id, _)| id) {
+                self.stop(id);
+            }
+        }
+    }
+}
+
+fn is_active(lane: &Lane) -> bool {
+    match &lane.state {
+        State::Free => false,
+        State::Wanting(_) => true,
+        State::Busy(fetch) => fetch.abort.is_none(),
+    }
+}
