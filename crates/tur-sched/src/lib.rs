@@ -6,7 +6,7 @@
 //!
 //! Read [`Transfer`] first: it moves one representation and conducts a [`Ledger`] (who owns which byte), a crew of
 //! lanes, a route (where to ask) and a pace (when to try again). [`Pool`] lends sessions of one origin to the lanes of
-//! all transfers. [`Gate`] is the one value that a machine's decision and the hot path share.
+//! all transfers. [`OriginLanes`] decides how many lanes an origin gets, and which transfer gets them. [`Gate`] is the one value that a machine's decision and the hot path share.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -18,18 +18,24 @@ mod coordinator;
 mod crew;
 mod gate;
 mod ledger;
+mod origin_lanes;
 mod pace;
 mod pool;
 mod retry;
 mod route;
+mod scaler;
+mod shares;
 mod transfer;
 mod word;
 
 pub use coordinator::plan::Schedule;
 pub use gate::Gate;
 pub use ledger::{Lease, Ledger};
+pub use origin_lanes::{LanesAction, LanesEvent, OriginLanes};
 pub use pace::{RetryPolicy, SpeedFloor};
 pub use pool::{Asker, Pool, PoolAction, PoolEvent, SessionId};
 pub use retry::{Remedy, remedy};
-pub use transfer::{OnChange, Resumed, Transfer, TransferConfig, Waits};
+pub use scaler::{Measurements, Scaler, ScalerAction, ScalerConfig, ScalerEvent, ScalerNote};
+pub use shares::{Want, shares};
+pub use transfer::{Hint, OnChange, Resumed, Transfer, TransferConfig, Waits};
 pub use word::{Action, Decision, Ended, Event, Failure, FetchOrder, LaneId, LeaseId, Reason};

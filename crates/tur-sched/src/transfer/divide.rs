@@ -120,8 +120,10 @@ impl Transfer {
             return 0;
         }
         let thief = self.thief(now, None);
+        let forced = self.config.lanes_start.is_some();
         let openings = self
             .candidates(now)
+            .filter(|candidate| forced || candidate.rate.is_some())
             .map(|candidate| split::openings(&candidate, &thief));
         usize::try_from(openings.fold(0, u64::saturating_add)).unwrap_or(usize::MAX)
     }
@@ -225,8 +227,9 @@ impl Transfer {
             let rate = if fetch.stream.is_some_and(|stream| stream.flows) {
                 lane.rate_at(now).or(typical)
             } else {
-                // Nothing has come yet: like others, and less the longer it takes.
-                lane.rate.max(typical).map(|rate| fade(rate, patience, age))
+                // Nothing has come yet: like others, and less the longer it takes. Where nothing tells, nothing is it.
+                let rate = lane.rate.max(typical).map(|rate| fade(rate, patience, age));
+                rate.or_else(|| (age >= patience).then_some(Rate::default()))
             };
             (fetch.abort.is_none() && !spent).then_some(Candidate {
                 lease: id,

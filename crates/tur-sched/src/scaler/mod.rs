@@ -1,0 +1,673 @@
+//! How many lanes an origin gets: as many as bring more, and no more.
+//!
+//! ```text
+//!            width set               all of them receive            long enough
+//!  Settling ───────────▶ (ramp up) ─────────────────▶ Measuring ─────────────▶ judge ─┬─▶ Settling (wider, back)
+//!      ▲                                                                               └─▶ Holding ── probe is due ─▶ Settling
+//!      └────────────── nothing is received: whatever was measured is void
+//! ```
+//!
+//! Read [`Scaler`]; `ladder.rs` holds the law, `estimator.rs` what is measured. One scaler serves one origin: its sample
+//! is the sum over all lanes of all transfers to that origin.
+
+mod estimator;
+mod ladder;
+#[cfg(test)]
+mod tests;
+
+use alloc::collections::VecDeque;
+use core::fmt;
+use core::time::Duration;
+
+use tur_core::{Rate, Timestamp};
+
+use self::estimator::{Estimator, number, variation};
+use self::ladder::{Growth, Measured, Thresholds, Verdict, judge, step_up};
+use crate::Asker;
+
+/// Shortest window: reports come every 50 ms.
+const WINDOW_MIN: Duration = Duration::from_millis(100);
+/// A window has so many round trips, so that a few lost packets do not decide.
+const WINDOW_TRIPS: u32 = 4;
+/// Longest window.
+const WINDOW_MAX: Duration = Duration::from_secs(3);
+/// Lanes that do not come within this, or so many set-ups, are not waited for.
+const SETTLE_MAX: Duration = Duration::from_secs(2);
+const SETTLE_SETUPS: u32 = 10;
+/// Time between probes: doubled by each one that fails, back to the least by one that succeeds.
+const HOLD_MIN: Duration = Duration::from_secs(2);
+const HOLD_MAX: Duration = Duration::from_secs(30);
+/// While holding, goodput is sampled this often.
+const SAMPLE: Duration = Duration::from_secs(1);
+/// Samples that the variation of goodput is taken of.
+const SAMPLES_MAX: usize = 10;
+/// A fall of goodput to less than this share is a change of the path: what was learned about it is void.
+const FALL: f64 = 0.6;
+/// A limit that an origin has shown is tried again after this, doubled each time that it shows it again.
+const LIMIT_MIN: Duration = Duration::from_secs(60);
+const LIMIT_MAX: Duration = Duration::from_secs(900);
+/// First bytes of a new connection: ten segments (RFC 6928), doubled each round trip.
+const INITIAL_WINDOW: u64 = 14_600;
+/// Marks of connection reuse, of all requests: below the first it is low, above the second it is good again.
+const REUSE_LOW: f64 = 0.6;
+const REUSE_GOOD: f64 = 0.8;
+
+/// Bounds and beginning of a [`Scaler`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScalerConfig {
+    /// Ceiling of lanes to the origin.
+    pub lanes_max: u16,
+    /// Width to begin with: one, unless the user or an earlier visit says otherwise.
+    pub lanes_start: u16,
+    /// A limit that an earlier visit has met.
+    pub limit: Option<u16>,
+}
+
+impl Default for ScalerConfig {
+    /// From one lane to 32.
+    fn default() -> Self {
+        Self {
+            lanes_max: 32,
+            lanes_start: 1,
+            limit: None,
+        }
+    }
+}
+
+/// What happened at the origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScalerEvent {
+    /// A lane was busy with `bytes` for `busy`, up to now.
+    Landed {
+        /// Which.
+        lane: Asker,
+        /// How many.
+        bytes: u64,
+        /// For how long.
+        busy: Duration,
+    },
+    /// A connection was set up.
+    Opened {
+        /// Connect and TLS.
+        handshake: Duration,
+    },
+    /// A request was answered.
+    Answered {
+        /// From the request to its head.
+        rtt: Duration,
+        /// True if its connection had carried one before.
+        reused: bool,
+    },
+    /// Lanes that receive a body, and lanes that would find work.
+    Lanes {
+        /// Receive.
+        streaming: u16,
+        /// Would find work.
+        useful: u16,
+    },
+    /// The origin refused a lane while others were receiving.
+    Refused,
+    /// At least so many lanes from now on, if they are of use: the user's word.
+    AtLeast(u16),
+    /// At most so many lanes from now on.
+    AtMost(u16),
+    /// A transfer has gone, and its lanes with it.
+    Gone {
+        /// Which.
+        transfer: u64,
+    },
+    /// The time that `next_wakeup` named has come.
+    Tick,
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScalerAction {
+    /// So many lanes from now on.
+    Width(u16),
+    /// A decision, for people, tests and traces.
+    Note(ScalerNote),
+}
+
+/// A decision worth telling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScalerNote {
+    /// More lanes are tried.
+    Trying {
+        /// From so many.
+        from: u16,
+        /// To so many.
+        to: u16,
+    },
+    /// What was tried is kept, or not.
+    Holding {
+        /// Lanes.
+        lanes: u16,
+        /// What they bring.
+        rate: Rate,
+    },
+    /// The origin allows no more than this, for now.
+    Limited {
+        /// Lanes.
+        lanes: u16,
+    },
+    /// Connections are seldom used again: new lanes have to bring more.
+    ReuseDegraded,
+    /// Connections are used again.
+    ReuseRecovered,
+}
+
+impl fmt::Display for ScalerNote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ScalerNote::Trying { from, to } => write!(f, "trying {to} lanes instead of {from}"),
+            ScalerNote::Holding { lanes, rate } => write!(f, "{lanes} lanes bring {rate}"),
+            ScalerNote::Limited { lanes } => write!(f, "the origin allows {lanes} lanes"),
+            ScalerNote::ReuseDegraded => f.write_str("connections are seldom used again"),
+            ScalerNote::ReuseRecovered => f.write_str("connections are used again"),
+        }
+    }
+}
+
+/// What a visit has measured.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Measurements {
+    /// The width it ended with.
+    pub lanes: u16,
+    /// The limit that the origin has shown.
+    pub limit: Option<u16>,
+    /// What one lane brings.
+    pub lane_rate: Option<Rate>,
+    /// Shortest time from a request to its answer.
+    pub rtt: Option<Duration>,
+    /// Shortest set-up of a connection.
+    pub handshake: Option<Duration>,
+    /// How much lanes differ: coefficient of variation of their rates.
+    pub variation: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    /// Lanes are being added or have just been; `full` since all of them receive.
+    Settling {
+        since: Timestamp,
+        full: Option<Timestamp>,
+    },
+    /// What they bring is being measured.
+    Measuring,
+    /// They stay until then.
+    Holding { until: Timestamp },
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Limit {
+    lanes: u16,
+    until: Timestamp,
+}
+
+/// Decides how many lanes an origin gets.
+#[derive(Clone, Debug)]
+pub struct Scaler {
+    lanes_max: u16,
+    lanes_min: u16,
+    limit: Option<Limit>,
+    limit_hold: Duration,
+    /// Lanes refused since the width was set.
+    refusals: u16,
+    n: u16,
+    stage: Stage,
+    growth: Growth,
+    /// What the width before the present one brought.
+    before: Option<Measured>,
+    /// True if a narrower set may be as good: the path was found full.
+    shed: bool,
+    hold: Duration,
+    estimator: Estimator,
+    recent: Recent,
+    streaming: u16,
+    useful: u16,
+    rtt: Option<Duration>,
+    handshake: Option<Duration>,
+    lane_rate: Option<Rate>,
+    variation: Option<f64>,
+    reuse: f64,
+    reuse_is_low: bool,
+    actions: VecDeque<ScalerAction>,
+}
+
+impl Scaler {
+    /// A scaler that begins at `now`.
+    #[must_use]
+    pub fn new(config: ScalerConfig, now: Timestamp) -> Self {
+        let lanes_max = config.lanes_max.max(1);
+        let limit = config.limit.map(|lanes| Limit {
+            lanes: lanes.max(1),
+            until: now + LIMIT_MIN,
+        });
+        let cap = limit.map_or(lanes_max, |limit| limit.lanes.min(lanes_max));
+        let n = config.lanes_start.clamp(1, cap);
+        Self {
+            lanes_max,
+            lanes_min: 1,
+            limit,
+            limit_hold: LIMIT_MIN,
+            refusals: 0,
+            n,
+            stage: Stage::Settling {
+                since: now,
+                full: None,
+            },
+            // A width that was learned is not doubled any more.
+            growth: if n > 1 {
+                Growth::Probing
+            } else {
+                Growth::Doubling
+            },
+            before: None,
+            shed: false,
+            hold: HOLD_MIN,
+            estimator: Estimator::new(now),
+            recent: Recent::default(),
+            streaming: 0,
+            useful: 0,
+            rtt: None,
+            handshake: None,
+            lane_rate: None,
+            variation: None,
+            reuse: 1.0,
+            reuse_is_low: false,
+            actions: VecDeque::from([ScalerAction::Width(n)]),
+        }
+    }
+
+    /// Takes what happened. Actions must have been drained before.
+    pub fn handle(&mut self, now: Timestamp, event: ScalerEvent) {
+        match event {
+            ScalerEvent::Landed { lane, bytes, busy } => {
+                self.estimator.landed(now, lane, bytes, busy);
+            }
+            ScalerEvent::Opened { handshake } => {
+                self.handshake = Some(self.handshake.map_or(handshake, |old| old.min(handshake)));
+            }
+            ScalerEvent::Answered { rtt, reused } => self.answered(rtt, reused),
+            ScalerEvent::Lanes { streaming, useful } => self.lanes(now, streaming, useful),
+            ScalerEvent::Refused => self.refused(now),
+            ScalerEvent::AtLeast(lanes) => {
+                self.lanes_min = lanes.clamp(1, self.lanes_max);
+                if self.n < self.lanes_min {
+                    self.growth = Growth::Probing;
+                    self.before = None;
+                    self.set(now, self.lanes_min);
+                }
+            }
+            ScalerEvent::AtMost(lanes) => {
+                self.lanes_max = lanes.max(1);
+                self.lanes_min = self.lanes_min.min(self.lanes_max);
+                if self.n > self.lanes_max {
+                    self.before = None;
+                    self.set(now, self.lanes_max);
+                }
+            }
+            ScalerEvent::Gone { transfer } => self.estimator.forget(transfer),
+            ScalerEvent::Tick => {}
+        }
+        self.advance(now);
+    }
+
+    /// The next thing to do, until there is none.
+    pub fn poll_action(&mut self) -> Option<ScalerAction> {
+        self.actions.pop_front()
+    }
+
+    /// When the scaler wants a [`Tick`](ScalerEvent::Tick); `None` while nothing is received.
+    #[must_use]
+    pub fn next_wakeup(&self) -> Option<Timestamp> {
+        if self.streaming == 0 {
+            return None;
+        }
+        Some(match self.stage {
+            Stage::Settling { since, full } => {
+                let late = since + self.settle_max();
+                full.map_or(late, |full| late.min(full + self.ramp()))
+            }
+            Stage::Measuring => self.estimator.since() + self.window(),
+            Stage::Holding { until } => until.min(self.estimator.since() + SAMPLE),
+        })
+    }
+
+    /// Lanes that may work now.
+    #[must_use]
+    pub fn width(&self) -> u16 {
+        self.n
+    }
+
+    /// What has been measured so far.
+    #[must_use]
+    pub fn measurements(&self) -> Measurements {
+        Measurements {
+            lanes: self.settled(),
+            limit: self.limit.map(|limit| limit.lanes),
+            lane_rate: self.lane_rate,
+            rtt: self.rtt,
+            handshake: self.handshake,
+            variation: self.variation,
+        }
+    }
+
+    /// The width to remember: not one that is only being tried.
+    fn settled(&self) -> u16 {
+        match (self.stage, self.before) {
+            (Stage::Holding { .. }, _) | (_, None) => self.n,
+            (_, Some(before)) if self.growth == Growth::Probing => before.lanes,
+            _ => self.n,
+        }
+    }
+
+    fn answered(&mut self, rtt: Duration, reused: bool) {
+        self.rtt = Some(self.rtt.map_or(rtt, |old| old.min(rtt)));
+        let sample = if reused { 1.0 } else { 0.0 };
+        self.reuse += (sample - self.reuse) / 16.0;
+        if !self.reuse_is_low && self.reuse < REUSE_LOW {
+            self.reuse_is_low = true;
+            self.note(ScalerNote::ReuseDegraded);
+        } else if self.reuse_is_low && self.reuse > REUSE_GOOD {
+            self.reuse_is_low = false;
+            self.note(ScalerNote::ReuseRecovered);
+        }
+    }
+
+    fn lanes(&mut self, now: Timestamp, streaming: u16, useful: u16) {
+        if streaming == 0 || self.streaming == 0 {
+            // A pause, an outage or another file: nothing measured across it holds.
+            self.estimator.restart(now);
+            self.stage = match self.stage {
+                Stage::Holding { until } => Stage::Holding {
+                    until: until.max(now + SAMPLE),
+                },
+                _ => Stage::Settling {
+                    since: now,
+                    full: None,
+                },
+            };
+        }
+        self.streaming = streaming;
+        self.useful = useful;
+    }
+
+    /// The origin allows as many as are receiving. If none is, it is out of order, and not at a limit. While lanes are
+    /// being added, the others are waited for first: some of them may still be let in.
+    fn refused(&mut self, now: Timestamp) {
+        self.refusals = self.refusals.saturating_add(1);
+        if !matches!(self.stage, Stage::Settling { .. }) {
+            self.limited(now);
+        }
+    }
+
+    fn limited(&mut self, now: Timestamp) {
+        self.refusals = 0;
+        if self.streaming == 0 {
+            return;
+        }
+        let lanes = self.streaming;
+        if self.limit.is_some_and(|limit| limit.lanes <= lanes) {
+            self.limit_hold = (2 * self.limit_hold).min(LIMIT_MAX);
+        }
+        self.limit = Some(Limit {
+            lanes,
+            until: now + self.limit_hold,
+        });
+        self.growth = Growth::Probing;
+        self.note(ScalerNote::Limited { lanes });
+        if self.n > lanes {
+            self.before = None;
+            self.set(now, lanes);
+        }
+    }
+
+    /// Goes on as far as time and measurements allow.
+    fn advance(&mut self, now: Timestamp) {
+        if self.streaming == 0 {
+            return;
+        }
+        match self.stage {
+            Stage::Settling { since, full } => self.settle(now, since, full),
+            // At the end there is not work for all: what is measured then says nothing about lanes.
+            Stage::Measuring if self.is_short_of_work() => {}
+            Stage::Measuring if now >= self.estimator.since() + self.window() => self.judge(now),
+            Stage::Measuring => {}
+            Stage::Holding { until } => self.keep(now, until),
+        }
+    }
+
+    fn settle(&mut self, now: Timestamp, since: Timestamp, full: Option<Timestamp>) {
+        let answered = self.streaming.saturating_add(self.refusals) >= self.n;
+        if self.refusals > 0 && (answered || now >= since + self.settle_max()) {
+            return self.limited(now);
+        }
+        let full = if self.streaming >= self.n.min(self.useful.max(1)) {
+            full.or(Some(now))
+        } else {
+            full
+        };
+        self.stage = Stage::Settling { since, full };
+        let ready = full.is_some_and(|full| now >= full + self.ramp());
+        if ready || now >= since + self.settle_max() {
+            self.estimator.restart(now);
+            self.stage = Stage::Measuring;
+        }
+    }
+
+    fn judge(&mut self, now: Timestamp) {
+        let rate = self.estimator.goodput(now);
+        let measured = Measured {
+            lanes: self.n,
+            rate: number(rate.bytes_per_second()),
+        };
+        self.learn(now);
+        self.recent.restart(measured.rate);
+        let verdict = self.before.map(|before| {
+            let thresholds = Thresholds::http1(self.reuse_is_low);
+            judge(before, measured, self.growth, thresholds)
+        });
+        match verdict {
+            None if self.growth == Growth::Doubling => self.climb(now, measured),
+            Some(Verdict::Worth) if self.growth == Growth::Doubling => self.climb(now, measured),
+            None => self.hold(now, self.n, rate),
+            Some(Verdict::Worth) => {
+                self.hold = HOLD_MIN;
+                self.hold(now, self.n, rate);
+            }
+            Some(Verdict::Settle(lanes)) => {
+                self.growth = Growth::Probing;
+                self.hold(now, lanes, rate);
+            }
+            Some(Verdict::Full(lanes)) => {
+                self.shed = self.growth == Growth::Doubling && lanes > 1;
+                if self.growth == Growth::Probing {
+                    self.hold = (2 * self.hold).min(HOLD_MAX);
+                }
+                self.growth = Growth::Probing;
+                self.hold(now, lanes, rate);
+            }
+            Some(Verdict::Enough) => {
+                self.shed = self.n > 1;
+                self.hold(now, self.n, rate);
+            }
+            Some(Verdict::Short(lanes)) => {
+                self.shed = false;
+                self.hold(now, lanes, rate);
+            }
+        }
+    }
+
+    /// Goes on doubling, if there is room.
+    fn climb(&mut self, now: Timestamp, measured: Measured) {
+        let to = step_up(self.n, Growth::Doubling).min(self.cap(now));
+        if to > self.n {
+            self.try_width(now, measured, to);
+        } else {
+            if self.n >= self.lanes_max {
+                self.growth = Growth::Probing;
+            }
+            self.hold(now, self.n, Rate::per_second(as_u64(measured.rate)));
+        }
+    }
+
+    fn try_width(&mut self, now: Timestamp, measured: Measured, to: u16) {
+        self.note(ScalerNote::Trying { from: self.n, to });
+        self.before = Some(measured);
+        self.set(now, to);
+    }
+
+    fn hold(&mut self, now: Timestamp, lanes: u16, rate: Rate) {
+        self.before = None;
+        let lanes = lanes.max(self.lanes_min);
+        self.note(ScalerNote::Holding { lanes, rate });
+        if lanes != self.n {
+            self.set(now, lanes);
+        }
+        // Growth that stopped for want of work goes on as soon as there is some.
+        let wait = if self.growth == Growth::Doubling || self.shed {
+            SAMPLE
+        } else {
+            self.hold
+        };
+        self.estimator.restart(now);
+        self.stage = Stage::Holding { until: now + wait };
+    }
+
+    /// Samples while holding, and tries something when it is due.
+    fn keep(&mut self, now: Timestamp, until: Timestamp) {
+        let enough = now >= self.estimator.since() + self.window().min(SAMPLE);
+        if now >= self.estimator.since() + SAMPLE || (now >= until && enough) {
+            let rate = number(self.estimator.goodput(now).bytes_per_second());
+            if !self.is_short_of_work() {
+                self.learn(now);
+                if self.recent.add(rate) {
+                    self.hold = HOLD_MIN;
+                    self.stage = Stage::Holding {
+                        until: until.min(now + HOLD_MIN),
+                    };
+                }
+            }
+            self.estimator.restart(now);
+        } else if now < until {
+            return;
+        }
+        if now < until || self.is_short_of_work() {
+            return;
+        }
+        let measured = Measured {
+            lanes: self.n,
+            rate: self.recent.rate,
+        };
+        if self.shed && self.n > self.lanes_min {
+            return self.try_width(now, measured, self.n.div_ceil(2).max(self.lanes_min));
+        }
+        let to = step_up(self.n, self.growth).min(self.cap(now));
+        if to > self.n {
+            self.try_width(now, measured, to);
+        } else {
+            self.stage = Stage::Holding {
+                until: now + self.hold,
+            };
+        }
+    }
+
+    /// Remembers what the lanes bring now.
+    fn learn(&mut self, now: Timestamp) {
+        if self.estimator.lanes() * 2 >= usize::from(self.n) {
+            self.lane_rate = self.estimator.typical(now).or(self.lane_rate);
+            self.variation = self.estimator.variation(now).or(self.variation);
+        }
+    }
+
+    fn set(&mut self, now: Timestamp, lanes: u16) {
+        self.n = lanes.clamp(1, self.lanes_max);
+        self.refusals = 0;
+        self.stage = Stage::Settling {
+            since: now,
+            full: None,
+        };
+        self.estimator.restart(now);
+        self.actions.push_back(ScalerAction::Width(self.n));
+    }
+
+    /// The most that may be tried at `now`.
+    fn cap(&self, now: Timestamp) -> u16 {
+        let limit = match self.limit {
+            // Once it is old, one more than the limit may be tried.
+            Some(limit) if now >= limit.until => limit.lanes.saturating_add(1),
+            Some(limit) => limit.lanes,
+            None => u16::MAX,
+        };
+        self.lanes_max.min(limit).min(self.useful)
+    }
+
+    fn is_short_of_work(&self) -> bool {
+        self.useful < self.n
+    }
+
+    fn note(&mut self, note: ScalerNote) {
+        self.actions.push_back(ScalerAction::Note(note));
+    }
+
+    fn setup(&self) -> Duration {
+        self.rtt.unwrap_or_default() + self.handshake.unwrap_or_default()
+    }
+
+    fn settle_max(&self) -> Duration {
+        SETTLE_MAX.max(SETTLE_SETUPS * self.setup())
+    }
+
+    /// Time that new lanes need to leave slow start.
+    fn ramp(&self) -> Duration {
+        let rtt = self.rtt.unwrap_or_default();
+        let window = self.lane_rate.map_or(0, |rate| rate.bytes_in(rtt));
+        (window / INITIAL_WINDOW).checked_ilog2().unwrap_or(0) * rtt
+    }
+
+    fn window(&self) -> Duration {
+        (WINDOW_TRIPS * self.rtt.unwrap_or_default()).clamp(WINDOW_MIN, WINDOW_MAX)
+    }
+}
+
+/// Goodput of the last seconds, smoothed the more, the less it varies by itself.
+#[derive(Clone, Debug, Default)]
+struct Recent {
+    samples: VecDeque<f64>,
+    rate: f64,
+}
+
+impl Recent {
+    fn restart(&mut self, rate: f64) {
+        self.samples.clear();
+        self.samples.push_back(rate);
+        self.rate = rate;
+    }
+
+    /// Adds a sample. True if it shows that the path is not what it was: then the past is forgotten.
+    fn add(&mut self, sample: f64) -> bool {
+        if sample < FALL * self.rate || sample * FALL > self.rate {
+            self.restart(sample);
+            return true;
+        }
+        self.samples.push_back(sample);
+        if self.samples.len() > SAMPLES_MAX {
+            self.samples.pop_front();
+        }
+        let cv = variation(self.samples.make_contiguous()).unwrap_or(0.0);
+        let weight = (0.5 - 0.4 * cv).clamp(0.1, 0.5);
+        self.rate += weight * (sample - self.rate);
+        false
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float cast saturates, and a rate is not negative"
+)]
+fn as_u64(x: f64) -> u64 {
+    x as u64
+}
