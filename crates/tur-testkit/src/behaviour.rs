@@ -222,7 +222,8 @@ impl Behaviour {
     }
 }
 
-/// Which requests a rule is for. Requests are numbered from 1 for each path; a swap of the behaviour starts anew.
+/// Which requests a rule is for. Requests are numbered from 1 for each path, connections in the order in which the
+/// origin took them. A swap of the behaviour starts both anew: connections from before it have the number 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum When {
     /// All.
@@ -243,6 +244,10 @@ pub enum When {
     Conditional,
     /// Requests whose first byte asked for is `n` or later.
     From(u64),
+    /// Requests on connection number k alone.
+    OnConnection(u64),
+    /// Requests on each connection whose number k divides.
+    OnEveryConnection(u64),
     /// Requests that the rule inside does not match.
     Not(Box<When>),
     /// Requests that both match.
@@ -412,11 +417,34 @@ pub struct Link {
     pub refuse_first: u64,
     /// After so many connections further ones are refused.
     pub refuse_after: Option<u64>,
+    /// How many connections may stand at a time.
+    pub crowd: Option<Crowd>,
     /// Connections stand, and nothing is ever answered.
     pub black_hole: bool,
     /// Origins (`host`, or `host:port` where it is not the scheme's default) that refuse each connection. In a
     /// simulated world only; see [`Refusing`](crate::Refusing) for real ones.
     pub dead: Vec<String>,
+}
+
+/// How many connections an origin takes at a time, and what becomes of those beyond.
+///
+/// A connection is judged when it comes and stays what it was judged to be; one that was turned away takes no place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Crowd {
+    /// Connections that may stand at a time.
+    pub limit: u64,
+    /// What a further one meets.
+    pub beyond: Beyond,
+}
+
+/// What a connection beyond a [`Crowd`]'s limit meets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Beyond {
+    /// It is refused. The loopback origin can only reset it once it stands.
+    Refuse,
+    /// Its first request meets this deed, after all rules, and then it is closed: [`Deed::Status`] to say 429 or 503,
+    /// [`Deed::Hangup`] to say nothing.
+    Meet(Deed),
 }
 
 /// The `Date` that origins send: 2027-01-15 08:00:00 UTC.

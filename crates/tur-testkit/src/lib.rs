@@ -20,7 +20,9 @@ mod scene;
 pub mod sim;
 mod stage;
 
-pub use behaviour::{Behaviour, Deed, Framing, IfRange, Link, Ranges, TODAY, When, strong, weak};
+pub use behaviour::{
+    Behaviour, Beyond, Crowd, Deed, Framing, IfRange, Link, Ranges, TODAY, When, strong, weak,
+};
 pub use content::{byte_at, content};
 pub use date::http_date;
 pub use gate::Gate;

@@ -5,34 +5,46 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tur_core::Rate;
 
-/// Bytes of the largest slice of a paced body, and of each simulated one.
-pub(crate) const SLICE_MAX: u64 = 16 * 1024;
-
 /// How far a schedule that fell behind may catch up: covers the granularity of timers, and no more.
-const SLACK: Duration = Duration::from_millis(20);
+pub(crate) const SLACK: Duration = Duration::from_millis(20);
+
+/// What a world can do: how fine its slices are, and how late its timers may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Grain {
+    /// Bytes of the largest slice.
+    pub(crate) slice_max: u64,
+    /// How far a body that fell behind its own pace may catch up.
+    pub(crate) slack: Duration,
+}
 
 /// A schedule: each slice is released when all of its bytes are due, counted from the first reservation.
 #[derive(Debug)]
 pub(crate) struct Pacer {
     rate: Rate,
+    slack: Duration,
     next: Option<Instant>,
 }
 
 impl Pacer {
-    pub(crate) fn new(rate: Rate) -> Self {
-        Self { rate, next: None }
+    /// Begins with the first reservation; what was missed is made up for as far as `slack`.
+    pub(crate) fn new(rate: Rate, slack: Duration) -> Self {
+        Self {
+            rate,
+            slack,
+            next: None,
+        }
     }
 
-    /// About ten milliseconds' worth: small, so that bytes come steadily even at low rates.
-    pub(crate) fn slice(&self) -> u64 {
-        (self.rate.bytes_per_second() / 100).clamp(1, SLICE_MAX)
+    /// About ten milliseconds' worth, at most `max`: small, so that bytes come steadily even at low rates.
+    pub(crate) fn slice(&self, max: u64) -> u64 {
+        (self.rate.bytes_per_second() / 100).clamp(1, max)
     }
 
     /// Takes the schedule's next `bytes` and says when they may leave; `None` is never (rate zero).
     pub(crate) fn reserve(&mut self, now: Instant, bytes: u64) -> Option<Instant> {
-        let from = self
-            .next
-            .map_or(now, |next| next.max(now.checked_sub(SLACK).unwrap_or(now)));
+        let from = self.next.map_or(now, |next| {
+            next.max(now.checked_sub(self.slack).unwrap_or(now))
+        });
         let due = from.checked_add(self.rate.time_for(bytes))?;
         self.next = Some(due);
         Some(due)
@@ -46,8 +58,8 @@ mod tests {
     #[test]
     fn bytes_are_due_by_the_rate_and_idle_time_is_not_saved_up() {
         let start = crate::clock::now();
-        let mut pacer = Pacer::new(Rate::per_second(1_000));
-        assert_eq!(pacer.slice(), 10);
+        let mut pacer = Pacer::new(Rate::per_second(1_000), SLACK);
+        assert_eq!((pacer.slice(64), pacer.slice(4)), (10, 4));
         for tenth in 1..=10 {
             let due = start + Duration::from_millis(100 * tenth);
             assert_eq!(pacer.reserve(start, 100), Some(due));
@@ -60,6 +72,6 @@ mod tests {
     #[test]
     fn rate_zero_never_releases() {
         let now = crate::clock::now();
-        assert_eq!(Pacer::new(Rate::per_second(0)).reserve(now, 1), None);
+        assert_eq!(Pacer::new(Rate::per_second(0), SLACK).reserve(now, 1), None);
     }
 }

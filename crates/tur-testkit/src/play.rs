@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tur_core::{ByteRange, ETag, Rate, RetryAfter, Wall};
 
-use crate::behaviour::Framing;
+use crate::behaviour::{Deed, Framing};
 use crate::gate::Gate;
 
 /// The part of a request that behaviours look at.
@@ -19,6 +19,10 @@ pub(crate) struct Asked {
     pub(crate) if_range: Option<Vec<u8>>,
     /// Requests for the path that are being answered, this one counted.
     pub(crate) active: u64,
+    /// Number of the connection since the path got its behaviour, from 1; 0 if it is older.
+    pub(crate) connection: u64,
+    /// What the connection meets because it is one too many.
+    pub(crate) turned_away: Option<Deed>,
 }
 
 /// A `Range` field with one range (RFC 9110, section 14.1.2).

@@ -19,6 +19,10 @@ pub(crate) fn play(behaviour: &Behaviour, asked: &Asked) -> Play {
             scene.apply(deed, asked);
         }
     }
+    if let Some(deed) = &asked.turned_away {
+        scene.apply(deed, asked);
+        scene.apply(&Deed::Close, asked);
+    }
     scene.finish(asked)
 }
 
@@ -34,6 +38,10 @@ impl When {
             When::Plain => asked.range.is_none(),
             When::Conditional => asked.if_range.is_some(),
             When::From(n) => matches!(asked.range, Some(Wanted::Range(r)) if r.start >= *n),
+            When::OnConnection(k) => asked.connection == *k,
+            When::OnEveryConnection(k) => {
+                asked.connection > 0 && *k != 0 && asked.connection.is_multiple_of(*k)
+            }
             When::Not(inner) => !inner.matches(asked),
             When::Both(one, other) => one.matches(asked) && other.matches(asked),
         }

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-use crate::behaviour::{Behaviour, Deed, Link, When};
+use crate::behaviour::{Behaviour, Beyond, Deed, Link, When};
 use crate::clock;
 use crate::log::{Log, Seen};
-use crate::pace::Pacer;
+use crate::pace::{Grain, Pacer, SLACK};
 use crate::play::{Act, Asked, Play, Script, Wanted};
 use crate::scene::play;
 
@@ -19,6 +19,8 @@ pub(crate) struct Stage {
     pub(crate) link: Link,
     bottleneck: Option<Mutex<Pacer>>,
     paths: Mutex<HashMap<String, Path>>,
+    /// Connections that have a place in the crowd.
+    standing: Mutex<u64>,
     choose: Option<Box<Choose>>,
 }
 
@@ -30,6 +32,8 @@ struct Path {
     behaviour: Arc<Behaviour>,
     requests: u64,
     active: u64,
+    /// Connections that were there before the behaviour.
+    connections_before: u64,
 }
 
 impl Path {
@@ -38,6 +42,7 @@ impl Path {
             behaviour: Arc::new(behaviour),
             requests: 0,
             active: 0,
+            connections_before: 0,
         }
     }
 }
@@ -65,9 +70,12 @@ impl Stage {
     fn empty(link: Link) -> Self {
         Self {
             log: Log::new(clock::now()),
-            bottleneck: link.bottleneck.map(|rate| Mutex::new(Pacer::new(rate))),
+            bottleneck: link
+                .bottleneck
+                .map(|rate| Mutex::new(Pacer::new(rate, SLACK))),
             link,
             paths: Mutex::default(),
+            standing: Mutex::default(),
             choose: None,
         }
     }
@@ -78,26 +86,57 @@ impl Stage {
         let active = paths.get(&path).map_or(0, |path| path.active);
         let fresh = Path {
             active,
+            connections_before: self.log.connections(),
             ..Path::new(behaviour)
         };
         paths.insert(path, fresh);
     }
 
     /// Counts a connection; `None` if the link refuses it.
-    pub(crate) fn connect(&self) -> Option<u64> {
+    pub(crate) fn connect(self: &Arc<Self>) -> Option<Seat> {
         let number = self.log.connected();
         let refused = number <= self.link.refuse_first
             || self.link.refuse_after.is_some_and(|after| number > after);
-        (!refused).then_some(number)
+        if refused {
+            return None;
+        }
+        let mut seat = Seat {
+            number,
+            turned_away: None,
+            place_in: None,
+        };
+        let Some(crowd) = &self.link.crowd else {
+            return Some(seat);
+        };
+        let mut standing = lock(&self.standing);
+        if *standing < crowd.limit {
+            *standing += 1;
+            seat.place_in = Some(self.clone());
+            return Some(seat);
+        }
+        match &crowd.beyond {
+            Beyond::Refuse => None,
+            Beyond::Meet(deed) => {
+                seat.turned_away = Some(deed.clone());
+                Some(seat)
+            }
+        }
     }
 
-    /// Takes a request and decides what happens to it.
-    pub(crate) fn request(self: &Arc<Self>, seen: Seen, wanted: Option<Wanted>) -> (Play, Turn) {
+    /// Takes a request on a connection and decides what happens to it.
+    pub(crate) fn request(
+        self: &Arc<Self>,
+        seat: &Seat,
+        seen: Seen,
+        wanted: Option<Wanted>,
+    ) -> (Play, Turn) {
         let mut asked = Asked {
             number: 1,
             range: wanted,
             if_range: seen.if_range.clone(),
             active: 1,
+            connection: seat.number,
+            turned_away: seat.turned_away.clone(),
         };
         let key = self.key(&seen);
         let behaviour = match self.paths().get_mut(&key) {
@@ -105,6 +144,7 @@ impl Stage {
                 path.requests += 1;
                 path.active += 1;
                 (asked.number, asked.active) = (path.requests, path.active);
+                asked.connection = seat.number.saturating_sub(path.connections_before);
                 path.behaviour.clone()
             }
             None => Arc::new(missing()),
@@ -131,8 +171,10 @@ impl Stage {
     }
 
     /// The slice that fits the bottleneck, if there is one.
-    fn slice(&self) -> Option<u64> {
-        self.bottleneck.as_ref().map(|pacer| lock(pacer).slice())
+    fn slice(&self, slice_max: u64) -> Option<u64> {
+        self.bottleneck
+            .as_ref()
+            .map(|pacer| lock(pacer).slice(slice_max))
     }
 
     /// The key of the behaviour for a request: `host/path?query`, `/path?query` or `/path`, the first that exists.
@@ -168,6 +210,23 @@ impl fmt::Debug for Stage {
             .field("link", &self.link)
             .field("paths", &self.paths)
             .finish_non_exhaustive()
+    }
+}
+
+/// A connection as the origin took it; dropping it frees its place.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    /// From 1.
+    pub(crate) number: u64,
+    turned_away: Option<Deed>,
+    place_in: Option<Arc<Stage>>,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if let Some(stage) = &self.place_in {
+            *lock(&stage.standing) -= 1;
+        }
     }
 }
 
@@ -208,19 +267,20 @@ pub(crate) struct Schedule {
 }
 
 impl Schedule {
-    /// Begins now, or after the script's delay; what is not paced comes in slices of `slice_max` bytes.
-    pub(crate) fn new(script: &Script, slice_max: u64) -> Self {
+    /// Begins now, or after the script's delay; what is not paced comes in the largest slices of the grain.
+    pub(crate) fn new(script: &Script, grain: Grain) -> Self {
         Self {
-            slice_max,
-            pace: script.pace.map(Pacer::new),
+            slice_max: grain.slice_max,
+            pace: script.pace.map(|rate| Pacer::new(rate, grain.slack)),
             start: clock::now().checked_add(script.delay),
         }
     }
 
     /// How many of `left` bytes go next.
     pub(crate) fn slice(&self, stage: &Stage, left: u64) -> u64 {
-        let own = self.pace.as_ref().map_or(self.slice_max, Pacer::slice);
-        own.min(stage.slice().unwrap_or(u64::MAX)).min(left)
+        let max = self.slice_max;
+        let own = self.pace.as_ref().map_or(max, |pace| pace.slice(max));
+        own.min(stage.slice(max).unwrap_or(max)).min(left)
     }
 
     /// When the next `bytes` may leave; `None` is never.

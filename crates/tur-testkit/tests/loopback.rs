@@ -9,7 +9,9 @@ use std::time::Duration;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use tur_core::{ByteRange, Rate};
-use tur_testkit::{Behaviour, Deed, Gate, Link, Loopback, Refusing, Setup, Tls, When, content};
+use tur_testkit::{
+    Behaviour, Beyond, Crowd, Deed, Gate, Link, Loopback, Refusing, Setup, Tls, When, content,
+};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -382,4 +384,78 @@ async fn a_paused_clock_does_not_pace_the_origin() {
     });
     origin.bytes_reach(5_000).await;
     assert_eq!(client.join().unwrap(), 5_000);
+}
+
+#[test]
+fn a_connection_too_many_is_turned_away_until_a_place_is_free() {
+    let status = Deed::Status {
+        status: 429,
+        retry_after: None,
+    };
+    for beyond in [
+        Beyond::Meet(status),
+        Beyond::Meet(Deed::Hangup),
+        Beyond::Refuse,
+    ] {
+        let setup = Setup {
+            link: Link {
+                crowd: Some(Crowd {
+                    limit: 1,
+                    beyond: beyond.clone(),
+                }),
+                ..Link::default()
+            },
+            ..Setup::default()
+        };
+        let origin = Loopback::start_with(setup, [("/a", Behaviour::new(9))]);
+        let mut first = connect(&origin);
+        assert!(read_again(&mut first).contains(" 200 "));
+        let further = || {
+            let mut stream = connect(&origin);
+            // A reset may come before the request is out.
+            let asked = stream.write_all(b"GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            let mut said = String::new();
+            let end = asked.and_then(|()| stream.read_to_string(&mut said));
+            (said, end.is_ok())
+        };
+        let (said, orderly) = further();
+        match &beyond {
+            Beyond::Meet(Deed::Hangup) => assert!(said.is_empty(), "{said}"),
+            Beyond::Meet(_) => assert!(said.contains(" 429 ") && orderly, "{said}"),
+            Beyond::Refuse => assert!(said.is_empty() && !orderly, "{said}"),
+        }
+        assert!(read_again(&mut first).contains(" 200 "));
+        drop(first);
+        // The origin learns of it by itself, soon: tried again until it has.
+        let served = || {
+            let mut stream = connect(&origin);
+            ask(&mut stream, "/a", "Connection: close\r\n");
+            let mut said = String::new();
+            let end = stream.read_to_string(&mut said);
+            end.is_ok() && said.contains(" 200 ")
+        };
+        assert!((0..10_000).any(|_| served()), "{beyond:?}");
+    }
+}
+
+#[test]
+fn one_connection_of_many_can_stall() {
+    let behaviour = Behaviour::new(50_000).rule(When::OnConnection(2), Deed::StallAfter(20_000));
+    let origin = Loopback::start([("/a", behaviour)]);
+    let mut streams = [1, 2, 3].map(|number| {
+        let mut stream = connect(&origin);
+        ask(&mut stream, "/a", "Range: bytes=0-39999\r\n");
+        // The next connection is made after this one was taken.
+        assert!(origin.wait_for_requests(number, PATIENCE));
+        stream
+    });
+    assert_eq!(read(&mut streams[0]).1.len(), 40_000);
+    assert_eq!(read(&mut streams[2]).1.len(), 40_000);
+    assert!(origin.wait_for_bytes(100_000, PATIENCE));
+    let sent: Vec<_> = origin
+        .seen()
+        .iter()
+        .map(|seen| (seen.connection, seen.sent))
+        .collect();
+    assert_eq!(sent, [(1, 40_000), (2, 20_000), (3, 40_000)]);
 }

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use tur_core::port::{Body, Fill, Reply, Request, Session, Transport};
 use tur_core::{Ask, ByteRange, Chunks, Fault, Origin, Rate, Scheme, Target};
 use tur_testkit::conformance::{self, Rig};
-use tur_testkit::sim::{SimBody, SimTransport};
-use tur_testkit::{Behaviour, Deed, Gate, Link, When, content};
+use tur_testkit::sim::{SimBody, SimSession, SimTransport};
+use tur_testkit::{Behaviour, Beyond, Crowd, Deed, Gate, Link, When, content};
 
 fn origin() -> Origin {
     Origin {
@@ -356,4 +356,97 @@ async fn what_was_asked_is_written_down() {
     assert_eq!(seen.if_range.as_deref(), Some(&b"\"v0\""[..]));
     assert_eq!(seen.field("cache-control"), Some(&b"no-cache"[..]));
     assert_eq!((seen.connection, seen.status, seen.sent), (1, 206, 10));
+}
+
+/// A world that takes two connections at a time.
+fn crowded(beyond: Beyond) -> SimTransport {
+    let link = Link {
+        crowd: Some(Crowd { limit: 2, beyond }),
+        ..Link::default()
+    };
+    SimTransport::with_link(link, [("/a", Behaviour::new(9))])
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_too_many_is_turned_away_until_a_place_is_free() {
+    let status = Deed::Status {
+        status: 503,
+        retry_after: None,
+    };
+    let world = crowded(Beyond::Meet(status));
+    let standing = [
+        world.open(&origin()).await.unwrap(),
+        world.open(&origin()).await.unwrap(),
+    ];
+    let third = world.open(&origin()).await.unwrap();
+    let mut refused = third.fetch(whole("/a")).await.unwrap();
+    draw(&mut refused).await.unwrap();
+    assert!(!third.is_open(), "it is closed after its answer");
+    for session in &standing {
+        let mut reply = session.fetch(whole("/a")).await.unwrap();
+        assert_eq!(draw(&mut reply).await.unwrap().len(), 9);
+    }
+    drop(standing);
+    // The third is still there, but it never had a place.
+    let both = [
+        world.open(&origin()).await.unwrap(),
+        world.open(&origin()).await.unwrap(),
+    ];
+    for session in &both {
+        session.fetch(whole("/a")).await.unwrap();
+    }
+    let statuses: Vec<_> = world.seen().iter().map(|seen| seen.status).collect();
+    assert_eq!(statuses, [503, 200, 200, 200, 200]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_too_many_can_be_refused_or_closed() {
+    let world = crowded(Beyond::Refuse);
+    let standing = (world.open(&origin()).await, world.open(&origin()).await);
+    let refused = world.open(&origin()).await.map(drop);
+    assert!(matches!(refused, Err(Fault::Connect { .. })), "{refused:?}");
+    drop(standing);
+    world.open(&origin()).await.unwrap();
+
+    let world = crowded(Beyond::Meet(Deed::Hangup));
+    let standing = (world.open(&origin()).await, world.open(&origin()).await);
+    let third = world.open(&origin()).await.unwrap();
+    let closed = third.fetch(whole("/a")).await.map(drop);
+    assert!(matches!(closed, Err(Fault::Lost(_))), "{closed:?}");
+    drop(standing);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rule_can_name_connections() {
+    let slow_third = || {
+        Behaviour::new(100_000)
+            .pace(Rate::per_second(100_000))
+            .rule(
+                When::OnEveryConnection(3),
+                Deed::Pace(Rate::per_second(5_000)),
+            )
+            .rule(When::OnConnection(2), Deed::StallAfter(10_000))
+    };
+    let world = SimTransport::new([("/a", slow_third())]);
+    let seconds = async |session: &_| {
+        let start = now();
+        let mut reply = SimSession::fetch(session, whole("/a")).await.unwrap();
+        let drawn = tokio::time::timeout(Duration::from_secs(3_600), draw(&mut reply)).await;
+        drawn.map_or(3_600, |_| start.elapsed().as_secs_f64().round() as u64)
+    };
+    let mut sessions = Vec::new();
+    for expected in [1, 3_600, 20, 1, 1, 20] {
+        let session = world.open(&origin()).await.unwrap();
+        assert_eq!(seconds(&session).await, expected);
+        sessions.push(session);
+    }
+    assert_eq!(world.seen()[1].sent, 10_000);
+    // A request more on the slow connection is slow too; a swap numbers connections anew.
+    assert_eq!(seconds(&sessions[2]).await, 20);
+    world.swap("/a", slow_third());
+    assert_eq!(seconds(&sessions[2]).await, 1);
+    let first = world.open(&origin()).await.unwrap();
+    assert_eq!(seconds(&first).await, 1);
+    let second = world.open(&origin()).await.unwrap();
+    assert_eq!(seconds(&second).await, 3_600);
 }

@@ -15,8 +15,9 @@ use super::wire;
 use crate::behaviour::Framing;
 use crate::clock;
 use crate::content::CHUNK_MAX;
+use crate::pace::Grain;
 use crate::play::{Act, Break, Play, Script};
-use crate::stage::{Schedule, Stage, Turn};
+use crate::stage::{Schedule, Seat, Stage, Turn};
 
 /// A stream that can be broken off without good-bye.
 trait Wire: AsyncRead + AsyncWrite + Unpin + Send {
@@ -55,7 +56,7 @@ pub(super) async fn connection(
     acceptor: Option<TlsAcceptor>,
     stage: Arc<Stage>,
 ) {
-    let Some(number) = stage.connect() else {
+    let Some(seat) = stage.connect() else {
         reset(&stream);
         return;
     };
@@ -63,19 +64,19 @@ pub(super) async fn connection(
         return;
     }
     match acceptor {
-        None => converse(stream, stage, number).await,
+        None => converse(stream, stage, &seat).await,
         Some(acceptor) => {
             if let Ok(stream) = acceptor.accept(stream).await {
-                converse(stream, stage, number).await;
+                converse(stream, stage, &seat).await;
             }
         }
     }
 }
 
-async fn converse<S: Wire>(mut stream: S, stage: Arc<Stage>, number: u64) {
+async fn converse<S: Wire>(mut stream: S, stage: Arc<Stage>, seat: &Seat) {
     let mut inbox = Inbox::default();
-    while let Ok(Some(request)) = inbox.request(&mut stream, number).await {
-        let after = answer(&mut stream, &mut inbox, &stage, request).await;
+    while let Ok(Some(request)) = inbox.request(&mut stream, seat.number).await {
+        let after = answer(&mut stream, &mut inbox, (&stage, seat), request).await;
         // A failed write is a client that went away.
         match after.unwrap_or(After::Drop) {
             After::Next => {}
@@ -90,12 +91,12 @@ async fn converse<S: Wire>(mut stream: S, stage: Arc<Stage>, number: u64) {
 async fn answer<S: Wire>(
     stream: &mut S,
     inbox: &mut Inbox,
-    stage: &Arc<Stage>,
+    (stage, seat): (&Arc<Stage>, &Seat),
     request: Request,
 ) -> io::Result<After> {
     let no_body = request.seen.method == "HEAD";
     let keep_alive = request.keep_alive;
-    let (play, turn) = stage.request(request.seen, request.wanted);
+    let (play, turn) = stage.request(seat, request.seen, request.wanted);
     let Play {
         delay,
         gate,
@@ -155,7 +156,7 @@ async fn body<S: Wire>(
 ) -> io::Result<After> {
     let chunked = script.head.framing == Framing::Chunked;
     let end = script.stop.map_or(script.length, |stop| stop.at);
-    let mut schedule = Schedule::new(script, CHUNK_MAX);
+    let mut schedule = Schedule::new(script, GRAIN);
     let mut sent = 0;
     while sent < end {
         if !unless_gone(stream, inbox, script.passes(sent)).await? {
@@ -264,6 +265,13 @@ fn reset(socket: &TcpStream) {
     // If the socket is broken already, the client sees that instead.
     drop(socket.set_zero_linger());
 }
+
+/// Slices as large as chunks, so that many paced connections cost little; and an origin that shares a machine with its
+/// clients is woken late, which must not make it slower than it says.
+const GRAIN: Grain = Grain {
+    slice_max: CHUNK_MAX,
+    slack: Duration::from_millis(200),
+};
 
 /// Filler after the end of a body.
 const EXTRA: [u8; 4 * 1024] = [b'+'; 4 * 1024];

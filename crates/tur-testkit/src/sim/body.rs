@@ -9,7 +9,7 @@ use super::session::Hold;
 use super::session_gone;
 use crate::behaviour::Framing;
 use crate::clock;
-use crate::pace::SLICE_MAX;
+use crate::pace::{Grain, SLACK};
 use crate::play::{Break, Script};
 use crate::stage::{Schedule, Turn};
 
@@ -42,7 +42,7 @@ impl SimBody {
         session: watch::Receiver<()>,
     ) -> Self {
         Self {
-            schedule: Schedule::new(&script, SLICE_MAX),
+            schedule: Schedule::new(&script, GRAIN),
             script,
             turn,
             hold: Some(hold),
@@ -182,3 +182,9 @@ impl Body for SimBody {
         }
     }
 }
+
+/// Virtual timers are punctual, and a body of small slices shows more of a client than one of large ones.
+const GRAIN: Grain = Grain {
+    slice_max: 16 * 1024,
+    slack: SLACK,
+};

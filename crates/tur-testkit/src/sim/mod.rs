@@ -96,9 +96,9 @@ impl Transport for SimTransport {
     async fn open(&self, origin: &Origin) -> Result<SimSession, Fault> {
         let link = &self.stage.link;
         let dead = link.dead.contains(&origin.authority());
-        let connection = self.stage.connect().filter(|_| !dead);
+        let seat = self.stage.connect().filter(|_| !dead);
         clock::pass(link.rtt).await;
-        let Some(connection) = connection else {
+        let Some(seat) = seat else {
             return Err(Fault::Connect {
                 host: origin.authority(),
                 detail: "connection refused".to_owned(),
@@ -109,7 +109,7 @@ impl Transport for SimTransport {
             address: "simulated".to_owned(),
             handshake: link.rtt,
         };
-        Ok(SimSession::new(self.stage.clone(), connection, facts))
+        Ok(SimSession::new(self.stage.clone(), seat, facts))
     }
 }
 

@@ -13,13 +13,13 @@ use super::head;
 use crate::clock;
 use crate::log::Seen;
 use crate::play::{Act, Play, Script, Wanted};
-use crate::stage::{Stage, Turn};
+use crate::stage::{Seat, Stage, Turn};
 
 /// An established simulated connection. Dropping it ends its fetch and its body: both say that it was lost.
 #[derive(Debug)]
 pub struct SimSession {
     stage: Arc<Stage>,
-    connection: u64,
+    seat: Seat,
     facts: SessionFacts,
     line: Arc<Line>,
     // Bodies hold receivers, which see this end.
@@ -68,10 +68,10 @@ impl Drop for Hold {
 }
 
 impl SimSession {
-    pub(super) fn new(stage: Arc<Stage>, connection: u64, facts: SessionFacts) -> Self {
+    pub(super) fn new(stage: Arc<Stage>, seat: Seat, facts: SessionFacts) -> Self {
         Self {
             stage,
-            connection,
+            seat,
             facts,
             line: Arc::default(),
             alive: watch::Sender::new(()),
@@ -82,7 +82,7 @@ impl SimSession {
     async fn exchange(&self, request: Request, hold: Hold) -> Result<Reply<SimBody>, Fault> {
         let (seen, wanted) = self.seen(&request);
         let link = &self.stage.link;
-        let (play, turn) = self.stage.request(seen, wanted);
+        let (play, turn) = self.stage.request(&self.seat, seen, wanted);
         let Play {
             delay,
             gate,
@@ -143,7 +143,7 @@ impl SimSession {
             range,
             if_range,
             fields,
-            connection: self.connection,
+            connection: self.seat.number,
             at: Duration::ZERO,
             status: 0,
             sent: 0,
