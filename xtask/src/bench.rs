@@ -4,13 +4,14 @@
 //! within one round, and its spread is shown: only ratios can be compared between machines.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Result, ensure};
 use tur_core::Rate;
 use tur_testkit::{Behaviour, Loopback};
 
-use crate::program::{Expected, build_tur, cargo, timed};
+use crate::program::{Expected, build_tur, cargo, is_present, timed};
+use crate::spread::Spread;
 
 /// A file and an origin.
 struct Case {
@@ -39,16 +40,7 @@ impl Peer {
 pub(crate) fn run(quick: bool) -> Result<()> {
     // The origin runs in this process: without optimisation it would be what is measured.
     if cfg!(debug_assertions) {
-        let mut again = cargo();
-        again.args([
-            "run",
-            "--quiet",
-            "--release",
-            "--package=xtask",
-            "--",
-            "bench",
-        ]);
-        return succeed(again.args(quick.then_some("--quick")));
+        return again_in_release();
     }
     let mut pieces = cargo();
     pieces.args(["bench", "--package=benches"]);
@@ -62,6 +54,13 @@ pub(crate) fn run(quick: bool) -> Result<()> {
         measure(&case, &peers, rounds)?;
     }
     Ok(())
+}
+
+/// Runs this very command again, optimised.
+pub(crate) fn again_in_release() -> Result<()> {
+    let mut again = cargo();
+    again.args(["run", "--quiet", "--release", "--package=xtask", "--"]);
+    succeed(again.args(std::env::args_os().skip(1)))
 }
 
 fn succeed(command: &mut Command) -> Result<()> {
@@ -124,13 +123,9 @@ fn peers(tur: PathBuf) -> Vec<Peer> {
         },
     ];
     for peer in others {
-        let asked = Command::new(&peer.program)
-            .arg("--version")
-            .stdout(Stdio::null())
-            .status();
-        match asked {
-            Ok(status) if status.success() => peers.push(peer),
-            _ => println!("{} is absent and not compared.", peer.name),
+        match is_present(&peer.program) {
+            true => peers.push(peer),
+            false => println!("{} is absent and not compared.", peer.name),
         }
     }
     peers
@@ -173,40 +168,5 @@ fn print_table(peers: &[Peer], times: &[Vec<f64>]) {
             "| {} | {:.3} | {:.3}–{:.3} | {:.2} ({:.2}–{:.2}) |",
             peer.name, time.median, time.min, time.max, ratio.median, ratio.min, ratio.max
         );
-    }
-}
-
-/// The middle and the ends of a list of numbers.
-#[derive(Debug, PartialEq)]
-struct Spread {
-    min: f64,
-    median: f64,
-    max: f64,
-}
-
-impl Spread {
-    /// Of at least one number.
-    fn of(numbers: &[f64]) -> Self {
-        let mut sorted = numbers.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        let (low, high) = (sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2]);
-        Self {
-            min: sorted[0],
-            median: f64::midpoint(low, high),
-            max: sorted[sorted.len() - 1],
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_median_is_in_the_middle() {
-        let spread = |min, median, max| Spread { min, median, max };
-        assert_eq!(Spread::of(&[3.0, 1.0, 2.0]), spread(1.0, 2.0, 3.0));
-        assert_eq!(Spread::of(&[4.0, 1.0, 2.0, 3.0]), spread(1.0, 2.5, 4.0));
-        assert_eq!(Spread::of(&[7.0]), spread(7.0, 7.0, 7.0));
     }
 }

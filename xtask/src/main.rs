@@ -5,7 +5,9 @@
 
 mod bench;
 mod demo;
+mod lanes;
 mod program;
+mod spread;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -27,12 +29,25 @@ enum Command {
         /// Smaller files and fewer runs.
         #[arg(long)]
         quick: bool,
+        /// What to run instead.
+        #[command(subcommand)]
+        instead: Option<Bench>,
     },
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// How well connections are chosen, beside curl and aria2c: shares, slow ones, stalled ones.
+    Lanes(lanes::Options),
 }
 
 fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::Demo => demo::run(),
-        Command::Bench { quick } => bench::run(quick),
+        Command::Bench {
+            instead: Some(Bench::Lanes(options)),
+            ..
+        } => lanes::run(&options),
+        Command::Bench { quick, .. } => bench::run(quick),
     }
 }

@@ -7,9 +7,10 @@
 )]
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -38,7 +39,7 @@ pub(crate) fn build_tur(release: bool) -> Result<PathBuf> {
         command.arg("--release");
     }
     let output = command
-        .stderr(std::process::Stdio::inherit())
+        .stderr(Stdio::inherit())
         .output()
         .context("cannot start cargo")?;
     ensure!(output.status.success(), "tur does not build");
@@ -47,6 +48,113 @@ pub(crate) fn build_tur(release: bool) -> Result<PathBuf> {
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
         .context("cargo names no executable")
+}
+
+/// True if a program can be started here.
+pub(crate) fn is_present(program: &Path) -> bool {
+    Command::new(program)
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// How a download ended that was given a time.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// By itself, with a file that is right.
+    Right(Duration),
+    /// It was killed when its time was up.
+    Late(Duration),
+    /// It failed; its last words.
+    Failed(String),
+}
+
+/// A download that was run.
+#[derive(Debug)]
+pub(crate) struct Timed {
+    pub(crate) end: End,
+    pub(crate) cpu: Option<Cpu>,
+}
+
+/// Processor time that a download took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cpu {
+    /// Of the program.
+    pub(crate) program: Duration,
+    /// Of this process, where the origin runs.
+    pub(crate) origin: Duration,
+}
+
+impl Cpu {
+    /// So far, since this process began; `None` where the system does not say.
+    pub(crate) fn now() -> Option<Self> {
+        // proc(5): after the name in brackets, utime is the 12th field; in ticks, a hundred a second on every Linux.
+        let text = std::fs::read_to_string("/proc/self/stat").ok()?;
+        let fields: Vec<&str> = text.rsplit(')').next()?.split_whitespace().collect();
+        let ticks = |at: usize| fields.get(at)?.parse::<u64>().ok();
+        let time = |user, system| Some(Duration::from_millis(10 * (ticks(user)? + ticks(system)?)));
+        Some(Self {
+            origin: time(11, 12)?,
+            program: time(13, 14)?,
+        })
+    }
+
+    /// What was taken since an earlier look; nothing if the system does not say.
+    pub(crate) fn since(before: Option<Self>) -> Option<Self> {
+        let (before, now) = before.zip(Self::now())?;
+        Some(Self {
+            program: now.program.saturating_sub(before.program),
+            origin: now.origin.saturating_sub(before.origin),
+        })
+    }
+}
+
+/// Runs a download that may fail, and kills it after `limit`. The file is compared after the time was taken.
+///
+/// # Errors
+/// The command cannot be started, or it ended well and `file` is not what the origin serves.
+pub(crate) fn timed_at_most(
+    command: &mut Command,
+    limit: Duration,
+    file: &Path,
+    expected: &Expected,
+) -> Result<Timed> {
+    let mut words = tempfile::tempfile()?;
+    command.env("NO_PROXY", "*").env("no_proxy", "*");
+    command.stdout(Stdio::null()).stderr(words.try_clone()?);
+    let before = Cpu::now();
+    let start = Instant::now();
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("cannot start {}", command.get_program().display()))?;
+    let pid = child.id().to_string();
+    let (ended, end) = channel::<()>();
+    let guard = std::thread::spawn(move || {
+        let late = end.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
+        // If it ended just now there is nothing to kill, and that is as good.
+        late && Command::new("kill").args(["-KILL", &pid]).status().is_ok()
+    });
+    let status = child.wait()?;
+    let took = start.elapsed();
+    drop(ended);
+    let cpu = Cpu::since(before);
+    let late = guard.join().expect("the guard does not panic");
+    let end = match status.success() {
+        _ if late => End::Late(limit),
+        true => {
+            expected.check(file)?;
+            End::Right(took)
+        }
+        false => {
+            words.seek(SeekFrom::Start(0))?;
+            let mut said = String::new();
+            words.read_to_string(&mut said)?;
+            let first = said.lines().next().unwrap_or_default();
+            End::Failed(format!("{status}: {first}"))
+        }
+    };
+    Ok(Timed { end, cpu })
 }
 
 /// Runs a download and says how long it took, from start to exit.
@@ -77,6 +185,11 @@ pub(crate) struct Expected {
 }
 
 impl Expected {
+    /// Bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
     /// The first `size` bytes of version 0 of the origin's content.
     pub(crate) fn of(size: u64) -> Self {
         // The content repeats every 251 bytes, so that one stretch of whole periods can be hashed again and again.
@@ -144,13 +257,31 @@ mod tests {
     }
 
     #[test]
+    fn a_program_is_right_or_late_or_failed() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file.bin");
+        let (expected, hour) = (Expected::of(0), Duration::from_secs(3_600));
+        let run = |program: &str, words: &[&str], limit| {
+            timed_at_most(Command::new(program).args(words), limit, &file, &expected)
+        };
+        assert!(run("true", &[], hour).is_err(), "a missing file");
+        let failed = run("sh", &["-c", "echo no >&2; exit 3"], hour).unwrap().end;
+        assert!(matches!(failed, End::Failed(words) if words.ends_with(": no")));
+        let late = run("sleep", &["3600"], Duration::from_millis(20))
+            .unwrap()
+            .end;
+        assert!(matches!(late, End::Late(_)));
+        std::fs::write(&file, []).unwrap();
+        let right = timed_at_most(&mut Command::new("true"), hour, &file, &expected).unwrap();
+        assert!(matches!(right.end, End::Right(_)));
+    }
+
+    #[test]
     fn a_program_that_fails_is_not_timed() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("file.bin");
         let mut command = cargo();
-        command
-            .args(["--no-such-flag"])
-            .stderr(std::process::Stdio::null());
+        command.args(["--no-such-flag"]).stderr(Stdio::null());
         let error = timed(&mut command, &file, &Expected::of(0)).unwrap_err();
         assert!(error.to_string().contains("ended with"), "{error}");
     }
