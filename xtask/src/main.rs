@@ -7,6 +7,7 @@ mod bench;
 mod demo;
 mod lanes;
 mod program;
+mod sim;
 mod spread;
 
 use anyhow::Result;
@@ -33,6 +34,18 @@ enum Command {
         #[command(subcommand)]
         instead: Option<Bench>,
     },
+    /// Runs the machines in random worlds with virtual time and judges them; kept seeds come first.
+    Sim {
+        /// How many worlds.
+        #[arg(long, default_value_t = 2_000)]
+        seeds: u64,
+        /// The first seed.
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+        /// Runs this one alone and prints every line of it.
+        #[arg(long)]
+        seed: Option<u64>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -49,5 +62,9 @@ fn main() -> Result<()> {
             ..
         } => lanes::run(&options),
         Command::Bench { quick, .. } => bench::run(quick),
+        Command::Sim {
+            seed: Some(seed), ..
+        } => sim::one(seed),
+        Command::Sim { seeds, from, .. } => sim::run(seeds, from),
     }
 }

@@ -1,0 +1,207 @@
+//! Bytes on their way into the file: what arrives is taken from the gate and written, and told now and then.
+
+use core::time::Duration;
+
+use tur_core::{ByteRange, Fault};
+use tur_sched::{Ended, Event, LaneId};
+
+use super::World;
+use super::lane::{Body, Fetching};
+use super::life::End;
+use crate::net::SEGMENT;
+
+/// The control plane hears of progress so often at most.
+const REPORT_BYTES: u64 = 1024 * 1024;
+const REPORT_US: u64 = 50_000;
+
+/// What a lane has to say.
+enum Said {
+    Landed(Duration),
+    Ended(Ended),
+}
+
+impl World<'_> {
+    /// When a lane has something to say next.
+    pub(super) fn next_flow(&self) -> Option<u64> {
+        let lanes = self
+            .downloads
+            .iter()
+            .flat_map(|download| download.lanes.values());
+        lanes
+            .filter_map(|lane| self.next_of(lane.fetching.as_ref()?))
+            .min()
+    }
+
+    fn next_of(&self, fetching: &Fetching) -> Option<u64> {
+        let body = fetching.body?;
+        let gate = fetching.gate.end();
+        let stop = [Some(body.end), Some(gate), body.stall]
+            .into_iter()
+            .flatten()
+            .min()?;
+        // A full gate is noticed with the next bytes that come.
+        let missing = stop
+            .saturating_sub(body.at)
+            .max(u64::from(body.at < body.end));
+        let (told, told_at) = body.told;
+        if body.at < body.end && body.stall.is_some_and(|stall| body.at >= stall) {
+            return (body.at > told).then_some(told_at + REPORT_US);
+        }
+        let over = self.net.when(fetching.conn, missing);
+        let full = self
+            .net
+            .when(fetching.conn, (told + REPORT_BYTES).saturating_sub(body.at));
+        let packet = if body.at > told {
+            0
+        } else {
+            (SEGMENT as u64).min(missing.max(1))
+        };
+        let report = self
+            .net
+            .when(fetching.conn, packet)
+            .map(|at| at.max(told_at + REPORT_US));
+        [over, full, report].into_iter().flatten().min()
+    }
+
+    /// Every lane that has something to say says it.
+    pub(super) fn flow(&mut self) {
+        for d in 0..self.downloads.len() {
+            let lanes: Vec<LaneId> = self.downloads[d].lanes.keys().copied().collect();
+            for lane in lanes {
+                let fetching = self.downloads[d]
+                    .lanes
+                    .get(&lane)
+                    .and_then(|lane| lane.fetching.as_ref());
+                let due = fetching.and_then(|fetching| self.next_of(fetching));
+                if due.is_some_and(|at| at <= self.now) {
+                    self.flows(d, lane);
+                    self.heed();
+                }
+            }
+        }
+    }
+
+    fn flows(&mut self, d: usize, lane: LaneId) {
+        let fresh = self.write(d, lane);
+        if self.downloads[d].end.is_some() {
+            return;
+        }
+        let Some(said) = self.says(d, lane, fresh) else {
+            return;
+        };
+        let fetching = self.downloads[d]
+            .lanes
+            .get(&lane)
+            .and_then(|lane| lane.fetching.as_ref());
+        let Some((lease, body)) = fetching.and_then(|f| Some((f.order.lease, f.body?))) else {
+            return;
+        };
+        let event = match said {
+            Said::Landed(busy) => Event::Landed {
+                lease,
+                upto: body.at,
+                busy,
+            },
+            Said::Ended(how) => {
+                let session = how == Ended::Clean && body.keeps;
+                self.ends(d, lane, &body, session);
+                Event::Ended {
+                    lease,
+                    at: body.at,
+                    how,
+                    session,
+                }
+            }
+        };
+        self.tell(d, event);
+    }
+
+    /// The fetch of a lane is over: its connection is free, or gone.
+    fn ends(&mut self, d: usize, lane: LaneId, body: &Body, session: bool) {
+        let entry = self.downloads[d].lanes.get(&lane);
+        let Some((op, conn)) =
+            entry.and_then(|lane| Some((lane.op?, lane.fetching.as_ref()?.conn)))
+        else {
+            return;
+        };
+        if !session {
+            let coming = self
+                .net
+                .in_flight(conn)
+                .min(body.end.saturating_sub(body.at));
+            self.downloads[d].tally.wasted += coming;
+        }
+        self.settle_session(op, session);
+    }
+
+    fn says(&mut self, d: usize, lane: LaneId, fresh: u64) -> Option<Said> {
+        let now = self.now;
+        let fetching = self.downloads[d].lanes.get_mut(&lane)?.fetching.as_mut()?;
+        let (gate, conn) = (fetching.gate.end(), fetching.conn);
+        let body = fetching.body.as_mut()?;
+        if body.at >= body.end {
+            let how = if body.clean {
+                Ended::Clean
+            } else {
+                Ended::Fault(Fault::Truncated("the connection was reset".into()))
+            };
+            return Some(Said::Ended(how));
+        }
+        if fresh > 0 && body.at >= gate {
+            return Some(Said::Ended(Ended::Cut));
+        }
+        if body.stall.is_some_and(|stall| body.at >= stall) {
+            self.net.silence(conn, u64::MAX);
+        }
+        let (told, told_at) = body.told;
+        let due = now >= told_at + REPORT_US && body.at > told;
+        if due || body.at - told >= REPORT_BYTES {
+            body.told = (body.at, now);
+            return Some(Said::Landed(Duration::from_micros(now - told_at)));
+        }
+        None
+    }
+
+    /// Writes what has arrived and may be written; the rest is dropped. Returns how many bytes had arrived.
+    pub(super) fn write(&mut self, d: usize, lane: LaneId) -> u64 {
+        let fetching = self.downloads[d]
+            .lanes
+            .get_mut(&lane)
+            .and_then(|lane| lane.fetching.as_mut());
+        let Some(fetching) = fetching else { return 0 };
+        let Some(body) = &mut fetching.body else {
+            return 0;
+        };
+        let stop = body.stall.unwrap_or(u64::MAX).min(body.end);
+        let arrived = self
+            .net
+            .arrived(fetching.conn)
+            .min(stop.saturating_sub(body.at));
+        if arrived == 0 {
+            return 0;
+        }
+        self.net.take(fetching.conn, arrived);
+        let placed = arrived.min(body.place.end.saturating_sub(body.at));
+        let granted = fetching.gate.take(body.at, placed);
+        let fits = granted.min(self.space.unwrap_or(u64::MAX));
+        let fresh = ByteRange::new(body.at, body.at + fits);
+        body.at += fits;
+        let version = body.version;
+        if let Some(socket) = self.sockets.get_mut(&fetching.conn) {
+            socket.carried += arrived;
+        }
+        let download = &mut self.downloads[d];
+        download.tally.wasted += arrived - fits;
+        let written = download.truth.write(fresh, version);
+        if let Some(space) = &mut self.space {
+            *space -= fits;
+        }
+        if fits < granted {
+            download.end.get_or_insert(End::DiskFull);
+        }
+        if let Err(violation) = written {
+            self.broken(violation);
+        }
+        arrived
+    }
+}

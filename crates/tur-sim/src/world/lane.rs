@@ -1,0 +1,102 @@
+//! What the world holds for each lane and each connection.
+
+use std::sync::Arc;
+
+use tur_core::{ByteRange, Origin};
+use tur_sched::{FetchOrder, Gate, LaneId, SessionId};
+
+use crate::net::ConnId;
+
+/// Something a lane has begun, so that an answer that comes too late is known as such.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Op {
+    pub(super) download: usize,
+    pub(super) lane: LaneId,
+    pub(super) number: u64,
+}
+
+/// What a pool says to a lane. As in the engine it arrives a little later, when the lane may want something else.
+#[derive(Debug)]
+pub(super) enum Word {
+    Open {
+        download: usize,
+        lane: LaneId,
+        id: SessionId,
+        origin: Origin,
+    },
+    Lend {
+        download: usize,
+        lane: LaneId,
+        id: SessionId,
+        origin: Origin,
+    },
+}
+
+/// A connection, seen from both ends.
+#[derive(Debug)]
+pub(super) struct Socket {
+    /// True while the origin answers on it.
+    pub(super) answering: bool,
+    /// Body bytes it has carried.
+    pub(super) carried: u64,
+    /// When its last answer was over; nothing before the first: an origin waits longer for a first request.
+    pub(super) used_at: Option<u64>,
+    /// How long its set-up took, until that is told: zero stands for a session that was there.
+    pub(super) set_up: u64,
+}
+
+/// A session that a pool has lent.
+#[derive(Clone, Debug)]
+pub(super) struct Lent {
+    pub(super) id: SessionId,
+    pub(super) origin: Origin,
+    pub(super) conn: ConnId,
+}
+
+/// One lane.
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    /// The origin that a session is wanted for.
+    pub(super) wanting: Option<Origin>,
+    pub(super) lent: Option<Lent>,
+    pub(super) fetching: Option<Fetching>,
+    /// What runs.
+    pub(super) op: Option<Op>,
+    /// The connection that is being set up.
+    pub(super) dialling: Option<ConnId>,
+}
+
+impl Lane {
+    pub(super) fn is_at_work(&self) -> bool {
+        self.wanting.is_some() || self.fetching.is_some()
+    }
+}
+
+/// A request that runs.
+#[derive(Debug)]
+pub(super) struct Fetching {
+    pub(super) order: FetchOrder,
+    pub(super) gate: Arc<Gate>,
+    pub(super) conn: ConnId,
+    pub(super) body: Option<Body>,
+}
+
+/// A body on its way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Body {
+    /// Where it belongs.
+    pub(super) place: ByteRange,
+    /// One past the last byte written.
+    pub(super) at: u64,
+    /// Where it ends, one way or the other.
+    pub(super) end: u64,
+    /// True if it ends there as its framing says.
+    pub(super) clean: bool,
+    /// Nothing comes from here on.
+    pub(super) stall: Option<u64>,
+    pub(super) version: u32,
+    /// True if the connection can be used again after a clean end.
+    pub(super) keeps: bool,
+    /// What was told last: up to where, and when.
+    pub(super) told: (u64, u64),
+}
