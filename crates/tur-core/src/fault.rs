@@ -143,6 +143,15 @@ pub enum Fault {
         /// The last error.
         detail: String,
     },
+    /// Nobody was asked: this machine has no way to the network, or to a resolver, at the moment. Says nothing about
+    /// the origin.
+    #[error("cannot reach {host}: {detail}")]
+    Offline {
+        /// `host:port`, or the name that could not be looked up.
+        host: String,
+        /// The last error.
+        detail: String,
+    },
     /// No descriptor, memory or port was left for a connection.
     #[error("no more connections can be opened: {0}")]
     Exhausted(String),
@@ -206,6 +215,7 @@ impl Fault {
         match self {
             Fault::Resolve { .. }
             | Fault::Connect { .. }
+            | Fault::Offline { .. }
             | Fault::Exhausted(_)
             | Fault::Lost(_)
             | Fault::Truncated(_)

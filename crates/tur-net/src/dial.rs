@@ -17,7 +17,7 @@ use crate::wire::io_text;
 /// Connects to the first address of `origin` that answers.
 ///
 /// # Errors
-/// `Resolve`, `Connect` or `Exhausted`. The limit of time is the caller's.
+/// `Resolve`, `Connect`, `Offline` or `Exhausted`. The limit of time is the caller's.
 pub(crate) async fn dial(origin: &Origin) -> Result<(TcpStream, SocketAddr), Fault> {
     let addresses = resolve(origin).await?;
     let (tcp, address) = race(interleave(&addresses), TcpStream::connect)
@@ -45,6 +45,11 @@ async fn resolve(origin: &Origin) -> Result<Vec<SocketAddr>, Fault> {
         .map_err(|error| {
             if is_exhaustion(&error) {
                 Fault::Exhausted(io_text(&error))
+            } else if is_away(&error) || is_resolver_away(&error) {
+                Fault::Offline {
+                    host: origin.host.clone(),
+                    detail: io_text(&error),
+                }
             } else {
                 no_address(io_text(&error))
             }
@@ -94,20 +99,37 @@ struct Failure {
 
 impl Failure {
     fn into_fault(self, origin: &Origin) -> Fault {
-        if self.is_exhaustion() {
-            return Fault::Exhausted(io_text(&self.error));
-        }
-        Fault::Connect {
-            host: format!("{}:{}", origin.host, origin.port),
-            detail: io_text(&self.error),
+        let host = format!("{}:{}", origin.host, origin.port);
+        let detail = io_text(&self.error);
+        match self.class() {
+            Class::Away => Fault::Offline { host, detail },
+            Class::Refused => Fault::Connect { host, detail },
+            Class::Exhausted => Fault::Exhausted(detail),
         }
     }
 
     /// "Address not available" means that ports ran out on IPv4; on IPv6 it mostly means that this host has none.
-    fn is_exhaustion(&self) -> bool {
-        is_exhaustion(&self.error)
-            || (self.error.kind() == io::ErrorKind::AddrNotAvailable && self.address.is_ipv4())
+    fn class(&self) -> Class {
+        let unavailable = self.error.kind() == io::ErrorKind::AddrNotAvailable;
+        if is_exhaustion(&self.error) || (unavailable && self.address.is_ipv4()) {
+            Class::Exhausted
+        } else if is_away(&self.error) || unavailable {
+            Class::Away
+        } else {
+            Class::Refused
+        }
     }
+}
+
+/// What a failure says, the least telling first: that one family has no route is normal while the other has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Class {
+    /// No packet could leave.
+    Away,
+    /// Somebody, or nobody, answered.
+    Refused,
+    /// Nothing was left here to connect with.
+    Exhausted,
 }
 
 /// Starts an attempt at each address in turn, the next one after [`STAGGER`] or as soon as one has failed; the first
@@ -134,7 +156,7 @@ struct Race<A, F> {
     attempt: A,
     running: Vec<(SocketAddr, Pin<Box<F>>)>,
     stagger: Pin<Box<Sleep>>,
-    /// The failure to report if all fail: the last one, but an exhausted resource is not covered by another error.
+    /// The failure to report if all fail: the last one of the most telling class.
     failure: Option<Failure>,
 }
 
@@ -188,7 +210,8 @@ where
     }
 
     fn keep(&mut self, failure: Failure) {
-        if !self.failure.as_ref().is_some_and(Failure::is_exhaustion) {
+        let kept = self.failure.as_ref().map(Failure::class);
+        if kept.is_none_or(|kept| failure.class() >= kept) {
             self.failure = Some(failure);
         }
     }
@@ -225,6 +248,31 @@ fn is_exhaustion(error: &io::Error) -> bool {
             .raw_os_error()
             .is_some_and(|code| EXHAUSTED.contains(&code))
 }
+
+/// True if no packet could leave: the interface is down, or there is no route.
+fn is_away(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkDown
+    )
+}
+
+/// True if the resolver could ask nobody for now (EAI_AGAIN, WSATRY_AGAIN): the name itself may be good.
+///
+/// The standard library hands on what `getaddrinfo` returned as its text alone. A text that is not known here only
+/// makes the failure an ordinary one.
+fn is_resolver_away(error: &io::Error) -> bool {
+    let text = error.to_string();
+    error.raw_os_error() == Some(WSATRY_AGAIN)
+        || TRY_AGAIN.iter().any(|known| text.ends_with(known))
+}
+
+/// EAI_AGAIN in the words of glibc and of musl. The process never sets a locale, so they are not translated.
+const TRY_AGAIN: [&str; 2] = ["Temporary failure in name resolution", ": Try again"];
+/// Host not found, for now. No number of a Unix error is as large.
+const WSATRY_AGAIN: i32 = 11_002;
 
 /// ENFILE and EMFILE, which are the same numbers on every Unix and have no `ErrorKind`; WSAEMFILE and WSAENOBUFS.
 #[cfg(unix)]

@@ -15,16 +15,20 @@ pub struct RetryPolicy {
     pub cap: Duration,
     /// Longest `Retry-After` that is waited for.
     pub wait_max: Duration,
+    /// How long to wait in all, without using up retries, for a network that went away.
+    pub away_max: Duration,
 }
 
 impl Default for RetryPolicy {
-    /// Five retries, 0.5 s doubling to 30 s, and a minute for `Retry-After`: what the program promises.
+    /// Five retries, 0.5 s doubling to 30 s, and a minute for `Retry-After`: what the program promises. An hour for the
+    /// network: longer than a router takes to come back, shorter than a night of asking nobody.
     fn default() -> Self {
         Self {
             retries: 5,
             base: Duration::from_millis(500),
             cap: Duration::from_secs(30),
             wait_max: Duration::from_secs(60),
+            away_max: Duration::from_secs(60 * 60),
         }
     }
 }
@@ -49,7 +53,20 @@ pub(crate) struct Pace {
     failures: u32,
     counted_at: Timestamp,
     high_water: u64,
+    away: Option<Away>,
 }
+
+/// A network that is away.
+#[derive(Clone, Copy, Debug, Default)]
+struct Away {
+    tries: u32,
+    /// The waits so far. Pauses and the attempts themselves are not in it.
+    waited: Duration,
+}
+
+/// First wait for the network, and longest one: whatever the policy says, a machine that is offline is not kept busy.
+const AWAY_FIRST: Duration = Duration::from_millis(500);
+const AWAY_WAIT_MAX: Duration = Duration::from_secs(30);
 
 impl Pace {
     pub(crate) fn new(policy: RetryPolicy, seed: u64) -> Self {
@@ -59,6 +76,7 @@ impl Pace {
             failures: 0,
             counted_at: Timestamp::ZERO,
             high_water: 0,
+            away: None,
         }
     }
 
@@ -92,6 +110,35 @@ impl Pace {
             self.counted_at = now;
         }
         self.failures <= self.policy.retries
+    }
+
+    /// No packet could leave. Says how long to wait before the next try, which uses up no attempt; `None` if that was
+    /// done for long enough, or retries are not wanted at all.
+    pub(crate) fn await_network(&mut self) -> Option<Duration> {
+        let mut away = self.away.unwrap_or_default();
+        if self.policy.retries == 0 || away.waited >= self.policy.away_max {
+            return None;
+        }
+        let wait = AWAY_FIRST
+            .saturating_mul(1 << away.tries.min(16))
+            .min(AWAY_WAIT_MAX);
+        // At least half of it: many machines come back with the network that they share.
+        let micros = u64::try_from(wait.as_micros() / 2).unwrap_or(u64::MAX);
+        let wait = Duration::from_micros(micros + self.draw() % micros.saturating_add(1));
+        away.tries += 1;
+        away.waited = away.waited.saturating_add(wait);
+        self.away = Some(away);
+        Some(wait)
+    }
+
+    /// How long the network has been waited for; `None` if it is not away.
+    pub(crate) fn away(&self) -> Option<Duration> {
+        self.away.map(|away| away.waited)
+    }
+
+    /// A connection was made, or bytes came. True if the network had been away.
+    pub(crate) fn network_back(&mut self) -> bool {
+        self.away.take().is_some()
     }
 
     /// A wait between zero and the `nth` backoff: "full jitter".
@@ -211,6 +258,25 @@ mod tests {
         assert!(draws.iter().all(|d| *d <= 2 * SEC));
         assert!(draws.iter().any(|d| *d > SEC) && draws.iter().any(|d| *d < SEC));
         assert!((0..100).all(|_| pace.backoff(60) <= 30 * SEC));
+    }
+
+    #[test]
+    fn the_network_is_waited_for_in_growing_steps_and_not_for_ever() {
+        let mut pace = Pace::new(RetryPolicy::default(), 3);
+        let waits: std::vec::Vec<_> = core::iter::from_fn(|| pace.await_network()).collect();
+        assert!(waits[0] >= SEC / 4 && waits[0] <= SEC / 2);
+        assert!(waits.iter().all(|wait| *wait <= 30 * SEC));
+        assert!(waits[10..].iter().all(|wait| *wait >= 15 * SEC));
+        let whole: Duration = waits.iter().sum();
+        assert!(whole >= 3_600 * SEC && whole < 3_630 * SEC, "{whole:?}");
+        assert_eq!(pace.failures(), 0, "no attempt is used up");
+        assert!(pace.network_back() && !pace.network_back());
+        assert!(pace.await_network().is_some_and(|wait| wait <= SEC / 2));
+        let none = RetryPolicy {
+            retries: 0,
+            ..RetryPolicy::default()
+        };
+        assert_eq!(Pace::new(none, 3).await_network(), None);
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! Which fault is worth another attempt: one exhaustive match on a typed fault.
+//!
+//! Read [`remedy`]. `docs/retry.md` shows it as a table, and the test below keeps the two equal.
 
-use tur_core::Fault;
+use core::time::Duration;
+
+use tur_core::{Fault, RetryAfter};
 
 /// What to do about a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,12 +17,30 @@ pub enum Remedy {
     Resolve,
     /// Worth another attempt only if the origin has already answered well.
     IfProven,
+    /// The network is away. If the origin has already answered well, wait for the network without using up an
+    /// attempt; else another attempt after a backoff.
+    Await,
     /// Final.
     Never,
 }
 
-/// The table of faults and remedies. `NotAdmitted` is not in it: what a refused answer means depends on the transfer,
-/// which decides before it asks here; what it leaves undecided is tried again.
+impl Remedy {
+    /// The word for it in `docs/retry.md`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Remedy::Again => "again",
+            Remedy::Fewer => "fewer",
+            Remedy::Resolve => "resolve",
+            Remedy::IfProven => "if proven",
+            Remedy::Await => "await",
+            Remedy::Never => "never",
+        }
+    }
+}
+
+/// The table of faults and remedies. `NotAdmitted` is not final here: what a refused answer means depends on the
+/// transfer, which decides before it asks; what it leaves undecided is tried again.
 #[must_use]
 pub fn remedy(fault: &Fault) -> Remedy {
     match fault {
@@ -27,6 +49,7 @@ pub fn remedy(fault: &Fault) -> Remedy {
         // An origin that refuses a connection while it serves others has had enough of them.
         Fault::Connect { .. } | Fault::Exhausted(_) => Remedy::Fewer,
         Fault::Resolve { .. } | Fault::Malformed(_) => Remedy::IfProven,
+        Fault::Offline { .. } => Remedy::Await,
         Fault::Status { status, .. } => match status {
             429 | 503 => Remedy::Fewer,
             // 421 is answered to a connection, not to a request; 425 asks for another try (RFC 8470, section 5.2).
@@ -41,5 +64,176 @@ pub fn remedy(fault: &Fault) -> Remedy {
         | Fault::TooManyRedirects { .. } => Remedy::Never,
         // Faults added later are final until a line here says otherwise.
         _ => Remedy::Never,
+    }
+}
+
+/// How long the origin asked to wait before the next attempt: with 429 (RFC 6585, section 4) and with errors of the
+/// server (RFC 9110, section 10.2.3). What comes with another status is not about trying again.
+///
+/// A machine has no wall clock: the engine turns dates into delays before it tells of a fault.
+pub(crate) fn asked_wait(fault: &Fault) -> Option<Duration> {
+    match fault {
+        Fault::Status {
+            status: 429 | 500..=599,
+            retry_after: Some(RetryAfter::Delay(delay)),
+            ..
+        } => Some(*delay),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::string::String;
+    use std::vec::Vec;
+
+    use tur_core::{Refusal, TlsCause, Wait};
+
+    use super::*;
+
+    /// What the documentation says, and where faults are declared.
+    const DOCS: &str = include_str!("../../../docs/retry.md");
+    const FAULTS: &str = include_str!("../../tur-core/src/fault.rs");
+
+    fn status(status: u16, retry_after: Option<RetryAfter>) -> Fault {
+        Fault::Status {
+            status,
+            reason: "no".into(),
+            retry_after,
+            challenge: false,
+        }
+    }
+
+    /// One of each, but for statuses.
+    fn specimens() -> Vec<(&'static str, Fault)> {
+        let (host, detail) = (String::from("h"), String::from("d"));
+        let text = || String::from("t");
+        [
+            Fault::Resolve {
+                host: host.clone(),
+                detail: detail.clone(),
+            },
+            Fault::Connect {
+                host: host.clone(),
+                detail: detail.clone(),
+            },
+            Fault::Offline { host, detail },
+            Fault::Exhausted(text()),
+            Fault::Tls(TlsCause::Handshake(text())),
+            Fault::Lost(text()),
+            Fault::Truncated(text()),
+            Fault::TimedOut(Wait::Body, Duration::ZERO),
+            Fault::Malformed(text()),
+            Fault::HeadTooLarge { limit: 1 },
+            Fault::TooManyInterim { limit: 1 },
+            Fault::NotAdmitted(Refusal::Page),
+            Fault::RedirectRefused(text()),
+            Fault::TooManyRedirects { limit: 1 },
+        ]
+        .into_iter()
+        .map(|fault| (name(&fault), fault))
+        .collect()
+    }
+
+    fn name(fault: &Fault) -> &'static str {
+        let debug = std::format!("{fault:?}");
+        let name = debug.split([' ', '(', '{']).next().expect("a name");
+        declared()
+            .into_iter()
+            .find(|known| *known == name)
+            .expect("it is declared")
+    }
+
+    /// The variants in the source: a new one cannot be forgotten here.
+    fn declared() -> BTreeSet<&'static str> {
+        let body = FAULTS
+            .split_once("pub enum Fault {")
+            .expect("the enum is there")
+            .1;
+        body.split_once("\n}")
+            .expect("the enum ends")
+            .0
+            .lines()
+            .filter_map(|line| line.strip_prefix("    "))
+            .filter(|line| line.starts_with(char::is_uppercase))
+            .map(|line| line.split([' ', '(', ',']).next().expect("a name"))
+            .collect()
+    }
+
+    /// Rows of the table: the code in the first column, the word in the second.
+    fn rows() -> Vec<(Vec<&'static str>, &'static str)> {
+        let rows = DOCS.lines().filter(|line| line.starts_with("| `"));
+        rows.map(|line| {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            let codes = cells[1].split('`').skip(1).step_by(2).collect();
+            (codes, cells[2])
+        })
+        .collect()
+    }
+
+    fn statuses(text: &str) -> Vec<u16> {
+        let number = |text: &str| text.trim().parse().expect("a status");
+        match text.split_once('-') {
+            Some((from, to)) => (number(from)..=number(to)).collect(),
+            None => std::vec![number(text)],
+        }
+    }
+
+    #[test]
+    fn every_fault_has_the_remedy_that_the_documentation_says() {
+        let mut told = BTreeMap::new();
+        for (codes, word) in rows() {
+            for code in codes.into_iter().filter(|code| !code.starts_with("Status")) {
+                assert!(told.insert(code, word).is_none(), "{code} is there twice");
+            }
+        }
+        let built: BTreeMap<_, _> = specimens()
+            .iter()
+            .map(|(name, fault)| (*name, remedy(fault).as_str()))
+            .collect();
+        assert_eq!(told, built);
+        let known: BTreeSet<_> = built.into_keys().chain(["Status"]).collect();
+        assert_eq!(known, declared(), "every variant has a specimen");
+    }
+
+    #[test]
+    fn every_status_has_the_remedy_that_the_documentation_says() {
+        let (mut told, mut others) = (BTreeMap::new(), None);
+        for (codes, word) in rows() {
+            for code in codes {
+                match code.strip_prefix("Status") {
+                    Some("") => others = Some(word),
+                    Some(numbers) => told.extend(
+                        numbers
+                            .split(',')
+                            .flat_map(statuses)
+                            .map(|number| (number, word)),
+                    ),
+                    None => {}
+                }
+            }
+        }
+        for number in 100..=999 {
+            let word = told.get(&number).copied().or(others);
+            assert_eq!(
+                Some(remedy(&status(number, None)).as_str()),
+                word,
+                "{number}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_429_and_errors_of_the_server_ask_to_wait() {
+        let hour = Duration::from_secs(3_600);
+        for number in [
+            301, 404, 408, 413, 421, 425, 429, 451, 499, 500, 503, 522, 599,
+        ] {
+            let asked = asked_wait(&status(number, Some(RetryAfter::Delay(hour))));
+            let heard = number == 429 || number >= 500;
+            assert_eq!(asked, heard.then_some(hour), "{number}");
+        }
+        assert_eq!(asked_wait(&status(503, None)), None);
     }
 }

@@ -286,6 +286,13 @@ pub enum Decision {
         /// What differed.
         why: String,
     },
+    /// No packet leaves this machine: the network is waited for.
+    Away {
+        /// What was noticed.
+        why: Fault,
+    },
+    /// The network is back.
+    Back,
 }
 
 impl fmt::Display for Decision {
@@ -322,6 +329,8 @@ impl fmt::Display for Decision {
             Decision::Resolving { why } => write!(f, "asking the first URL again: {why}"),
             Decision::SingleStream { why } => write!(f, "one stream: {why}"),
             Decision::Restarted { why } => write!(f, "starting again from zero: {why}"),
+            Decision::Away { why } => write!(f, "the network is away: waiting ({why})"),
+            Decision::Back => f.write_str("the network is back"),
         }
     }
 }

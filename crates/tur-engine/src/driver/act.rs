@@ -102,9 +102,11 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
             Decision::Stalled { lane } => self.tell(What::Stalled { lane: lane.0 }),
             Decision::Resumed { at } => self.tell(What::Resumed { at }),
             Decision::Restarted { why } => self.tell(What::Restarted { why }),
-            Decision::SingleStream { .. } | Decision::Resolving { .. } | Decision::Fewer { .. } => {
-                self.tell(What::Note(decision.to_string()));
-            }
+            Decision::SingleStream { .. }
+            | Decision::Resolving { .. }
+            | Decision::Fewer { .. }
+            | Decision::Away { .. }
+            | Decision::Back => self.tell(What::Note(decision.to_string())),
             Decision::Planned { .. }
             | Decision::Stole { .. }
             | Decision::Revoked { .. }

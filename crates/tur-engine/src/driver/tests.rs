@@ -9,6 +9,7 @@ mod changes;
 mod disks;
 mod files;
 mod life;
+mod outages;
 mod redirects;
 mod stand;
 mod statuses;

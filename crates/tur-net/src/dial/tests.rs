@@ -136,6 +136,67 @@ async fn exhaustion_is_not_covered_by_a_later_failure() {
     }
 }
 
+/// That one family has no route is normal. Only if no packet could leave at all, the network is away.
+#[tokio::test(start_paused = true)]
+async fn the_network_is_away_only_if_no_address_had_a_way() {
+    let away = [
+        io::ErrorKind::NetworkUnreachable,
+        io::ErrorKind::HostUnreachable,
+        io::ErrorKind::NetworkDown,
+    ];
+    let origin = Origin {
+        scheme: Scheme::Http,
+        host: "host".to_owned(),
+        port: 80,
+    };
+    for kind in away {
+        let rows = [
+            (vec![(v4(1), kind)], true),
+            (
+                vec![(v6(1), io::ErrorKind::AddrNotAvailable), (v4(1), kind)],
+                true,
+            ),
+            (
+                vec![(v4(1), io::ErrorKind::ConnectionRefused), (v6(1), kind)],
+                false,
+            ),
+            (
+                vec![(v6(1), kind), (v4(1), io::ErrorKind::ConnectionReset)],
+                false,
+            ),
+        ];
+        for (failures, offline) in rows {
+            let fates: Vec<_> = failures
+                .iter()
+                .map(|(address, kind)| (*address, Fate::Fails(1, *kind)))
+                .collect();
+            let (lost, ..) = run(&fates).await;
+            let fault = lost.unwrap_err().into_fault(&origin);
+            assert_eq!(
+                matches!(fault, Fault::Offline { .. }),
+                offline,
+                "{failures:?}: {fault:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_resolver_that_asks_for_another_try_is_known_by_its_words() {
+    let start = "failed to lookup address information";
+    for (words, away) in [
+        ("Temporary failure in name resolution", true),
+        ("Try again", true),
+        ("Name or service not known", false),
+        ("Name does not resolve", false),
+        ("No address associated with hostname", false),
+    ] {
+        let error = io::Error::other(format!("{start}: {words}"));
+        assert_eq!(is_resolver_away(&error), away, "{words}");
+    }
+    assert!(is_resolver_away(&io::Error::from_raw_os_error(11_002)));
+}
+
 #[cfg(unix)]
 #[test]
 fn descriptors_that_ran_out_are_exhaustion() {
@@ -176,7 +237,10 @@ async fn a_name_without_an_address_says_so() {
         port: 80,
     };
     match resolve(&origin).await {
-        Err(Fault::Resolve { host, .. }) => assert_eq!(host, "nothing.invalid"),
+        // A machine without a resolver cannot even know that.
+        Err(Fault::Resolve { host, .. } | Fault::Offline { host, .. }) => {
+            assert_eq!(host, "nothing.invalid");
+        }
         other => panic!("{other:?}"),
     }
 }

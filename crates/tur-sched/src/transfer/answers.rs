@@ -23,6 +23,7 @@ impl Transfer {
     pub(super) fn granted(&mut self, id: LaneId, handshake: Duration) {
         if handshake > Duration::ZERO {
             self.handshake = handshake;
+            self.network_back();
         }
         if let Some(lane) = self.crew.get_mut(id)
             && let State::Wanting(origin) = &lane.state

@@ -2,11 +2,15 @@
 
 use core::time::Duration;
 
-use tur_core::{ByteRange, Fault, RetryAfter, Timestamp};
+use tur_core::{ByteRange, Fault, Timestamp};
 
 use super::{After, Phase, Ranges, Transfer};
 use crate::crew::{Abort, Fetch};
+use crate::retry::asked_wait;
 use crate::{Action, Decision, Ended, Failure, LaneId, LeaseId, Remedy, remedy};
+
+/// Pause of a lane that found no way to the network while others receive.
+const AWAY_PAUSE: Duration = Duration::from_secs(5);
 
 /// How a fetch ended.
 pub(super) struct Ending {
@@ -42,6 +46,7 @@ impl Transfer {
             speed.landed(fresh);
         }
         self.route.served();
+        self.network_back();
         let recovered = self.pace.progress(self.ledger.landed().len());
         if recovered || core::mem::take(&mut self.stalled) {
             self.note(Decision::Resumed { at: upto - fresh });
@@ -124,15 +129,16 @@ impl Transfer {
             Remedy::Never => return self.give_up(fault, None),
             Remedy::IfProven if !self.route.is_proven() => return self.give_up(fault, None),
             Remedy::Resolve => return self.resolve_again(now, id, fault),
-            Remedy::Fewer => {
-                if wait.is_some_and(|wait| wait > self.pace.policy().wait_max)
-                    && self.crew.streaming() == 0
-                {
-                    return self.give_up(fault, wait);
-                }
-                self.fewer(id, &fault);
+            Remedy::Await if self.route.is_proven() => {
+                return self.await_network(now, id, fault);
             }
-            Remedy::Again | Remedy::IfProven => {}
+            _ if wait.is_some_and(|wait| wait > self.pace.policy().wait_max)
+                && self.crew.streaming() == 0 =>
+            {
+                return self.give_up(fault, wait);
+            }
+            Remedy::Fewer => self.fewer(id, &fault),
+            Remedy::Again | Remedy::IfProven | Remedy::Await => {}
         }
         if !self.pace.failed(now, started) {
             return self.give_up(fault, None);
@@ -160,6 +166,33 @@ impl Transfer {
             after,
             why: fault,
         });
+    }
+
+    /// No packet leaves this machine, and the file was being served: waits for the network. Nobody has refused
+    /// anything, so no attempt is used up.
+    fn await_network(&mut self, now: Timestamp, id: LaneId, fault: Fault) {
+        if self.crew.streaming() > 0 {
+            // Others still receive, or seem to: their bytes, or their silence, will tell what is true.
+            if let Some(lane) = self.crew.get_mut(id) {
+                lane.hold = now + AWAY_PAUSE;
+            }
+            return;
+        }
+        let told = self.pace.away().is_some();
+        let Some(after) = self.pace.await_network() else {
+            return self.give_up(fault, None);
+        };
+        self.hold_all(now + after);
+        if !told {
+            self.note(Decision::Away { why: fault });
+        }
+    }
+
+    /// A connection was made, or bytes came.
+    pub(super) fn network_back(&mut self) {
+        if self.pace.network_back() {
+            self.note(Decision::Back);
+        }
     }
 
     /// The origin asked everybody to wait.
@@ -226,6 +259,8 @@ impl Transfer {
                 "{message}; asked to wait {} s, longer than allowed",
                 wait.as_secs()
             );
+        } else if let Some(waited) = self.pace.away() {
+            message = alloc::format!("{message}; waited {} s for the network", waited.as_secs());
         } else if tries > 1 {
             message = alloc::format!("{message} ({tries} tries)");
         }
@@ -312,16 +347,5 @@ impl Transfer {
     fn single(&mut self) {
         self.crew.width = 1;
         self.geometry = None;
-    }
-}
-
-/// What the origin asked to wait, as far as a machine without a wall clock can tell: the engine turns dates into delays.
-fn asked_wait(fault: &Fault) -> Option<Duration> {
-    match fault {
-        Fault::Status {
-            retry_after: Some(RetryAfter::Delay(delay)),
-            ..
-        } => Some(*delay),
-        _ => None,
     }
 }

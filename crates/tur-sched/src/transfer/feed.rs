@@ -63,7 +63,10 @@ impl Transfer {
     /// True while one lane tries for all: nothing is known yet, an expired URL is asked again, or the last attempts
     /// brought nothing.
     pub(super) fn is_solo(&self) -> bool {
-        self.identity.is_none() || self.route.is_resolving() || self.pace.failures() > 0
+        self.identity.is_none()
+            || self.route.is_resolving()
+            || self.pace.failures() > 0
+            || self.pace.away().is_some()
     }
 
     /// How many leases the holes are good for.

@@ -4,6 +4,7 @@
 
 mod body;
 mod head;
+mod machine;
 mod session;
 
 use std::sync::Arc;
@@ -17,6 +18,8 @@ use crate::clock;
 use crate::log::Seen;
 use crate::stage::Stage;
 
+use machine::Machine;
+
 pub use body::SimBody;
 pub use session::SimSession;
 
@@ -27,6 +30,7 @@ pub use session::SimSession;
 #[derive(Clone, Debug)]
 pub struct SimTransport {
     stage: Arc<Stage>,
+    machine: Arc<Machine>,
 }
 
 impl SimTransport {
@@ -45,6 +49,7 @@ impl SimTransport {
             .map(|(path, behaviour)| (path.into(), behaviour));
         Self {
             stage: Stage::new(behaviours, link),
+            machine: Arc::default(),
         }
     }
 
@@ -52,12 +57,36 @@ impl SimTransport {
     pub fn from_fn(link: Link, choose: impl Fn(&str) -> Behaviour + Send + Sync + 'static) -> Self {
         Self {
             stage: Stage::choosing(link, Box::new(choose)),
+            machine: Arc::default(),
         }
     }
 
     /// Gives a path a (new) behaviour from the next request on; its requests are numbered from 1 again.
     pub fn swap(&self, path: &str, behaviour: Behaviour) {
         self.stage.swap(path.to_owned(), behaviour);
+    }
+
+    /// Takes the network away, or brings it back: while it is away, each new session is `Offline`. Those that exist
+    /// go on.
+    pub fn set_away(&self, away: bool) {
+        self.machine.set_away(away);
+    }
+
+    /// Allows so many sessions at a time from now on; further ones are `Exhausted`.
+    pub fn set_sockets_max(&self, n: usize) {
+        self.machine.set_sockets_max(n);
+    }
+
+    /// Sessions that exist now.
+    #[must_use]
+    pub fn sockets(&self) -> usize {
+        self.machine.sockets().0
+    }
+
+    /// The most sessions that there were at once.
+    #[must_use]
+    pub fn sockets_peak(&self) -> usize {
+        self.machine.sockets().1
     }
 
     /// All requests so far, in the order they came (the first 100 000).
@@ -94,6 +123,15 @@ impl Transport for SimTransport {
     type Session = SimSession;
 
     async fn open(&self, origin: &Origin) -> Result<SimSession, Fault> {
+        if self.machine.is_away() {
+            return Err(Fault::Offline {
+                host: origin.authority(),
+                detail: "network unreachable".to_owned(),
+            });
+        }
+        let Some(socket) = self.machine.socket() else {
+            return Err(Fault::Exhausted("too many open files".to_owned()));
+        };
         let link = &self.stage.link;
         let dead = link.dead.contains(&origin.authority());
         let seat = self.stage.connect().filter(|_| !dead);
@@ -109,7 +147,8 @@ impl Transport for SimTransport {
             address: "simulated".to_owned(),
             handshake: link.rtt,
         };
-        Ok(SimSession::new(self.stage.clone(), seat, facts))
+        let session = SimSession::new(self.stage.clone(), seat, facts);
+        Ok(session.on(socket))
     }
 }
 

@@ -10,6 +10,7 @@ use tur_core::{Answer, Ask, Fault};
 
 use super::body::SimBody;
 use super::head;
+use super::machine::Socket;
 use crate::clock;
 use crate::log::Seen;
 use crate::play::{Act, Play, Script, Wanted};
@@ -24,6 +25,7 @@ pub struct SimSession {
     line: Arc<Line>,
     // Bodies hold receivers, which see this end.
     alive: watch::Sender<()>,
+    socket: Option<Socket>,
 }
 
 /// Whether a connection can take a request.
@@ -75,7 +77,14 @@ impl SimSession {
             facts,
             line: Arc::default(),
             alive: watch::Sender::new(()),
+            socket: None,
         }
+    }
+
+    /// Stands on this socket, and frees it when it is dropped.
+    pub(super) fn on(mut self, socket: Socket) -> Self {
+        self.socket = Some(socket);
+        self
     }
 
     /// One exchange, on a connection that is held.

@@ -1,5 +1,6 @@
 //! The transfer against a small world: chosen answers for the rules, random ones for the invariants.
 
+mod outages;
 mod world;
 
 use std::string::ToString;
@@ -393,10 +394,12 @@ fn turn(world: &mut World, choice: (u8, u16)) {
         (4, _) => {
             if let Some(lane) = world.wanting.pop() {
                 world.sessions.remove(&lane);
-                world.tell(Event::Denied {
-                    lane,
-                    fault: Fault::TimedOut(Wait::Connect, Duration::ZERO),
-                });
+                let fault = match size % 3 {
+                    0 => outages::offline(),
+                    1 => Fault::Exhausted("too many open files".into()),
+                    _ => Fault::TimedOut(Wait::Connect, Duration::ZERO),
+                };
+                world.tell(Event::Denied { lane, fault });
             }
         }
         (5, _) => drop(world.jump()),
