@@ -22,6 +22,7 @@ impl Transfer {
         }
         self.crew.width = if self.divides() { self.allowed } else { 1 };
         self.withdraw();
+        self.prefer_warm(now);
         self.absorb();
         self.divide(now);
         while let Some(lane) = self.next_lane(now) {
@@ -105,6 +106,27 @@ impl Transfer {
             }
         }
         for id in idle {
+            self.release(id);
+        }
+    }
+
+    /// Takes back wishes whose work a lane that has a session can do now. There may be no session to come: then lanes
+    /// that have one would wait for ever for those that have none.
+    fn prefer_warm(&mut self, now: Timestamp) {
+        let origin = &self.route.target().origin;
+        let warm = self.crew.iter().filter(|(_, lane)| {
+            let free = matches!(lane.state, State::Free) && lane.hold <= now;
+            free && lane.session.as_ref() == Some(origin)
+        });
+        let warm = warm.count();
+        let needless = (self.crew.wanting() + warm).saturating_sub(self.pieces());
+        let wanting = self
+            .crew
+            .iter()
+            .filter(|(_, lane)| matches!(lane.state, State::Wanting(_)));
+        // Those that came last are served last.
+        let ids: alloc::vec::Vec<_> = wanting.map(|(id, _)| id).collect();
+        for id in ids.into_iter().rev().take(needless.min(warm)) {
             self.release(id);
         }
     }

@@ -1,6 +1,7 @@
 //! The transfer against a small world: chosen answers for the rules, random ones for the invariants.
 
 mod outages;
+mod scarce;
 mod world;
 
 use std::string::ToString;
