@@ -1,0 +1,232 @@
+//! What is remembered of origins from one download to the next.
+//!
+//! [`OriginMemory`] is bounded in every direction and forgets: the origin that was noted the longest ago makes room for
+//! a new one, and what it says of an origin fades with age ([`Profile::hint`]). It is a hint and never proof: whoever
+//! measures something believes that instead. How it is kept from one process to the next is not its business.
+
+mod lru;
+mod profile;
+
+use tur_core::{Origin, Wall};
+
+pub use self::profile::{Facts, LaneLimit, PhiRatio, Profile};
+
+use self::lru::Lru;
+
+/// The longest host in bytes that is remembered: a name in the DNS has at most 253.
+const HOST_MAX: usize = 255;
+
+/// Profiles of at most [`ORIGINS_MAX`](OriginMemory::ORIGINS_MAX) origins.
+///
+/// An origin is in use when something is noted of it. A hint that is read changes nothing: the visit that asked for it
+/// notes what it found.
+#[derive(Clone, Debug)]
+pub struct OriginMemory {
+    origins: Lru<Origin, Profile>,
+}
+
+impl OriginMemory {
+    /// The most origins that are remembered.
+    pub const ORIGINS_MAX: usize = 1_000;
+
+    /// Nothing is remembered yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            origins: Lru::new(Self::ORIGINS_MAX),
+        }
+    }
+
+    /// What was remembered before, in the order of [`iter`](Self::iter). What is too old by now is left out.
+    #[must_use]
+    pub fn restored(now: Wall, profiles: impl IntoIterator<Item = (Origin, Profile)>) -> Self {
+        let mut memory = Self::new();
+        for (origin, profile) in profiles {
+            if may_be_remembered(&origin) && !profile.is_stale(now) {
+                memory.origins.insert(origin, profile);
+            }
+        }
+        memory
+    }
+
+    /// Notes what a visit measured. Nothing is noted of a visit that measured nothing.
+    pub fn note(&mut self, origin: &Origin, now: Wall, facts: Facts) {
+        if facts.is_empty() || !may_be_remembered(origin) {
+            return;
+        }
+        let profile = match self.origins.peek(origin) {
+            Some(known) => known.noted(now, facts),
+            None => Profile::new(now, facts),
+        };
+        self.origins.insert(origin.clone(), profile);
+    }
+
+    /// Forgets an origin; false if nothing was remembered of it.
+    pub fn forget(&mut self, origin: &Origin) -> bool {
+        self.origins.remove(origin).is_some()
+    }
+
+    /// What a download from `origin` that begins now may start with.
+    #[must_use]
+    pub fn hint(&self, origin: &Origin, now: Wall) -> Option<Profile> {
+        self.origins.peek(origin)?.hint(now)
+    }
+
+    /// All profiles as they were noted, the next to be forgotten first.
+    pub fn iter(&self) -> impl Iterator<Item = (&Origin, &Profile)> {
+        self.origins.iter()
+    }
+
+    /// How many origins are remembered.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.origins.len()
+    }
+
+    /// True if nothing is remembered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Default for OriginMemory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A redirect can name a host of any length: what is kept of it is bounded.
+fn may_be_remembered(origin: &Origin) -> bool {
+    origin.host.len() <= HOST_MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::time::Duration;
+    use proptest::prelude::*;
+    use std::string::{String, ToString};
+    use std::vec::Vec;
+    use tur_core::Scheme;
+
+    const NOW: Wall = Wall::from_unix_secs(1_800_000_000);
+
+    fn origin(host: impl Into<String>) -> Origin {
+        Origin {
+            scheme: Scheme::Https,
+            host: host.into(),
+            port: 443,
+        }
+    }
+
+    fn lanes(lanes: u16) -> Facts {
+        Facts {
+            lanes: Some(lanes),
+            ..Facts::default()
+        }
+    }
+
+    fn hosts(memory: &OriginMemory) -> Vec<String> {
+        memory
+            .iter()
+            .map(|(origin, _)| origin.host.clone())
+            .collect()
+    }
+
+    #[test]
+    fn a_second_visit_is_told_what_the_first_one_found() {
+        let mut memory = OriginMemory::new();
+        let there = origin("a.example");
+        assert_eq!(memory.hint(&there, NOW), None);
+        memory.note(&there, NOW, lanes(12));
+        assert_eq!(memory.hint(&there, NOW).map(|hint| hint.lanes), Some(12));
+        let port = Origin {
+            port: 8443,
+            ..there.clone()
+        };
+        let scheme = Origin {
+            scheme: Scheme::Http,
+            ..there.clone()
+        };
+        assert_eq!(memory.hint(&port, NOW), None);
+        assert_eq!(memory.hint(&scheme, NOW), None);
+        assert!(memory.forget(&there) && !memory.forget(&there));
+        assert_eq!(memory.hint(&there, NOW), None);
+    }
+
+    #[test]
+    fn the_origin_noted_longest_ago_makes_room() {
+        let mut memory = OriginMemory::new();
+        let max = OriginMemory::ORIGINS_MAX;
+        for n in 0..max {
+            memory.note(&origin(n.to_string()), NOW, lanes(2));
+        }
+        memory.note(&origin("0"), NOW, lanes(3));
+        memory.note(&origin("new"), NOW, lanes(4));
+        assert_eq!(memory.len(), max);
+        assert_eq!(memory.hint(&origin("1"), NOW), None);
+        for there in ["0", "2", "new"] {
+            assert!(memory.hint(&origin(there), NOW).is_some(), "{there}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_kept_of_nothing_or_of_endless_names() {
+        let mut memory = OriginMemory::new();
+        memory.note(&origin("a"), NOW, Facts::default());
+        memory.note(&origin("x".repeat(HOST_MAX + 1)), NOW, lanes(2));
+        assert!(memory.is_empty());
+        memory.note(&origin("x".repeat(HOST_MAX)), NOW, lanes(2));
+        assert_eq!(memory.len(), 1);
+        let long = (
+            origin("y".repeat(HOST_MAX + 1)),
+            Profile::new(NOW, lanes(1)),
+        );
+        assert!(OriginMemory::restored(NOW, [long]).is_empty());
+    }
+
+    #[test]
+    fn what_is_restored_has_its_order_and_has_not_grown_old() {
+        let mut memory = OriginMemory::new();
+        for host in ["a", "b", "c", "a"] {
+            memory.note(&origin(host), NOW, lanes(2));
+        }
+        let kept = |now| {
+            let profiles = memory
+                .iter()
+                .map(|(origin, profile)| (origin.clone(), *profile));
+            OriginMemory::restored(now, profiles.collect::<Vec<_>>())
+        };
+        assert_eq!(hosts(&kept(NOW)), ["b", "c", "a"]);
+        let secs = 91 * 24 * 60 * 60;
+        assert!(kept(Wall::from_unix_secs(NOW.unix_secs() + secs)).is_empty());
+        assert!(kept(Wall::from_unix_secs(NOW.unix_secs() - secs)).is_empty());
+    }
+
+    proptest! {
+        // Each case is long, because the bound is far: a few of them are enough.
+        #![proptest_config(ProptestConfig::with_cases(16))]
+
+        #[test]
+        fn it_is_bounded_whatever_is_noted(
+            visits in proptest::collection::vec((0_u16..1_500, 0_u64..1_000, any::<u16>()), 900..2_400),
+        ) {
+            let mut memory = OriginMemory::new();
+            let mut last = None;
+            for (host, secs, width) in visits {
+                let now = Wall::from_unix_secs(NOW.unix_secs() + i64::try_from(secs).unwrap());
+                let there = origin(host.to_string());
+                let facts = Facts {
+                    rtt: Some(Duration::from_secs(secs)),
+                    ..lanes(width)
+                };
+                memory.note(&there, now, facts);
+                prop_assert!(memory.len() <= OriginMemory::ORIGINS_MAX);
+                prop_assert_eq!(memory.hint(&there, now).map(|hint| hint.lanes), Some(width.max(1)));
+                last = Some(there);
+            }
+            prop_assert_eq!(memory.iter().last().map(|(origin, _)| origin), last.as_ref());
+        }
+    }
+}
