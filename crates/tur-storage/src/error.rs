@@ -17,6 +17,12 @@ pub enum StorageError {
         /// Who holds it, where the journal tells.
         pid: Option<u32>,
     },
+    /// Another process changes a state file, and went on for longer than the caller waits.
+    #[error("{} is held by another process: try again later", path.display())]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+    },
     /// A file under our name that no journal vouches for.
     #[error("{} exists and is not ours: move it away or choose another name", path.display())]
     Foreign {
@@ -50,6 +56,12 @@ pub enum StorageError {
         path: PathBuf,
         /// Its format.
         version: u16,
+    },
+    /// A state file that is not what was written: cut, or changed by somebody.
+    #[error("{} is damaged: nothing in it is used", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
     },
     /// The file system cannot hold the file.
     #[error("no space: need {need} bytes more on {}, {available} are free", path.display())]
@@ -126,13 +138,14 @@ impl StorageError {
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
-            StorageError::Busy { .. } => Kind::Busy,
+            StorageError::Busy { .. } | StorageError::Locked { .. } => Kind::Busy,
             StorageError::NoSpace { .. } | StorageError::FileLimit { .. } => Kind::DiskFull,
             StorageError::Foreign { .. }
             | StorageError::NotRegular { .. }
             | StorageError::Exists { .. }
             | StorageError::BadName { .. }
             | StorageError::Version { .. }
+            | StorageError::Damaged { .. }
             | StorageError::JournalBroken { .. }
             | StorageError::Replaced { .. } => Kind::Local,
             StorageError::Incomplete { .. } | StorageError::Rule { .. } => Kind::Other,

@@ -10,6 +10,8 @@
 //! * *claimed*: the journal says so, and it survives the death of the process;
 //! * *durable*: synced, then recorded with the CRC of its run; it survives the loss of power.
 //!
+//! Beside that, a [`StateFile`] keeps what several processes remember together: small, and replaced as a whole.
+//!
 //! All file operations go through the port [`Disk`]: [`PosixDisk`] is the real one, [`MemDisk`] records what was done
 //! and can crash at any point of it. Nothing here is asynchronous and nothing reads a clock.
 #![forbid(unsafe_code)]
@@ -29,6 +31,7 @@ mod posix;
 mod room;
 mod runs;
 mod shared;
+mod state;
 mod writer;
 
 pub use checkpoint::{Checkpoint, Durable};
@@ -40,4 +43,5 @@ pub use open::{Found, Place, survey};
 pub use part::{Opened, Part, Reader, Saved};
 #[cfg(unix)]
 pub use posix::PosixDisk;
+pub use state::{State, StateFile, StateFormat};
 pub use writer::Writer;

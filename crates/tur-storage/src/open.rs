@@ -4,7 +4,7 @@
 //! beside belongs to somebody else.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tur_core::{ByteRange, RangeSet, Wall};
 
@@ -126,14 +126,14 @@ pub(crate) struct Opened<F> {
     pub(crate) fresh: bool,
 }
 
-/// Opens or makes `name`, which must be a plain file.
-fn open_regular<D: Disk>(
+/// Opens or makes `name` in `dir`, which is at `dir_path`; it must be a plain file.
+pub(crate) fn open_regular<D: Disk>(
     disk: &D,
     dir: &D::Dir,
-    names: &Names,
+    dir_path: &Path,
     name: &str,
 ) -> Result<Opened<D::File>, StorageError> {
-    let path = names.dir.join(name);
+    let path = dir_path.join(name);
     let error = path_error("open", path.clone());
     for _ in 0..RACES_MAX {
         let seen = look(disk, dir, name).map_err(&error)?;
@@ -181,7 +181,7 @@ pub(crate) fn open_part<D: Disk>(
     boot: Option<[u8; 16]>,
 ) -> Result<Opened<D::File>, StorageError> {
     for _ in 0..RACES_MAX {
-        let part = open_regular(disk, dir, names, &names.part)?;
+        let part = open_regular(disk, dir, &names.dir, &names.part)?;
         if !retry(|| disk.try_lock(&part.file)).map_err(names.part_error("lock"))? {
             return Err(StorageError::Busy {
                 path: names.part_path(),
@@ -223,7 +223,7 @@ pub(crate) fn open_journal<D: Disk>(
     if seen.is_none() && part.len > 0 {
         return foreign(names.part_path());
     }
-    let journal = open_regular(disk, dir, names, &names.journal)?;
+    let journal = open_regular(disk, dir, &names.dir, &names.journal)?;
     let len = usize::try_from(journal.stat.len.min(JOURNAL_MAX)).unwrap_or(0);
     let mut bytes = vec![0; len];
     let came =
