@@ -33,6 +33,8 @@ pub(crate) struct Stream {
     pub(crate) partial: bool,
     /// Last time that bytes landed.
     pub(crate) last: Timestamp,
+    /// True while the lane waits for a rate limit instead of the origin.
+    pub(crate) held: bool,
     /// True once a byte has.
     pub(crate) flows: bool,
     /// True if a cut has shown that nothing is left to take. New bytes make it false.
@@ -235,6 +237,19 @@ impl Crew {
         self.lanes
             .values()
             .filter(|lane| lane.is_streaming())
+            .count()
+    }
+
+    /// Lanes whose body is waited for: not those that a rate limit holds.
+    pub(crate) fn receiving(&self) -> usize {
+        let held = |lane: &Lane| {
+            lane.fetch()
+                .and_then(|fetch| fetch.stream)
+                .is_some_and(|stream| stream.held)
+        };
+        self.lanes
+            .values()
+            .filter(|lane| lane.is_streaming() && !held(lane))
             .count()
     }
 

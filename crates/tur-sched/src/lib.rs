@@ -7,7 +7,8 @@
 //! Read [`Transfer`] first: it moves one representation and conducts a [`Ledger`] (who owns which byte), a crew of
 //! lanes, a route (where to ask) and a pace (when to try again). [`Pool`] lends sessions of one origin to the lanes of
 //! all transfers. [`OriginLanes`] decides how many lanes an origin gets, and which transfer gets them; [`OriginMemory`]
-//! is what one visit leaves for the next. [`Gate`] is the one value that a machine's decision and the hot path share.
+//! is what one visit leaves for the next. [`Bucket`] is a rate limit. [`Gate`] is the one value that a machine's decision
+//! and the hot path share.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -19,6 +20,7 @@ mod coordinator;
 mod crew;
 mod gate;
 mod ledger;
+mod limit;
 mod memory;
 mod origin_lanes;
 mod pace;
@@ -33,6 +35,7 @@ mod word;
 pub use coordinator::plan::Schedule;
 pub use gate::Gate;
 pub use ledger::{Lease, Ledger};
+pub use limit::Bucket;
 pub use memory::{Facts, LaneLimit, OriginMemory, PhiRatio, Profile};
 pub use origin_lanes::{LanesAction, LanesEvent, OriginLanes};
 pub use pace::{RetryPolicy, SpeedFloor};

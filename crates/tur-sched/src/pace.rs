@@ -164,7 +164,7 @@ impl Pace {
 }
 
 /// Measures the download against a [`SpeedFloor`]. Its clock runs only while bodies are being received: not while
-/// waiting for a backoff, a connection, a `Retry-After` or a pause.
+/// waiting for a backoff, a connection, a `Retry-After`, a rate limit or a pause.
 #[derive(Clone, Debug)]
 pub(crate) struct SpeedWatch {
     floor: SpeedFloor,

@@ -71,13 +71,14 @@ pub enum Event {
         /// True if the lane's session can be used again.
         session: bool,
     },
-    /// Bytes up to `upto` are written. Batched: at most every 50 ms or 1 MiB per lane.
+    /// Bytes up to `upto` are written. Batched: at most every 50 ms or 1 MiB per lane, or before a wait for
+    /// a rate limit.
     Landed {
         /// Whose.
         lease: LeaseId,
         /// One past the last written byte.
         upto: u64,
-        /// How long the lane was busy with them.
+        /// How long the lane was busy with them; waiting for a rate limit is not.
         busy: Duration,
     },
     /// A fetch ended; bytes up to `at` are written.
@@ -90,6 +91,17 @@ pub enum Event {
         how: Ended,
         /// True if the lane's session can be used again.
         session: bool,
+    },
+    /// The lane waits for a rate limit of ours, not for the origin: its clock stands until it is `Released`, whatever lands
+    /// meanwhile. Told only of a body that is being received.
+    Held {
+        /// Whose.
+        lease: LeaseId,
+    },
+    /// The limit has let the lane through, and the origin has nothing ready: the clock of the lane runs again.
+    Released {
+        /// Whose.
+        lease: LeaseId,
     },
     /// The answer to [`Action::Cut`]: the lease now ends at `at`.
     CutAt {

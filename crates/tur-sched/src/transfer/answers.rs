@@ -96,6 +96,7 @@ impl Transfer {
             end: place.end,
             partial,
             last: now,
+            held: false,
             flows: false,
             spent: false,
         });

@@ -8,7 +8,7 @@ use tur_core::{Fault, Kind, Timestamp, Wait};
 use super::{Phase, Transfer};
 use crate::crew::{Abort, Fetch, Lane};
 use crate::word::sooner;
-use crate::{Action, Decision, Failure, LaneId, Reason};
+use crate::{Action, Decision, Failure, LaneId, LeaseId, Reason};
 
 /// A body is silent for too long beside others after this, so many round trips, and so many times the longest silence
 /// that any lane of the transfer has come back from.
@@ -135,8 +135,19 @@ impl Transfer {
                 fetch.asked_at + self.config.waits.read,
                 Reason::FirstByte(id),
             ),
+            Some(stream) if stream.held => return None,
             Some(stream) => (stream.last + self.config.waits.read, Reason::Idle(id)),
         })
+    }
+
+    /// A lane begins to wait for a rate limit, or ceases to. Its silence is counted from here on.
+    pub(super) fn hold(&mut self, now: Timestamp, lease: LeaseId, held: bool) {
+        if let Some((_, fetch)) = self.fetch_of(lease)
+            && let Some(stream) = &mut fetch.stream
+        {
+            stream.held = held;
+            stream.last = now;
+        }
     }
 
     /// Ends the fetches whose deadline has passed.

@@ -314,6 +314,8 @@ impl Transfer {
                 how,
                 session,
             } => self.ended(now, lease, ends::Ending { at, how, session }),
+            Event::Held { lease } => self.hold(now, lease, true),
+            Event::Released { lease } => self.hold(now, lease, false),
             Event::CutAt { lease, at } => self.cut_at(lease, at),
             Event::Width(lanes) => self.set_width(now, lanes),
             Event::Demand(range) => self.demands.want(range),
@@ -324,9 +326,8 @@ impl Transfer {
             Event::Tick => self.tick(now),
         }
         self.feed(now);
-        let receiving = self.crew.streaming() > 0;
         if let Some(speed) = &mut self.speed {
-            speed.run(now, receiving);
+            speed.run(now, self.crew.receiving() > 0);
         }
         #[cfg(any(test, feature = "check"))]
         self.check();

@@ -1,5 +1,6 @@
 //! The transfer against a small world: chosen answers for the rules, random ones for the invariants.
 
+mod held;
 mod outages;
 mod scarce;
 mod world;
@@ -390,7 +391,7 @@ fn turn(world: &mut World, choice: (u8, u16)) {
         .get(usize::from(size) % running.len().max(1))
         .copied();
     world.now = world.now + Duration::from_millis(u64::from(size % 40));
-    match (what % 24, pick) {
+    match (what % 26, pick) {
         (0..=3, _) => world.grant_all(),
         (4, _) => {
             if let Some(lane) = world.wanting.pop() {
@@ -435,6 +436,8 @@ fn turn(world: &mut World, choice: (u8, u16)) {
             });
         }
         (15, Some(lease)) => world.break_off(lease, Fault::Lost("reset".into())),
+        (24, Some(lease)) => world.tell(Event::Held { lease }),
+        (25, Some(lease)) => world.tell(Event::Released { lease }),
         (_, Some(lease)) if world.running[&lease].body_end.is_some() => {
             world.flow(lease, u64::from(size) * 4);
         }
