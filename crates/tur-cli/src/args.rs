@@ -68,6 +68,14 @@ pub(crate) struct Args {
     #[arg(short = 'k', value_name = "SIZE", value_parser = quantity::size, help_heading = SPEED)]
     pub(crate) piece_min: Option<u64>,
 
+    /// Take RATE bytes per second at most, all connections and downloads together [default: no limit]
+    #[arg(long, value_name = "RATE", value_parser = quantity::rate, help_heading = SPEED)]
+    pub(crate) limit_rate: Option<Rate>,
+
+    /// Take RATE bytes per second at most for each file [default: no limit]
+    #[arg(long, value_name = "RATE", value_parser = quantity::rate, help_heading = SPEED)]
+    pub(crate) limit_rate_per_file: Option<Rate>,
+
     /// Fail if the whole download is slower than RATE bytes per second for --speed-time
     #[arg(long, value_name = "RATE", value_parser = quantity::rate, help_heading = PATIENCE)]
     pub(crate) speed_limit: Option<Rate>,
@@ -287,6 +295,9 @@ mod tests {
             (&["--read-timeout", "0", "u"], "more than 0"),
             (&["--exists", "guess", "u"], "overwrite"),
             (&["--speed-time", "3", "u"], "--speed-limit"),
+            (&["--limit-rate", "0", "u"], "more than 0"),
+            (&["--limit-rate-per-file", "0K", "u"], "more than 0"),
+            (&["--limit-rate", "fast", "u"], "256K"),
             (&["-q", "-v", "u"], "cannot be used with"),
             (&["--bearer", "x", "u"], "'--bearer'"),
         ] {
@@ -316,6 +327,8 @@ mod tests {
             "--read-timeout",
             "--speed-limit",
             "--speed-time",
+            "--limit-rate <",
+            "--limit-rate-per-file <",
             "--max-time",
             "--max-wait",
             "--exists",

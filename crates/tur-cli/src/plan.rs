@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tur_engine::{Checksum, OnChange, OnExists, RetryPolicy, SpeedFloor};
+use tur_engine::{Checksum, OnChange, OnExists, Rate, RetryPolicy, SpeedFloor};
 
 use crate::args::{Args, Change, Exists, Progress};
 use crate::field::{self, Credentials, Field};
@@ -34,6 +34,9 @@ pub(crate) struct Job {
     pub(crate) lanes: Option<u16>,
     pub(crate) start_lanes: Option<u16>,
     pub(crate) piece_min: Option<u64>,
+    /// Most bytes per second, for the process and for the file.
+    pub(crate) rate: Option<Rate>,
+    pub(crate) rate_per_file: Option<Rate>,
     pub(crate) limits: Limits,
     /// Request fields, in the order of the command line.
     pub(crate) fields: Vec<Field>,
@@ -128,6 +131,8 @@ impl Job {
                 .or(args.start_lanes.filter(|start| *start > LANES_DEFAULT)),
             start_lanes: args.start_lanes,
             piece_min: args.piece_min,
+            rate: args.limit_rate,
+            rate_per_file: args.limit_rate_per_file,
             fields: fields(&args)?,
             credentials: args
                 .credentials
@@ -293,6 +298,7 @@ mod tests {
         assert_eq!(job.url, "http://h/f");
         assert!(job.file.is_none() && job.dir.is_none() && job.lanes.is_none());
         assert!(job.fields.is_empty() && job.credentials.is_none());
+        assert!(job.rate.is_none() && job.rate_per_file.is_none());
         assert_eq!(job.limits.retry, RetryPolicy::default());
         assert!(job.remote_time && !job.create_dirs);
         assert_eq!((show.face, show.detail), (Face::Bar, Detail::Normal));

@@ -105,7 +105,7 @@ fn stop(kind: Kind, message: &str) -> u8 {
 }
 
 fn downloader(job: &Job) -> Result<Downloader, (Kind, String)> {
-    let mut builder = Downloader::builder();
+    let mut builder = Downloader::builder().limit(job.rate);
     if let Some(limit) = job.limits.connect {
         builder = builder.connect_timeout(limit);
     }
@@ -151,6 +151,9 @@ fn download(downloader: &Downloader, job: Job) -> Download {
     }
     if let Some(bytes) = job.piece_min {
         download = download.piece_min(bytes);
+    }
+    if let Some(rate) = job.rate_per_file {
+        download = download.limit(rate);
     }
     if let Some(limit) = job.limits.read {
         download = download.read_timeout(limit);

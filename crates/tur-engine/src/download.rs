@@ -4,8 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tur_core::Kind;
 use tur_core::port::Field;
+use tur_core::{Kind, Rate};
 use tur_http::RedirectPolicy;
 use tur_sched::{OnChange, RetryPolicy, SpeedFloor};
 
@@ -48,6 +48,7 @@ struct Settings {
     lanes_start: Option<u16>,
     piece_min: Option<u64>,
     retry: RetryPolicy,
+    limit: Option<Rate>,
     read_timeout: Duration,
     max_time: Option<Duration>,
     speed_floor: Option<SpeedFloor>,
@@ -79,6 +80,7 @@ impl Download {
                 lanes_start: None,
                 piece_min: None,
                 retry: RetryPolicy::default(),
+                limit: None,
                 read_timeout: Duration::from_secs(30),
                 max_time: None,
                 speed_floor: None,
@@ -129,6 +131,14 @@ impl Download {
     /// Retries and backoff.
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.job.retry = policy;
+        self
+    }
+
+    /// Most bytes per second, over all lanes. Default: as many as the downloader's own limit allows. It may be changed
+    /// while the download runs ([`Handle::set_limit`]); under a low limit that is set before the start, connections also
+    /// get small receive buffers.
+    pub fn limit(mut self, rate: Rate) -> Self {
+        self.job.limit = Some(rate);
         self
     }
 
@@ -218,6 +228,7 @@ impl Download {
             lanes_start: s.lanes_start,
             piece_min: s.piece_min,
             retry: s.retry,
+            limit: s.limit,
             read_timeout: s.read_timeout,
             max_time: s.max_time,
             speed_floor: s.speed_floor,

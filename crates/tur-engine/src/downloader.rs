@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tur_core::Kind;
+use tur_core::{Kind, Rate};
 use tur_net::{HttpSession, HttpTransport, NetConfig};
 use tur_storage::PosixDisk;
 
@@ -23,6 +23,7 @@ use crate::compute::Compute;
 use crate::driver::{self, Outside, World};
 use crate::handle::Wish;
 use crate::job::Job;
+use crate::limits::{Limit, Limits};
 use crate::sessions::Sessions;
 use crate::{Download, Error, Handle};
 
@@ -39,6 +40,7 @@ struct Shared {
     starts: mpsc::UnboundedSender<Start>,
     next: AtomicU64,
     compute: Compute,
+    limit: Arc<Limit>,
     clock: Clock,
     _life: watch::Sender<()>,
 }
@@ -52,6 +54,7 @@ type Start = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub struct DownloaderBuilder {
     net: NetConfig,
     per_origin: usize,
+    limit: Option<Rate>,
 }
 
 impl DownloaderBuilder {
@@ -76,6 +79,13 @@ impl DownloaderBuilder {
     /// Most connections to one origin. Default: 32; a download that is given more lanes raises it.
     pub fn connections_per_origin(mut self, n: usize) -> Self {
         self.per_origin = n.max(1);
+        self
+    }
+
+    /// Most bytes per second, over all downloads together, which share it equally. Default: no limit. Heads of answers and
+    /// what lower layers add are not counted.
+    pub fn limit(mut self, rate: Option<Rate>) -> Self {
+        self.limit = rate;
         self
     }
 
@@ -109,6 +119,7 @@ impl DownloaderBuilder {
             starts,
             next,
             compute,
+            limit: Limit::new(clock, self.limit),
             clock,
             _life: life,
         };
@@ -124,6 +135,7 @@ impl Downloader {
         DownloaderBuilder {
             net: NetConfig::default(),
             per_origin: 32,
+            limit: None,
         }
     }
 
@@ -138,6 +150,12 @@ impl Downloader {
         self.shared.transport.notes()
     }
 
+    /// Allows so many bytes per second from now on, over all downloads together; `None` lifts the limit. Running downloads
+    /// feel it at once, but connections that are open keep their buffers.
+    pub fn set_limit(&self, rate: Option<Rate>) {
+        self.shared.limit.set(rate);
+    }
+
     /// Sends a driver for `job` to the data thread.
     pub(crate) fn launch(self, job: Result<Job, Error>) -> Handle {
         let shared = &self.shared;
@@ -150,11 +168,17 @@ impl Downloader {
             commands: heard,
             life: shared._life.subscribe(),
         };
+        let limits = Limits {
+            process: Arc::clone(&shared.limit),
+            transfer: Limit::new(shared.clock, job.as_ref().ok().and_then(|job| job.limit)),
+        };
+        let own_limit = Arc::clone(&limits.transfer);
         let world = World {
-            transport: Arc::clone(&shared.transport),
+            transport: transport(&shared.transport, &limits),
             sessions: shared.sessions.clone(),
             disk: PosixDisk,
             compute: shared.compute.clone(),
+            limits,
             clock: shared.clock,
         };
         let drive = async move {
@@ -172,7 +196,7 @@ impl Downloader {
         if shared.starts.send(Box::pin(drive)).is_err() {
             tracing::error!("the data thread is gone");
         }
-        Handle::new(board, commands, outcome, first)
+        Handle::new(board, commands, own_limit, outcome, first)
     }
 }
 
@@ -181,6 +205,14 @@ impl fmt::Debug for Downloader {
         f.debug_struct("Downloader")
             .field("transport", &self.shared.transport)
             .finish_non_exhaustive()
+    }
+}
+
+/// The transport of a download under `limits`.
+fn transport(shared: &Arc<HttpTransport>, limits: &Limits) -> Arc<HttpTransport> {
+    match limits.receive_buffer() {
+        Some(bytes) => Arc::new(shared.with_receive_buffer(bytes)),
+        None => Arc::clone(shared),
     }
 }
 

@@ -2,13 +2,15 @@
 
 use std::future::IntoFuture;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
 use tokio::sync::{broadcast, oneshot, watch};
-use tur_core::Kind;
+use tur_core::{Kind, Rate};
 
 use crate::board::Board;
+use crate::limits::Limit;
 use crate::{Completed, Error, Event, Events, Progress};
 
 /// What a caller wants of a driver. Only the latest wish counts, and a cancel is never taken back.
@@ -23,6 +25,7 @@ pub(crate) struct Wish {
 pub struct Handle {
     board: Board,
     commands: watch::Sender<Wish>,
+    limit: Arc<Limit>,
     outcome: Option<oneshot::Receiver<Result<Completed, Error>>>,
     first: Mutex<Option<broadcast::Receiver<Event>>>,
 }
@@ -31,12 +34,14 @@ impl Handle {
     pub(crate) fn new(
         board: Board,
         commands: watch::Sender<Wish>,
+        limit: Arc<Limit>,
         outcome: oneshot::Receiver<Result<Completed, Error>>,
         first: broadcast::Receiver<Event>,
     ) -> Self {
         Self {
             board,
             commands,
+            limit,
             outcome: Some(outcome),
             first: Mutex::new(Some(first)),
         }
@@ -73,6 +78,12 @@ impl Handle {
     /// Goes on after a [`pause`](Handle::pause).
     pub fn resume(&self) {
         self.commands.send_modify(|wish| wish.paused = false);
+    }
+
+    /// Allows so many bytes per second from now on, over all lanes; `None` lifts the limit. That of the downloader holds
+    /// beside it.
+    pub fn set_limit(&self, rate: Option<Rate>) {
+        self.limit.set(rate);
     }
 
     /// Ends the download and keeps what landed. Its outcome is an error of kind [`Kind::Signal`], unless it was

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tur_core::Target;
 use tur_core::port::Field;
+use tur_core::{Rate, Target};
 use tur_http::{RedirectPolicy, SafeName};
 use tur_sched::{OnChange, RetryPolicy, SpeedFloor};
 
@@ -35,6 +35,7 @@ pub(crate) struct Job {
     pub(crate) lanes_start: Option<u16>,
     pub(crate) piece_min: Option<u64>,
     pub(crate) retry: RetryPolicy,
+    pub(crate) limit: Option<Rate>,
     pub(crate) read_timeout: Duration,
     pub(crate) max_time: Option<Duration>,
     pub(crate) speed_floor: Option<SpeedFloor>,

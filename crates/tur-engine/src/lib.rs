@@ -36,6 +36,7 @@ mod error;
 mod event;
 mod handle;
 mod job;
+mod limits;
 mod region;
 mod sessions;
 

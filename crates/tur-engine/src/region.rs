@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use futures_util::future::{Either, select};
 use tokio::time::sleep_until;
 use tur_core::port::{Body, Fill};
@@ -16,6 +17,7 @@ use tur_sched::{Ended, Gate};
 use tur_storage::{Disk, StorageError, Writer};
 
 use crate::clock::Clock;
+use crate::limits::{Limits, Turn};
 
 /// Bytes taken from a body before they are written: enough to make the call cheap, small enough to lose nothing much.
 const FILL_MAX: usize = 256 * 1024;
@@ -76,6 +78,11 @@ pub(crate) struct Flow<B, D: Disk> {
     region: Region<D>,
     chunks: Chunks,
     budget: usize,
+    limits: Limits,
+    /// True from the moment the limits have let it through until it has drawn.
+    granted: bool,
+    /// True while the machine believes that it waits for the limits.
+    held: bool,
     clock: Clock,
     reported: (u64, Timestamp),
     wasted: u64,
@@ -86,6 +93,10 @@ pub(crate) struct Flow<B, D: Disk> {
 pub(crate) enum Flowed {
     /// Bytes up to `upto` are written; there is more to come.
     Landed { upto: u64, busy: Duration },
+    /// It begins to wait for a rate limit. Everything that is written was told.
+    Held,
+    /// It was let through, and waits for the network again.
+    Released,
     /// It is over.
     Ended { at: u64, how: Ended },
     /// The disk refused; bytes up to `at` are written, whatever the gate has granted.
@@ -93,8 +104,14 @@ pub(crate) enum Flowed {
 }
 
 impl<B: Body, D: Disk> Flow<B, D> {
-    /// A flow that shares the bound of unwritten bytes with `lanes` others.
-    pub(crate) fn new(body: B, region: Region<D>, lanes: usize, clock: Clock) -> Self {
+    /// A flow under `limits` that shares the bound of unwritten bytes with `lanes` others.
+    pub(crate) fn new(
+        body: B,
+        region: Region<D>,
+        lanes: usize,
+        limits: Limits,
+        clock: Clock,
+    ) -> Self {
         let reported = (region.writer.cursor(), clock.now());
         let budget = (UNWRITTEN_MAX / lanes.max(1)).clamp(FILL_MIN, FILL_MAX);
         Self {
@@ -102,6 +119,9 @@ impl<B: Body, D: Disk> Flow<B, D> {
             region,
             chunks: Chunks::new(),
             budget,
+            limits,
+            granted: false,
+            held: false,
             clock,
             reported,
             wasted: 0,
@@ -116,8 +136,9 @@ impl<B: Body, D: Disk> Flow<B, D> {
     /// Moves bytes until there is something to say. Dropping it loses only what was received in the same instant.
     pub(crate) async fn run(&mut self) -> Flowed {
         loop {
-            let Some(filled) = self.fill().await else {
-                return self.report();
+            let filled = match self.draw().await {
+                Ok(filled) => filled,
+                Err(said) => return said,
             };
             let written = self.region.write(&mut self.chunks);
             let at = self.region.writer.cursor();
@@ -161,9 +182,69 @@ impl<B: Body, D: Disk> Flow<B, D> {
         }
     }
 
+    /// Draws what is ready, as far as the limits allow. `Err` is what has to be said first.
+    async fn draw(&mut self) -> Result<Result<Fill, Fault>, Flowed> {
+        if !self.limits.is_set() {
+            return match std::mem::take(&mut self.held) {
+                true => Err(Flowed::Released),
+                false => self.fill(self.budget).await.ok_or_else(|| self.report()),
+            };
+        }
+        let most = self.budget.min(self.limits.quantum());
+        if !self.granted {
+            let turn = self.turn().await?;
+            if self.region.is_full() {
+                // Its tail went to another lane while it waited.
+                let at = self.region.writer.cursor();
+                return Err(Flowed::Ended {
+                    at,
+                    how: Ended::Cut,
+                });
+            }
+            self.granted = true;
+            // The turn is not kept while the network is waited for.
+            if let Some(filled) = self.body.fill(&mut self.chunks, most).now_or_never() {
+                self.debit();
+                drop(turn);
+                return Ok(filled);
+            }
+        }
+        if std::mem::take(&mut self.held) {
+            return Err(Flowed::Released);
+        }
+        let Some(filled) = self.fill(most).await else {
+            return Err(self.report());
+        };
+        self.debit();
+        Ok(filled)
+    }
+
+    /// Waits until the limits let it through. Before that, it says what it has written, and that it waits.
+    async fn turn(&mut self) -> Result<Turn, Flowed> {
+        if let Some(turn) = self.limits.try_turn() {
+            return Ok(turn);
+        }
+        if self.region.writer.cursor() > self.reported.0 {
+            return Err(self.report());
+        }
+        if !std::mem::replace(&mut self.held, true) {
+            return Err(Flowed::Held);
+        }
+        let since = self.clock.now();
+        let turn = self.limits.turn().await;
+        // Not busy: as if this time had not passed.
+        self.reported.1 = self.reported.1 + self.clock.now().since(since);
+        Ok(turn)
+    }
+
+    fn debit(&mut self) {
+        self.limits.debit(self.chunks.len());
+        self.granted = false;
+    }
+
     /// Draws what is ready; `None` if nothing came while bytes wait to be reported, and their time has come.
-    async fn fill(&mut self) -> Option<Result<Fill, Fault>> {
-        let fill = pin!(self.body.fill(&mut self.chunks, self.budget));
+    async fn fill(&mut self, most: usize) -> Option<Result<Fill, Fault>> {
+        let fill = pin!(self.body.fill(&mut self.chunks, most));
         if self.region.writer.cursor() == self.reported.0 {
             return Some(fill.await);
         }

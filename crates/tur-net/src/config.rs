@@ -22,6 +22,10 @@ pub struct NetConfig {
     /// Largest read from one connection, in bytes; a power of two from 8 KiB to 1 MiB, rounded up. A connection holds
     /// at most three buffers of this size. Default: 128 KiB.
     pub read_buffer: usize,
+    /// What the system may keep of a connection that nobody has read yet, in bytes, set before connecting. The system may
+    /// take twice of it for its own accounts, and allows no more than its administrator does. A read is then no larger
+    /// than an eighth of it. Default: none, the system finds a size by measurement.
+    pub receive_buffer: Option<usize>,
 }
 
 impl Default for NetConfig {
@@ -36,6 +40,7 @@ impl Default for NetConfig {
             interim_limit: 100,
             // Beyond 128 KiB a read costs no less per byte.
             read_buffer: 128 * 1024,
+            receive_buffer: None,
         }
     }
 }
@@ -83,11 +88,24 @@ impl NetConfig {
         self
     }
 
+    /// Sets what the system may keep of a connection that nobody has read yet, in bytes.
+    #[must_use]
+    pub fn receive_buffer(mut self, bytes: usize) -> Self {
+        self.receive_buffer = Some(bytes);
+        self
+    }
+
     /// The same with every size inside its bounds.
     pub(crate) fn bounded(mut self) -> Self {
         self.head_limit = self.head_limit.clamp(BUFFER_MIN, HEAD_MAX);
+        self.receive_buffer = self
+            .receive_buffer
+            .map(|bytes| bytes.clamp(BUFFER_MIN, RECEIVE_MAX));
+        // Of a connection that is read slowly, each read takes little: then bytes come steadily.
+        let most = self.receive_buffer.map_or(BUFFER_MAX, |bytes| bytes / 8);
         self.read_buffer = self
             .read_buffer
+            .min(most)
             .clamp(BUFFER_MIN, BUFFER_MAX)
             .next_power_of_two();
         self
@@ -109,4 +127,6 @@ pub enum NetError {
 /// hyper's first buffer; it takes no smaller one.
 const BUFFER_MIN: usize = 8 * 1024;
 const BUFFER_MAX: usize = 1024 * 1024;
+/// Beyond it there is no reason not to leave the size to the system.
+const RECEIVE_MAX: usize = 64 * 1024 * 1024;
 const HEAD_MAX: usize = 16 * 1024 * 1024;

@@ -8,21 +8,26 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Sleep;
 use tur_core::{Fault, Origin};
 
 use crate::wire::io_text;
 
-/// Connects to the first address of `origin` that answers.
+/// Connects to the first address of `origin` that answers, with a receive buffer of so many bytes if one is given.
 ///
 /// # Errors
 /// `Resolve`, `Connect`, `Offline` or `Exhausted`. The limit of time is the caller's.
-pub(crate) async fn dial(origin: &Origin) -> Result<(TcpStream, SocketAddr), Fault> {
+pub(crate) async fn dial(
+    origin: &Origin,
+    receive_buffer: Option<usize>,
+) -> Result<(TcpStream, SocketAddr), Fault> {
     let addresses = resolve(origin).await?;
-    let (tcp, address) = race(interleave(&addresses), TcpStream::connect)
-        .await
-        .map_err(|failure| failure.into_fault(origin))?;
+    let (tcp, address) = race(interleave(&addresses), |address| {
+        connect(address, receive_buffer)
+    })
+    .await
+    .map_err(|failure| failure.into_fault(origin))?;
     prepare(&tcp).map_err(|error| {
         let failure = Failure { address, error };
         failure.into_fault(origin)
@@ -230,6 +235,19 @@ fn no_addresses() -> Failure {
 )]
 fn stagger() -> Pin<Box<Sleep>> {
     Box::pin(tokio::time::sleep(STAGGER))
+}
+
+/// One attempt. The buffer is set first: the handshake tells the peer how far a window may ever grow.
+async fn connect(address: SocketAddr, receive_buffer: Option<usize>) -> io::Result<TcpStream> {
+    let Some(bytes) = receive_buffer else {
+        return TcpStream::connect(address).await;
+    };
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    socket.set_recv_buffer_size(u32::try_from(bytes).unwrap_or(u32::MAX))?;
+    socket.connect(address).await
 }
 
 /// Small requests leave at once; a peer that is gone is noticed even while nobody reads.

@@ -18,10 +18,10 @@ use crate::{NetConfig, NetError};
 #[derive(Clone)]
 pub struct HttpTransport {
     shared: Arc<Shared>,
+    config: NetConfig,
 }
 
 struct Shared {
-    config: NetConfig,
     user_agent: HeaderValue,
     trust: Trust,
 }
@@ -36,14 +36,21 @@ impl HttpTransport {
         let user_agent = HeaderValue::from_bytes(config.user_agent.as_bytes())
             .map_err(|_invalid| NetError::UserAgent)?;
         let trust = Trust::new(config.roots_pem.as_deref())?;
-        let shared = Shared {
-            config: config.bounded(),
-            user_agent,
-            trust,
-        };
+        let shared = Shared { user_agent, trust };
         Ok(Self {
             shared: Arc::new(shared),
+            config: config.bounded(),
         })
+    }
+
+    /// The same transport, whose connections get receive buffers of `bytes` (see [`NetConfig::receive_buffer`]): for
+    /// downloads that are to be slow.
+    #[must_use]
+    pub fn with_receive_buffer(&self, bytes: usize) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            config: self.config.clone().receive_buffer(bytes).bounded(),
+        }
     }
 
     /// What the user should be told about this transport, such as that bundled root certificates are in use.
@@ -56,7 +63,7 @@ impl HttpTransport {
 impl fmt::Debug for HttpTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpTransport")
-            .field("config", &self.shared.config)
+            .field("config", &self.config)
             .finish_non_exhaustive()
     }
 }
@@ -69,7 +76,7 @@ impl Transport for HttpTransport {
         reason = "the handshake is measured where it happens; no decision is made here"
     )]
     async fn open(&self, origin: &Origin) -> Result<HttpSession, Fault> {
-        let limit = self.shared.config.connect_timeout;
+        let limit = self.config.connect_timeout;
         let began = Instant::now();
         let connected = tokio::time::timeout(limit, self.connect(origin)).await;
         let (stream, address) =
@@ -80,19 +87,13 @@ impl Transport for HttpTransport {
             handshake: began.elapsed(),
         };
         tracing::debug!(%origin, address = %facts.address, handshake = ?facts.handshake, "connected");
-        HttpSession::start(
-            stream,
-            facts,
-            &self.shared.config,
-            self.shared.user_agent.clone(),
-        )
-        .await
+        HttpSession::start(stream, facts, &self.config, self.shared.user_agent.clone()).await
     }
 }
 
 impl HttpTransport {
     async fn connect(&self, origin: &Origin) -> Result<(Stream, String), Fault> {
-        let (tcp, address) = dial(origin).await?;
+        let (tcp, address) = dial(origin, self.config.receive_buffer).await?;
         let stream = match origin.scheme {
             Scheme::Http => Stream::Plain(tcp),
             Scheme::Https => {

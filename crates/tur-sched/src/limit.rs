@@ -28,7 +28,7 @@ use tur_core::{Rate, Timestamp};
 /// that nothing is lost by it.
 const WAIT_MIN: Duration = Duration::from_millis(5);
 
-/// What a draw is worth, in time at the rate: fifty draws a second flow smoothly and cost little.
+/// What a draw is worth, in time at the rate, beside what is saved up: fifty draws a second flow smoothly and cost little.
 const DRAW: Duration = Duration::from_millis(20);
 /// Bounds of a draw, in bytes: less is not worth a call, and more is not written at a time.
 const DRAW_MIN: u64 = 2 * 1024;
@@ -81,12 +81,14 @@ impl Bucket {
         }
     }
 
-    /// How many bytes to draw at a time: small for a low rate, so that it flows smoothly, large for a high one, so that
-    /// counting costs nothing. [`u64::MAX`] without a limit. More may come than was wanted: it is debited all the same.
+    /// How many bytes to draw: few at a low rate, so that it flows smoothly, many at a high one, so that counting costs
+    /// nothing, and more by what is saved up, so that who had to wait for something else catches up in one draw.
+    /// [`u64::MAX`] without a limit. More may come than was wanted: it is debited all the same.
     #[must_use]
-    pub fn quantum(&self) -> u64 {
+    pub fn quantum(&self, now: Timestamp) -> u64 {
+        let saved = now.since(self.paid).min(Self::CREDIT);
         self.rate.map_or(u64::MAX, |rate| {
-            rate.bytes_in(DRAW).clamp(DRAW_MIN, DRAW_MAX)
+            rate.bytes_in(DRAW + saved).clamp(DRAW_MIN, DRAW_MAX)
         })
     }
 

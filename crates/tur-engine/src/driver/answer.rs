@@ -134,7 +134,14 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
             self.tell(What::Note(text.to_owned()));
         }
         let region = Region::new(Arc::clone(&gate), &admitted, writer);
-        let flow = Box::new(Flow::new(reply.body, region, lanes, self.world.clock));
+        let limits = self.world.limits.clone();
+        let flow = Box::new(Flow::new(
+            reply.body,
+            region,
+            lanes,
+            limits,
+            self.world.clock,
+        ));
         self.run_flow(lane_id, flow);
         let partial = admitted.is_partial();
         let identity = admitted.into_identity();
@@ -235,6 +242,14 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
             Flowed::Landed { upto, busy } => {
                 self.run_flow(lane, flow);
                 self.tell_machine(Event::Landed { lease, upto, busy });
+            }
+            Flowed::Held => {
+                self.run_flow(lane, flow);
+                self.tell_machine(Event::Held { lease });
+            }
+            Flowed::Released => {
+                self.run_flow(lane, flow);
+                self.tell_machine(Event::Released { lease });
             }
             Flowed::Ended { at, how } => {
                 // The writer ends first: its slot is free, and its claim on record, before anything else is decided.

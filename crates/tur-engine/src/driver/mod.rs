@@ -37,6 +37,7 @@ use crate::clock::Clock;
 use crate::compute::Compute;
 use crate::handle::Wish;
 use crate::job::Job;
+use crate::limits::Limits;
 use crate::sessions::{Sessions, Word};
 use crate::{Completed, Error, PhaseWord, What};
 
@@ -59,6 +60,7 @@ pub(crate) struct World<T: Transport, D: Disk> {
     pub(crate) sessions: Sessions<T::Session>,
     pub(crate) disk: D,
     pub(crate) compute: Compute,
+    pub(crate) limits: Limits,
     pub(crate) clock: Clock,
 }
 

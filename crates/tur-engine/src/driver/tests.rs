@@ -9,6 +9,7 @@ mod changes;
 mod disks;
 mod files;
 mod life;
+mod limits;
 mod outages;
 mod redirects;
 mod stand;

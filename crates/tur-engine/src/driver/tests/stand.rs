@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::compute::Compute;
 use crate::driver::{self, Outside, World};
 use crate::job::{Destination, Job};
+use crate::limits::{Limit, Limits};
 use crate::sessions::Sessions;
 use crate::{Completed, Error, Event, Handle, OnExists, PhaseWord, What};
 
@@ -37,6 +38,8 @@ pub(super) struct Stand {
     pub(super) transport: SimTransport,
     pub(super) disk: MemDisk,
     pub(super) clock: Clock,
+    /// That of the downloader.
+    pub(super) limit: Arc<Limit>,
     sessions: Sessions<SimSession>,
     compute: Compute,
     life: Option<watch::Sender<()>>,
@@ -85,6 +88,7 @@ pub(super) fn job_of(url: &str) -> Job {
         lanes_start: None,
         piece_min: None,
         retry: RetryPolicy::default(),
+        limit: None,
         read_timeout: Duration::from_secs(30),
         max_time: None,
         speed_floor: None,
@@ -126,10 +130,12 @@ impl Stand {
         link: Link,
         paths: impl IntoIterator<Item = (P, Behaviour)>,
     ) -> Self {
+        let clock = Clock::start();
         Self {
             transport: SimTransport::with_link(link, paths),
             disk: MemDisk::new(),
-            clock: Clock::start(),
+            clock,
+            limit: Limit::new(clock, None),
             sessions: Sessions::new(32),
             compute: Compute::new(),
             life: Some(watch::channel(()).0),
@@ -155,11 +161,17 @@ impl Stand {
             commands: heard,
             life,
         };
+        let limits = Limits {
+            process: Arc::clone(&self.limit),
+            transfer: Limit::new(self.clock, job.limit),
+        };
+        let own_limit = Arc::clone(&limits.transfer);
         let world = World {
             transport: Arc::new(self.transport.clone()),
             sessions: self.sessions.clone(),
             disk: self.disk.clone(),
             compute: self.compute.clone(),
+            limits,
             clock: self.clock,
         };
         self.drivers.spawn(async move {
@@ -167,7 +179,7 @@ impl Stand {
             drop(events);
             drop(told.send(result));
         });
-        Handle::new(board, commands, outcome, first)
+        Handle::new(board, commands, own_limit, outcome, first)
     }
 
     /// The downloader and all its clones are gone.
