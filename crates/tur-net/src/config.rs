@@ -130,3 +130,28 @@ const BUFFER_MAX: usize = 1024 * 1024;
 /// Beyond it there is no reason not to leave the size to the system.
 const RECEIVE_MAX: usize = 64 * 1024 * 1024;
 const HEAD_MAX: usize = 16 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_with_a_small_buffer_is_read_in_small_steps() {
+        for (receive, read, kept, step) in [
+            (None, 128 * 1024, None, 128 * 1024),
+            (Some(0), 128 * 1024, Some(8 * 1024), 8 * 1024),
+            (Some(64 * 1024), 128 * 1024, Some(64 * 1024), 8 * 1024),
+            (Some(192 * 1024), 128 * 1024, Some(192 * 1024), 32 * 1024),
+            (Some(192 * 1024), 8 * 1024, Some(192 * 1024), 8 * 1024),
+            (Some(4 << 20), 128 * 1024, Some(4 << 20), 128 * 1024),
+        ] {
+            let config = NetConfig {
+                receive_buffer: receive,
+                read_buffer: read,
+                ..NetConfig::default()
+            }
+            .bounded();
+            assert_eq!((config.receive_buffer, config.read_buffer), (kept, step));
+        }
+    }
+}

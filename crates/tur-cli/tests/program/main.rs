@@ -8,4 +8,5 @@ mod events;
 mod exits;
 mod harness;
 mod interrupts;
+mod limits;
 mod requests;

@@ -3,4 +3,5 @@
 mod events;
 mod files;
 mod lanes;
+mod limits;
 mod stand;

@@ -244,3 +244,22 @@ async fn a_name_without_an_address_says_so() {
         other => panic!("{other:?}"),
     }
 }
+
+#[tokio::test]
+async fn a_receive_buffer_is_set_where_one_is_asked_for() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = Origin {
+        scheme: Scheme::Http,
+        host: "127.0.0.1".to_owned(),
+        port: listener.local_addr().unwrap().port(),
+    };
+    let mut sizes = Vec::new();
+    for asked in [None, Some(32 * 1024), Some(64 * 1024)] {
+        let (tcp, _) = dial(&origin, asked).await.unwrap();
+        assert!(tcp.nodelay().unwrap());
+        sizes.push(SockRef::from(&tcp).recv_buffer_size().unwrap());
+    }
+    // Linux says twice what was set.
+    assert!(sizes[1] == 32 * 1024 || sizes[1] == 64 * 1024, "{sizes:?}");
+    assert_eq!(sizes[2], 2 * sizes[1]);
+}

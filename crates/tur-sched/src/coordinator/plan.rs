@@ -190,7 +190,10 @@ mod tests {
         let ratio = as_f64(pieces[7]) / as_f64(pieces[0]);
         assert!((ratio - 2.0).abs() < 0.01, "{ratio}");
         let sum: u64 = pieces.iter().sum();
-        assert!((800 << 20..=(800 << 20) + 8 * ALIGN).contains(&sum), "{sum}");
+        assert!(
+            (800 << 20..=(800 << 20) + 8 * ALIGN).contains(&sum),
+            "{sum}"
+        );
         assert_eq!(sizes(Schedule::Adaptive, 1 << 20, 1, f64::NAN), [1 << 20]);
     }
 
