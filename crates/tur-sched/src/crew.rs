@@ -163,6 +163,9 @@ impl Lane {
         let Some(stream) = self.fetch().and_then(|fetch| fetch.stream) else {
             return Some(rate);
         };
+        if stream.held {
+            return Some(rate);
+        }
         Some(fade(rate, SILENCE, now.since(stream.last)))
     }
 }

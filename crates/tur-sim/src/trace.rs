@@ -154,6 +154,12 @@ fn event_text(text: &mut String, event: &Event) -> core::fmt::Result {
         }
         Event::CutAt { lease: id, at } => write!(text, "cut-at {} {at}", lease(*id)),
         Event::Lost { range } => write!(text, "lost {range}"),
+        Event::Held { lease: id } => write!(text, "held {}", lease(*id)),
+        Event::Released { lease: id } => write!(text, "released {}", lease(*id)),
+        Event::Width(lanes) => write!(text, "width {lanes}"),
+        Event::Demand(range) => write!(text, "demand {range}"),
+        Event::Window(Some(range)) => write!(text, "window {range}"),
+        Event::Window(None) => text.write_str("window none"),
         Event::Pause => text.write_str("pause"),
         Event::Unpause => text.write_str("unpause"),
         Event::Tick => text.write_str("tick"),

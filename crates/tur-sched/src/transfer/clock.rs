@@ -110,7 +110,7 @@ impl Transfer {
         let lanes = self.crew.iter().filter(move |_| able);
         lanes.filter_map(move |(id, lane)| {
             let fetch = lane.fetch()?;
-            let stream = fetch.stream.filter(|stream| stream.flows)?;
+            let stream = fetch.stream.filter(|stream| stream.flows && !stream.held)?;
             // Bytes of others that came well after this lane's last ones show that the network is there.
             let alone = latest.since(stream.last) < patience / 2;
             (fetch.abort.is_none() && (spare || !alone)).then_some((stream.last + patience, id))
@@ -147,6 +147,7 @@ impl Transfer {
         {
             stream.held = held;
             stream.last = now;
+            self.held_at = Some(now);
         }
     }
 

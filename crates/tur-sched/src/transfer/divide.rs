@@ -22,6 +22,8 @@ const YOUNG_COSTS: u32 = 4;
 /// A lane is not called slow before it has had this long, or so many round trips, to get going.
 const STRAGGLER_TIME: Duration = Duration::from_secs(1);
 const STRAGGLER_TRIPS: u32 = 20;
+/// A rate limit is felt for this long.
+const HELD: Duration = Duration::from_secs(1);
 /// First bytes of a new connection: ten segments (RFC 6928), doubled each round trip.
 const INITIAL_WINDOW: u64 = 14_600;
 
@@ -42,6 +44,11 @@ impl Transfer {
             return 1;
         }
         let leases = self.ledger.leases().count();
+        if self.held_at.is_some_and(|at| now.since(at) < HELD) {
+            // The limit is what is slow: another lane would only share it.
+            let lanes = u16::try_from(leases).unwrap_or(u16::MAX);
+            return lanes.clamp(1, self.config.lanes_max);
+        }
         let more = self.pieces().saturating_add(self.count_openings(now));
         let useful = u16::try_from(leases.saturating_add(more)).unwrap_or(u16::MAX);
         useful.clamp(1, self.config.lanes_max)

@@ -119,14 +119,18 @@ impl Transfer {
             free && lane.session.as_ref() == Some(origin)
         });
         let warm = warm.count();
-        let needless = (self.crew.wanting() + warm).saturating_sub(self.pieces());
+        if warm == 0 {
+            return;
+        }
+        let room = self.pieces().saturating_add(self.count_openings(now));
+        let needless = (self.crew.wanting() + warm).saturating_sub(room);
         let wanting = self
             .crew
             .iter()
             .filter(|(_, lane)| matches!(lane.state, State::Wanting(_)));
         // Those that came last are served last.
         let ids: alloc::vec::Vec<_> = wanting.map(|(id, _)| id).collect();
-        for id in ids.into_iter().rev().take(needless.min(warm)) {
+        for id in ids.into_iter().rev().take(needless) {
             self.release(id);
         }
     }

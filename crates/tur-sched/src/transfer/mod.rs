@@ -205,6 +205,8 @@ pub struct Transfer {
     /// Lanes closed because they were much slower than the others.
     revoked: u32,
     demands: Demands,
+    /// When a rate limit last held a lane, or let it go.
+    held_at: Option<Timestamp>,
     /// What setting up a lane costs, as last seen.
     handshake: Duration,
     rtt: Duration,
@@ -242,6 +244,7 @@ impl Transfer {
             sealed: false,
             revoked: 0,
             demands: Demands::default(),
+            held_at: None,
             handshake: Duration::ZERO,
             rtt: Duration::ZERO,
             if_range_off: false,
