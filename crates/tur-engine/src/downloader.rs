@@ -24,6 +24,7 @@ use crate::driver::{self, Outside, World};
 use crate::handle::Wish;
 use crate::job::Job;
 use crate::limits::{Limit, Limits};
+use crate::scaling::Scaling;
 use crate::sessions::Sessions;
 use crate::{Download, Error, Handle};
 
@@ -37,6 +38,7 @@ pub struct Downloader {
 struct Shared {
     transport: Arc<HttpTransport>,
     sessions: Sessions<HttpSession>,
+    scaling: Scaling,
     starts: mpsc::UnboundedSender<Start>,
     next: AtomicU64,
     compute: Compute,
@@ -97,6 +99,7 @@ impl DownloaderBuilder {
         let transport = HttpTransport::new(self.net)
             .map_err(|error| Error::new(Kind::Usage, error.to_string()))?;
         let sessions = Sessions::new(self.per_origin);
+        let scaling = Scaling::new(u16::try_from(self.per_origin).unwrap_or(u16::MAX));
         let (starts, inbox) = mpsc::unbounded_channel();
         let failed = |error: std::io::Error| {
             Error::new(Kind::Other, format!("cannot start the engine: {error}"))
@@ -116,6 +119,7 @@ impl DownloaderBuilder {
         let shared = Shared {
             transport,
             sessions,
+            scaling,
             starts,
             next,
             compute,
@@ -179,12 +183,14 @@ impl Downloader {
             disk: PosixDisk,
             compute: shared.compute.clone(),
             limits,
+            scaling: shared.scaling.clone(),
             clock: shared.clock,
         };
         let drive = async move {
             let result = match job {
                 Ok(job) => {
                     world.sessions.raise_limit(usize::from(job.lanes_max));
+                    world.scaling.raise_limit(job.lanes_max);
                     driver::run(world, job, outside).await
                 }
                 Err(error) => driver::refuse(&outside, error),

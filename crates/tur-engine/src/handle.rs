@@ -1,6 +1,7 @@
 //! What a caller holds of a running download.
 
 use std::future::IntoFuture;
+use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -18,6 +19,8 @@ use crate::{Completed, Error, Event, Events, Progress};
 pub(crate) struct Wish {
     pub(crate) paused: bool,
     pub(crate) cancelled: bool,
+    /// Lanes: at least, at most.
+    pub(crate) lanes: Option<(u16, u16)>,
 }
 
 /// A running download. Dropping it cancels the download and keeps what landed.
@@ -84,6 +87,15 @@ impl Handle {
     /// beside it.
     pub fn set_limit(&self, rate: Option<Rate>) {
         self.limit.set(rate);
+    }
+
+    /// Uses at least and at most so many lanes from now on: fewer at once, more as soon as they are connected. The
+    /// number between is the scaler's. Beyond what the downloader allows an origin, nothing is opened.
+    pub fn set_lanes(&self, lanes: RangeInclusive<u16>) {
+        let most = (*lanes.end()).max(1);
+        let least = (*lanes.start()).clamp(1, most);
+        self.commands
+            .send_modify(|wish| wish.lanes = Some((least, most)));
     }
 
     /// Ends the download and keeps what landed. Its outcome is an error of kind [`Kind::Signal`], unless it was

@@ -38,6 +38,7 @@ mod handle;
 mod job;
 mod limits;
 mod region;
+mod scaling;
 mod sessions;
 
 #[cfg(doctest)]

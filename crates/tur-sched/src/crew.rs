@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use tur_core::{Fault, Origin, Rate, Timestamp};
 
+use crate::coordinator::plan::{as_f64, as_u64};
 use crate::{LaneId, LeaseId};
 
 /// A request that a lane is running.
@@ -77,12 +78,16 @@ pub(crate) struct Lane {
     pub(crate) started: Timestamp,
     /// What it brings while it is busy.
     pub(crate) rate: Option<Rate>,
+    /// What it has brought lately, in bytes and in seconds.
+    bytes: f64,
+    time: f64,
     /// The longest silence between bytes that it has come back from, up to [`GAP_MAX`].
     pub(crate) gap: Duration,
 }
 
-/// Time in which a new rate replaces an old one.
+/// Time in which a rate forgets most of what was before, at least and in silences between bursts.
 const RATE_MEMORY: Duration = Duration::from_millis(400);
+const RATE_GAPS: u32 = 2;
 /// Silence that is in the nature of reports: a rate does not fade before it.
 const SILENCE: Duration = Duration::from_millis(250);
 /// A longer silence than this is a stall, whatever came after it.
@@ -98,6 +103,8 @@ impl Lane {
             faults: 0,
             started: Timestamp::ZERO,
             rate: None,
+            bytes: 0.0,
+            time: 0.0,
             gap: Duration::ZERO,
         }
     }
@@ -131,17 +138,17 @@ impl Lane {
             .is_some_and(|fetch| fetch.stream.is_some() && fetch.abort.is_none())
     }
 
-    /// Notes what the lane brought: an average over time that forgets.
+    /// Notes what the lane brought: bytes over time, both of which fade, so that bursts and the silence between them
+    /// count as what they are together.
     pub(crate) fn brought(&mut self, bytes: u64, busy: Duration) {
-        let Some(sample) = Rate::of(bytes, busy) else {
+        if busy.is_zero() {
             return;
-        };
-        let weight = busy.min(RATE_MEMORY).as_micros();
-        let whole = RATE_MEMORY.as_micros();
-        let old = u128::from(self.rate.unwrap_or(sample).bytes_per_second());
-        let new = u128::from(sample.bytes_per_second());
-        let mixed = (old * (whole - weight) + new * weight) / whole;
-        self.rate = Some(Rate::per_second(u64::try_from(mixed).unwrap_or(u64::MAX)));
+        }
+        let memory = RATE_MEMORY.max(RATE_GAPS * self.gap).as_secs_f64();
+        let stays = libm::exp(-busy.as_secs_f64() / memory);
+        self.bytes = self.bytes * stays + as_f64(bytes);
+        self.time = self.time * stays + busy.as_secs_f64();
+        self.rate = Some(Rate::per_second(as_u64(self.bytes / self.time)));
     }
 
     /// Notes that bytes came at `now`: how long they were waited for.
@@ -166,7 +173,11 @@ impl Lane {
         if stream.held {
             return Some(rate);
         }
-        Some(fade(rate, SILENCE, now.since(stream.last)))
+        Some(fade(
+            rate,
+            SILENCE.max(2 * self.gap),
+            now.since(stream.last),
+        ))
     }
 }
 

@@ -9,7 +9,8 @@ use core::time::Duration;
 use tur_core::Timestamp;
 
 use crate::Asker;
-use crate::scaler::{Measurements, Scaler, ScalerAction, ScalerConfig, ScalerEvent, ScalerNote};
+use crate::memory::{Facts, PhiRatio};
+use crate::scaler::{Scaler, ScalerAction, ScalerConfig, ScalerEvent, ScalerNote};
 use crate::shares::{Want, shares};
 
 /// What transfers do at the origin.
@@ -25,6 +26,8 @@ pub enum LanesEvent {
         most: u16,
         /// Begin with so many.
         start: Option<u16>,
+        /// Lanes that would find work now.
+        useful: u16,
     },
     /// What it has in hand and could use, as it now is.
     Lanes {
@@ -123,7 +126,8 @@ impl OriginLanes {
                 least,
                 most,
                 start,
-            } => self.join(now, transfer, (least, most), start),
+                useful,
+            } => self.join(now, (transfer, useful), (least, most), start),
             LanesEvent::Lanes {
                 transfer,
                 streaming,
@@ -171,10 +175,20 @@ impl OriginLanes {
         self.scaler.next_wakeup()
     }
 
-    /// What has been measured, for the memory.
+    /// What has been measured, for the memory. The width is a fact only if it was searched for: a file that was over
+    /// before two lanes had been measured says nothing about how many are best.
     #[must_use]
-    pub fn measurements(&self) -> Measurements {
-        self.scaler.measurements()
+    pub fn facts(&self) -> Facts {
+        let measured = self.scaler.measurements();
+        Facts {
+            lanes: measured.searched.then_some(measured.lanes),
+            lanes_limit: measured.limit,
+            lane_rate: measured.lane_rate,
+            rtt: measured.rtt,
+            handshake: measured.handshake,
+            ratio: measured.variation.map(|cv| PhiRatio::new(1.0 + cv)),
+            ranges: None,
+        }
     }
 
     /// Lanes that may work now, over all transfers.
@@ -183,7 +197,13 @@ impl OriginLanes {
         self.scaler.width()
     }
 
-    fn join(&mut self, now: Timestamp, id: u64, (least, most): (u16, u16), start: Option<u16>) {
+    fn join(
+        &mut self,
+        now: Timestamp,
+        (id, useful): (u64, u16),
+        (least, most): (u16, u16),
+        start: Option<u16>,
+    ) {
         let most = most.clamp(1, self.lanes_max);
         let least = least.clamp(1, most);
         let old = self.members.get(&id).copied();
@@ -191,7 +211,7 @@ impl OriginLanes {
             least,
             most,
             streaming: old.map_or(0, |old| old.streaming),
-            useful: old.map_or(1, |old| old.useful).min(most),
+            useful: useful.min(most),
             told: old.map_or(0, |old| old.told),
         };
         self.members.insert(id, member);

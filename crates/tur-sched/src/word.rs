@@ -117,6 +117,8 @@ pub enum Event {
     },
     /// So many lanes may work from now on; more than the transfer's ceiling is the ceiling.
     Width(u16),
+    /// The transfer's ceiling of lanes from now on.
+    Ceiling(u16),
     /// A reader waits for these bytes: they come before all others.
     Demand(ByteRange),
     /// Only these bytes may be fetched, or all of them.

@@ -157,6 +157,7 @@ fn event_text(text: &mut String, event: &Event) -> core::fmt::Result {
         Event::Held { lease: id } => write!(text, "held {}", lease(*id)),
         Event::Released { lease: id } => write!(text, "released {}", lease(*id)),
         Event::Width(lanes) => write!(text, "width {lanes}"),
+        Event::Ceiling(lanes) => write!(text, "ceiling {lanes}"),
         Event::Demand(range) => write!(text, "demand {range}"),
         Event::Window(Some(range)) => write!(text, "window {range}"),
         Event::Window(None) => text.write_str("window none"),

@@ -6,7 +6,8 @@ use std::time::Duration;
 use tur_core::port::{Field, Request, Session, Transport};
 use tur_core::{Fault, Origin, Timestamp};
 use tur_sched::{
-    Action, Asker, Decision, Ended, Event, FetchOrder, Gate, LaneId, LeaseId, PoolEvent, SessionId,
+    Action, Asker, Decision, Ended, Event, FetchOrder, Gate, LaneId, LanesEvent, LeaseId,
+    PoolEvent, SessionId,
 };
 use tur_storage::{Disk, Durable, StorageError};
 
@@ -29,6 +30,7 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
         }
         let lanes = u16::try_from(self.transfer.lanes_streaming()).unwrap_or(u16::MAX);
         self.tally.lanes_max = self.tally.lanes_max.max(lanes);
+        self.follow_origin();
     }
 
     fn act(&mut self, action: Action) {
@@ -102,9 +104,13 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
             Decision::Stalled { lane } => self.tell(What::Stalled { lane: lane.0 }),
             Decision::Resumed { at } => self.tell(What::Resumed { at }),
             Decision::Restarted { why } => self.tell(What::Restarted { why }),
+            Decision::Fewer { .. } => {
+                let transfer = self.id;
+                self.tell_scaler(LanesEvent::Refused { transfer });
+                self.tell(What::Note(decision.to_string()));
+            }
             Decision::SingleStream { .. }
             | Decision::Resolving { .. }
-            | Decision::Fewer { .. }
             | Decision::Away { .. }
             | Decision::Back => self.tell(What::Note(decision.to_string())),
             Decision::Planned { .. }
@@ -114,7 +120,7 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
         }
     }
 
-    fn asker(&self, lane: LaneId) -> Asker {
+    pub(super) fn asker(&self, lane: LaneId) -> Asker {
         Asker {
             transfer: self.id,
             lane,
@@ -192,6 +198,7 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
                     origin,
                     facts: session.facts(),
                     session,
+                    used: false,
                 },
             ),
         }
@@ -263,6 +270,10 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
         }
         lane.wanting = None;
         let fresh = lane.connected.take() == Some(lent.id);
+        let lent = Lent {
+            used: !fresh,
+            ..lent
+        };
         // Zero stands for a session that was there; a fresh one never takes no time at all.
         let handshake = if fresh {
             lent.facts.handshake.max(Duration::from_micros(1))
@@ -271,6 +282,9 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
         };
         self.tally.protocol = lent.facts.protocol;
         lane.lent = Some(lent);
+        if fresh {
+            self.tell_scaler(LanesEvent::Opened { handshake });
+        }
         self.tell_machine(Event::Granted {
             lane: lane_id,
             handshake,
@@ -318,7 +332,7 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
 
     fn fetch(&mut self, order: FetchOrder) {
         let request = self.request(&order);
-        let lane_id = order.lane;
+        let (lane_id, asked_at) = (order.lane, self.now());
         let lane = self.lanes.entry(lane_id).or_default();
         // Credentials are chosen by the target: they must not travel on a session to anybody else.
         let lent = lane
@@ -336,7 +350,12 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
         };
         self.tally.requests += 1;
         let gate = Arc::new(Gate::new(order.grant.start, order.grant.end));
-        lane.fetching = Some(Fetching { order, gate });
+        lane.fetching = Some(Fetching {
+            landed: order.grant.start,
+            order,
+            gate,
+            asked_at,
+        });
         let (op, running) = stoppable(async move {
             let result = session.fetch(request).await;
             Done::Answered {

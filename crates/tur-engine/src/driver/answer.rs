@@ -23,6 +23,9 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
         let Some(order) = self.order(lane) else {
             return;
         };
+        if result.is_ok() {
+            self.tell_answered(lane);
+        }
         let reply = match result {
             Ok(reply) => reply,
             Err(fault) => return self.refused(lane, &order, fault, false),
@@ -241,6 +244,7 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
         match said {
             Flowed::Landed { upto, busy } => {
                 self.run_flow(lane, flow);
+                self.tell_landed(lane, upto, busy);
                 self.tell_machine(Event::Landed { lease, upto, busy });
             }
             Flowed::Held => {

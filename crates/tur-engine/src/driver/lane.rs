@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tur_core::port::{Body, Fill, Reply, Session, SessionFacts};
-use tur_core::{Chunks, Fault, Origin};
+use tur_core::{Chunks, Fault, Origin, Timestamp};
 use tur_sched::{FetchOrder, Gate, LaneId, SessionId};
 
 use super::slot::Slot;
@@ -41,12 +41,17 @@ pub(super) struct Lent<S> {
     pub(super) origin: Origin,
     pub(super) session: Arc<S>,
     pub(super) facts: SessionFacts,
+    /// True if it has carried a request.
+    pub(super) used: bool,
 }
 
 /// A request that runs.
 pub(super) struct Fetching {
     pub(super) order: FetchOrder,
     pub(super) gate: Arc<Gate>,
+    pub(super) asked_at: Timestamp,
+    /// Bytes up to here have been told to the scaler.
+    pub(super) landed: u64,
 }
 
 /// One lane.

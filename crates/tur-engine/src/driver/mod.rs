@@ -13,6 +13,7 @@ mod slot;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod widths;
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -29,7 +30,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use tur_core::port::{Session, Transport};
 use tur_core::{Identity, Timestamp};
-use tur_sched::{Event, Failure, LaneId, Transfer, TransferConfig, Waits};
+use tur_sched::{Event, Failure, LaneId, LanesEvent, Transfer, TransferConfig, Waits};
 use tur_storage::{Disk, Durable, Saved, StorageError};
 
 use crate::board::Board;
@@ -38,6 +39,7 @@ use crate::compute::Compute;
 use crate::handle::Wish;
 use crate::job::Job;
 use crate::limits::Limits;
+use crate::scaling::{Order, Scaling};
 use crate::sessions::{Sessions, Word};
 use crate::{Completed, Error, PhaseWord, What};
 
@@ -46,11 +48,10 @@ use self::filing::{Existing, Filing};
 use self::lane::{Done, Lane};
 use self::slot::Running;
 use self::tally::Tally;
+use self::widths::Membership;
 
 /// Snapshots and progress events come so often at most.
 const PUBLISH: Duration = Duration::from_millis(200);
-/// Lanes that start unless told otherwise, until they are scaled by measurement.
-const WIDTH: u16 = 8;
 /// A first answer that takes longer is told to be slow.
 const SLOW: Duration = Duration::from_secs(2);
 
@@ -61,6 +62,7 @@ pub(crate) struct World<T: Transport, D: Disk> {
     pub(crate) disk: D,
     pub(crate) compute: Compute,
     pub(crate) limits: Limits,
+    pub(crate) scaling: Scaling,
     pub(crate) clock: Clock,
 }
 
@@ -158,6 +160,8 @@ struct Driver<'a, T: Transport, D: Disk + Clone> {
     lanes: BTreeMap<LaneId, Lane<T::Session, D>>,
     ops: FuturesUnordered<Running<Done<T::Session, D>>>,
     words: mpsc::UnboundedReceiver<Word<T::Session>>,
+    orders: mpsc::UnboundedReceiver<Order>,
+    membership: Membership,
     filing: Filing<D>,
     /// Set while the first answer is only to be compared with the file that is there.
     compare: Option<Existing>,
@@ -200,6 +204,8 @@ enum Happened<S: Session, D: Disk> {
     /// The downloader is gone.
     Gone,
     Word(Word<S>),
+    /// The origin's scaler says something.
+    Order(Order),
     /// An operation ended; `None` for one that was stopped.
     Done(Option<Done<S, D>>),
     Checkpoint(Result<Durable, StorageError>),
@@ -222,6 +228,8 @@ impl<'a, T: Transport, D: Disk + Clone> Driver<'a, T, D> {
             lanes: BTreeMap::new(),
             ops: FuturesUnordered::new(),
             words: world.sessions.join(id),
+            orders: world.scaling.enlist(id),
+            membership: Membership::default(),
             filing,
             compare: None,
             follower: algorithm.map(Follower::new),
@@ -254,9 +262,6 @@ impl<'a, T: Transport, D: Disk + Clone> Driver<'a, T, D> {
         self.filing.keep = resumed.is_some();
         // The time limit of the whole counts from the first look at the disk.
         self.transfer = Transfer::new(config(self.job, compare), resumed, self.began);
-        if self.job.lanes_start.is_none() {
-            self.transfer.handle(now, Event::Width(WIDTH));
-        }
         if self.paused {
             self.transfer.handle(now, Event::Pause);
         }
@@ -283,11 +288,15 @@ impl<'a, T: Transport, D: Disk + Clone> Driver<'a, T, D> {
             Happened::Heard(false) => self.end = Some(End::Cancelled),
             Happened::Gone => self.end = Some(End::Cancelled),
             Happened::Word(word) => self.word(word),
+            Happened::Order(order) => self.heed_scaler(order),
             Happened::Done(Some(done)) => self.done(done),
             Happened::Done(None) => {}
             Happened::Checkpoint(result) => self.checkpoint_done(result),
             // A tick too many does no harm; a machine that is asked now and then cannot be forgotten.
-            Happened::Wakeup | Happened::Publish => self.tell_machine(Event::Tick),
+            Happened::Wakeup | Happened::Publish => {
+                self.tell_scaler(LanesEvent::Tick);
+                self.tell_machine(Event::Tick);
+            }
         }
         self.follow();
         self.publish();
@@ -296,10 +305,11 @@ impl<'a, T: Transport, D: Disk + Clone> Driver<'a, T, D> {
     /// The next thing that happens. Data comes before deadlines: a deadline is judged only when no lane had anything
     /// to say.
     async fn next(&mut self, outside: &mut Outside) -> Happened<T::Session, D> {
-        let wakeup = self
-            .transfer
-            .next_wakeup()
-            .map(|(at, _)| self.world.clock.instant(at));
+        let machine = self.transfer.next_wakeup().map(|(at, _)| at);
+        let origin = self.membership.origin.as_ref();
+        let scaler = origin.and_then(|origin| self.world.scaling.next_wakeup(origin));
+        let wakeup = machine.into_iter().chain(scaler).min();
+        let wakeup = wakeup.map(|at| self.world.clock.instant(at));
         let mut wakeup = pin!(until(wakeup));
         let mut publish = pin!(sleep_until(
             self.world.clock.instant(self.published + PUBLISH)
@@ -317,6 +327,9 @@ impl<'a, T: Transport, D: Disk + Clone> Driver<'a, T, D> {
             }
             if let Poll::Ready(Some(word)) = self.words.poll_recv(cx) {
                 return Poll::Ready(Happened::Word(word));
+            }
+            if let Poll::Ready(Some(order)) = self.orders.poll_recv(cx) {
+                return Poll::Ready(Happened::Order(order));
             }
             if let Poll::Ready(Some(done)) = self.ops.poll_next_unpin(cx) {
                 return Poll::Ready(Happened::Done(done));
@@ -336,7 +349,12 @@ impl<'a, T: Transport, D: Disk + Clone> Driver<'a, T, D> {
     fn heed(&mut self, wish: Wish) {
         if wish.cancelled {
             self.end = Some(End::Cancelled);
-        } else if wish.paused != self.paused {
+            return;
+        }
+        if wish.lanes.is_some() && wish.lanes != self.membership.bounds {
+            self.set_bounds(wish.lanes.unwrap_or_default());
+        }
+        if wish.paused != self.paused {
             self.paused = wish.paused;
             let (event, phase, what) = if wish.paused {
                 (Event::Pause, PhaseWord::Paused, What::Paused)
@@ -429,6 +447,8 @@ impl<T: Transport, D: Disk + Clone> Drop for Driver<'_, T, D> {
     fn drop(&mut self) {
         self.release_all();
         self.world.sessions.leave(self.id);
+        self.leave_origin();
+        self.world.scaling.discharge(self.id);
     }
 }
 

@@ -10,8 +10,14 @@ use tur_core::{Rate, Timestamp};
 
 use crate::Asker;
 
-/// A lane that is silent for longer has brought nothing in that time.
+/// A lane that is silent for longer than this, and than lanes are now and then, has brought nothing in that time.
 const SILENCE: Duration = Duration::from_millis(250);
+/// Reports come every 50 ms where bytes flow: one that covers more than this tells of a silence.
+const GAP_MIN: Duration = Duration::from_millis(100);
+/// A silence is remembered for so long after it ended.
+const GAP_MEMORY: Duration = Duration::from_secs(10);
+/// Longer silences are stalls, and not in the nature of the origin.
+const GAP_MAX: Duration = Duration::from_secs(2);
 
 /// One lane within a window.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +32,8 @@ struct Meter {
 pub(crate) struct Estimator {
     since: Timestamp,
     lanes: BTreeMap<Asker, Meter>,
+    /// The longest silence of a lane, and when it ended.
+    gap: (Duration, Timestamp),
 }
 
 impl Estimator {
@@ -34,12 +42,30 @@ impl Estimator {
         Self {
             since: now,
             lanes: BTreeMap::new(),
+            gap: (Duration::ZERO, now),
         }
     }
 
     /// A new window begins; what was measured is forgotten. Windows decay by this alone: there is no all-time peak.
     pub(crate) fn restart(&mut self, now: Timestamp) {
-        *self = Self::new(now);
+        *self = Self {
+            gap: self.gap,
+            ..Self::new(now)
+        };
+    }
+
+    /// The silence that is in the nature of the origin: one that paces its bodies sends bursts with silence between, and
+    /// only a window over several of them tells its rate.
+    pub(crate) fn gap(&self, now: Timestamp) -> Duration {
+        let open = self.lanes.values().map(|meter| meter.last).max();
+        let open = open.map_or(Duration::ZERO, |last| now.since(last).min(GAP_MAX));
+        let old = now.since(self.gap.1) > GAP_MEMORY;
+        let seen = if old { Duration::ZERO } else { self.gap.0 };
+        if seen.max(open) < GAP_MIN {
+            Duration::ZERO
+        } else {
+            seen.max(open)
+        }
     }
 
     /// When the window began.
@@ -49,6 +75,9 @@ impl Estimator {
 
     /// A lane was busy with `bytes` for `busy`, up to `now`. What was before the window does not count.
     pub(crate) fn landed(&mut self, now: Timestamp, lane: Asker, bytes: u64, busy: Duration) {
+        if busy > GAP_MIN && (busy >= self.gap.0 || now.since(self.gap.1) > GAP_MEMORY) {
+            self.gap = (busy.min(GAP_MAX), now);
+        }
         let within = busy.min(now.since(self.since));
         if busy.is_zero() || within.is_zero() {
             return;
@@ -75,7 +104,7 @@ impl Estimator {
     pub(crate) fn rates(&self, now: Timestamp) -> impl Iterator<Item = Rate> + '_ {
         self.lanes.values().filter_map(move |meter| {
             let silence = now.since(meter.last);
-            let idle = if silence > SILENCE {
+            let idle = if silence > SILENCE.max(self.gap.0) {
                 silence
             } else {
                 Duration::ZERO

@@ -29,8 +29,13 @@ use crate::Asker;
 const WINDOW_MIN: Duration = Duration::from_millis(100);
 /// A window has so many round trips, so that a few lost packets do not decide.
 const WINDOW_TRIPS: u32 = 4;
+/// A window has so many of the silences between bursts.
+const WINDOW_GAPS: u32 = 3;
 /// Longest window.
-const WINDOW_MAX: Duration = Duration::from_secs(3);
+const WINDOW_MAX: Duration = Duration::from_secs(6);
+/// An origin that sends bursts with silence between leaves the path idle: up to so many lanes, there is no need to
+/// measure how much.
+const EARLY: u16 = 8;
 /// Lanes that do not come within this, or so many set-ups, are not waited for.
 const SETTLE_MAX: Duration = Duration::from_secs(2);
 const SETTLE_SETUPS: u32 = 10;
@@ -174,6 +179,8 @@ impl fmt::Display for ScalerNote {
 pub struct Measurements {
     /// The width it ended with.
     pub lanes: u16,
+    /// True if that width was compared with another.
+    pub searched: bool,
     /// The limit that the origin has shown.
     pub limit: Option<u16>,
     /// What one lane brings.
@@ -223,6 +230,9 @@ pub struct Scaler {
     shed: bool,
     hold: Duration,
     estimator: Estimator,
+    /// When the window of a measurement ends, and that of a sample.
+    judged_at: Timestamp,
+    sampled_at: Timestamp,
     recent: Recent,
     streaming: u16,
     useful: u16,
@@ -232,6 +242,8 @@ pub struct Scaler {
     variation: Option<f64>,
     reuse: f64,
     reuse_is_low: bool,
+    /// True once a width has been judged against another, or refused.
+    searched: bool,
     actions: VecDeque<ScalerAction>,
 }
 
@@ -267,6 +279,8 @@ impl Scaler {
             shed: false,
             hold: HOLD_MIN,
             estimator: Estimator::new(now),
+            judged_at: now,
+            sampled_at: now,
             recent: Recent::default(),
             streaming: 0,
             useful: 0,
@@ -276,6 +290,7 @@ impl Scaler {
             variation: None,
             reuse: 1.0,
             reuse_is_low: false,
+            searched: false,
             actions: VecDeque::from([ScalerAction::Width(n)]),
         }
     }
@@ -325,13 +340,17 @@ impl Scaler {
         if self.streaming == 0 {
             return None;
         }
+        if self.is_short_of_work() && !matches!(self.stage, Stage::Settling { .. }) {
+            // Nothing is judged now; what changes that is an event.
+            return None;
+        }
         Some(match self.stage {
             Stage::Settling { since, full } => {
                 let late = since + self.settle_max();
                 full.map_or(late, |full| late.min(full + self.ramp()))
             }
-            Stage::Measuring => self.estimator.since() + self.window(),
-            Stage::Holding { until } => until.min(self.estimator.since() + SAMPLE),
+            Stage::Measuring => self.judged_at,
+            Stage::Holding { until } => until.min(self.sampled_at),
         })
     }
 
@@ -346,6 +365,7 @@ impl Scaler {
     pub fn measurements(&self) -> Measurements {
         Measurements {
             lanes: self.settled(),
+            searched: self.searched,
             limit: self.limit.map(|limit| limit.lanes),
             lane_rate: self.lane_rate,
             rtt: self.rtt,
@@ -380,6 +400,7 @@ impl Scaler {
         if streaming == 0 || self.streaming == 0 {
             // A pause, an outage or another file: nothing measured across it holds.
             self.estimator.restart(now);
+            self.sampled_at = now + SAMPLE;
             self.stage = match self.stage {
                 Stage::Holding { until } => Stage::Holding {
                     until: until.max(now + SAMPLE),
@@ -417,6 +438,7 @@ impl Scaler {
             until: now + self.limit_hold,
         });
         self.growth = Growth::Probing;
+        self.searched = true;
         self.note(ScalerNote::Limited { lanes });
         if self.n > lanes {
             self.before = None;
@@ -433,8 +455,13 @@ impl Scaler {
             Stage::Settling { since, full } => self.settle(now, since, full),
             // At the end there is not work for all: what is measured then says nothing about lanes.
             Stage::Measuring if self.is_short_of_work() => {}
-            Stage::Measuring if now >= self.estimator.since() + self.window() => self.judge(now),
-            Stage::Measuring => {}
+            Stage::Measuring => {
+                // Silence makes the window longer while it lasts.
+                self.judged_at = self.estimator.since() + self.window(now);
+                if now >= self.judged_at {
+                    self.judge(now);
+                }
+            }
             Stage::Holding { until } => self.keep(now, until),
         }
     }
@@ -454,10 +481,16 @@ impl Scaler {
         if ready || now >= since + self.settle_max() {
             self.estimator.restart(now);
             self.stage = Stage::Measuring;
+            self.judged_at = now + self.window(now);
         }
     }
 
     fn judge(&mut self, now: Timestamp) {
+        if self.is_early() && !self.estimator.gap(now).is_zero() {
+            // What came in so short a time says nothing, but silence says that there is room.
+            self.before = None;
+            return self.climb(now, None);
+        }
         let rate = self.estimator.goodput(now);
         let measured = Measured {
             lanes: self.n,
@@ -465,13 +498,15 @@ impl Scaler {
         };
         self.learn(now);
         self.recent.restart(measured.rate);
+        self.searched |= self.before.is_some();
         let verdict = self.before.map(|before| {
             let thresholds = Thresholds::http1(self.reuse_is_low);
             judge(before, measured, self.growth, thresholds)
         });
         match verdict {
-            None if self.growth == Growth::Doubling => self.climb(now, measured),
-            Some(Verdict::Worth) if self.growth == Growth::Doubling => self.climb(now, measured),
+            None | Some(Verdict::Worth) if self.growth == Growth::Doubling => {
+                self.climb(now, Some(measured));
+            }
             None => self.hold(now, self.n, rate),
             Some(Verdict::Worth) => {
                 self.hold = HOLD_MIN;
@@ -501,7 +536,7 @@ impl Scaler {
     }
 
     /// Goes on doubling, if there is room.
-    fn climb(&mut self, now: Timestamp, measured: Measured) {
+    fn climb(&mut self, now: Timestamp, measured: Option<Measured>) {
         let to = step_up(self.n, Growth::Doubling).min(self.cap(now));
         if to > self.n {
             self.try_width(now, measured, to);
@@ -509,13 +544,14 @@ impl Scaler {
             if self.n >= self.lanes_max {
                 self.growth = Growth::Probing;
             }
-            self.hold(now, self.n, Rate::per_second(as_u64(measured.rate)));
+            let rate = measured.map_or(0, |measured| as_u64(measured.rate));
+            self.hold(now, self.n, Rate::per_second(rate));
         }
     }
 
-    fn try_width(&mut self, now: Timestamp, measured: Measured, to: u16) {
+    fn try_width(&mut self, now: Timestamp, measured: Option<Measured>, to: u16) {
         self.note(ScalerNote::Trying { from: self.n, to });
-        self.before = Some(measured);
+        self.before = measured;
         self.set(now, to);
     }
 
@@ -533,13 +569,13 @@ impl Scaler {
             self.hold
         };
         self.estimator.restart(now);
+        self.sampled_at = now + self.window(now).max(SAMPLE);
         self.stage = Stage::Holding { until: now + wait };
     }
 
     /// Samples while holding, and tries something when it is due.
     fn keep(&mut self, now: Timestamp, until: Timestamp) {
-        let enough = now >= self.estimator.since() + self.window().min(SAMPLE);
-        if now >= self.estimator.since() + SAMPLE || (now >= until && enough) {
+        if now >= self.sampled_at {
             let rate = number(self.estimator.goodput(now).bytes_per_second());
             if !self.is_short_of_work() {
                 self.learn(now);
@@ -551,8 +587,8 @@ impl Scaler {
                 }
             }
             self.estimator.restart(now);
-        } else if now < until {
-            return;
+            // A sample holds several bursts.
+            self.sampled_at = now + self.window(now).max(SAMPLE);
         }
         if now < until || self.is_short_of_work() {
             return;
@@ -562,11 +598,12 @@ impl Scaler {
             rate: self.recent.rate,
         };
         if self.shed && self.n > self.lanes_min {
-            return self.try_width(now, measured, self.n.div_ceil(2).max(self.lanes_min));
+            let to = self.n.div_ceil(2).max(self.lanes_min);
+            return self.try_width(now, Some(measured), to);
         }
         let to = step_up(self.n, self.growth).min(self.cap(now));
         if to > self.n {
-            self.try_width(now, measured, to);
+            self.try_width(now, Some(measured), to);
         } else {
             self.stage = Stage::Holding {
                 until: now + self.hold,
@@ -627,8 +664,20 @@ impl Scaler {
         (window / INITIAL_WINDOW).checked_ilog2().unwrap_or(0) * rtt
     }
 
-    fn window(&self) -> Duration {
-        (WINDOW_TRIPS * self.rtt.unwrap_or_default()).clamp(WINDOW_MIN, WINDOW_MAX)
+    /// How long is measured: over several round trips, and over several of the bursts that an origin sends.
+    fn window(&self, now: Timestamp) -> Duration {
+        let trips = WINDOW_TRIPS * self.rtt.unwrap_or_default();
+        let bursts = if self.is_early() {
+            Duration::ZERO
+        } else {
+            WINDOW_GAPS * self.estimator.gap(now)
+        };
+        trips.max(bursts).clamp(WINDOW_MIN, WINDOW_MAX)
+    }
+
+    /// True for the first steps, which are taken without knowing what bursts amount to.
+    fn is_early(&self) -> bool {
+        self.growth == Growth::Doubling && self.n < EARLY
     }
 }
 

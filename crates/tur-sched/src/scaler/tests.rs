@@ -70,6 +70,12 @@ impl Origin {
             {
                 self.tell(ScalerEvent::Tick);
             }
+            let next = self.scaler.next_wakeup();
+            assert!(
+                next.is_none_or(|at| at > self.now),
+                "a tick that changes nothing: {:?}",
+                self.scaler
+            );
         }
     }
 }

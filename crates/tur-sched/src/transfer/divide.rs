@@ -54,6 +54,12 @@ impl Transfer {
         useful.clamp(1, self.config.lanes_max)
     }
 
+    /// The ceiling of lanes from now on.
+    pub(super) fn set_ceiling(&mut self, now: Timestamp, lanes: u16) {
+        self.config.lanes_max = lanes.max(1);
+        self.set_width(now, self.allowed);
+    }
+
     /// So many lanes may work from now on. Those that are too many stop at once; what they had left is a hole.
     pub(super) fn set_width(&mut self, now: Timestamp, lanes: u16) {
         let lanes = lanes.clamp(1, self.config.lanes_max);

@@ -321,6 +321,7 @@ impl Transfer {
             Event::Released { lease } => self.hold(now, lease, false),
             Event::CutAt { lease, at } => self.cut_at(lease, at),
             Event::Width(lanes) => self.set_width(now, lanes),
+            Event::Ceiling(lanes) => self.set_ceiling(now, lanes),
             Event::Demand(range) => self.demands.want(range),
             Event::Window(window) => self.demands.set_window(window),
             Event::Lost { range } => self.ledger.forget(range),

@@ -20,6 +20,7 @@ use crate::compute::Compute;
 use crate::driver::{self, Outside, World};
 use crate::job::{Destination, Job};
 use crate::limits::{Limit, Limits};
+use crate::scaling::Scaling;
 use crate::sessions::Sessions;
 use crate::{Completed, Error, Event, Handle, OnExists, PhaseWord, What};
 
@@ -41,6 +42,7 @@ pub(super) struct Stand {
     /// That of the downloader.
     pub(super) limit: Arc<Limit>,
     sessions: Sessions<SimSession>,
+    scaling: Scaling,
     compute: Compute,
     life: Option<watch::Sender<()>>,
     drivers: JoinSet<()>,
@@ -137,6 +139,7 @@ impl Stand {
             clock,
             limit: Limit::new(clock, None),
             sessions: Sessions::new(32),
+            scaling: Scaling::new(32),
             compute: Compute::new(),
             life: Some(watch::channel(()).0),
             drivers: JoinSet::new(),
@@ -172,6 +175,7 @@ impl Stand {
             disk: self.disk.clone(),
             compute: self.compute.clone(),
             limits,
+            scaling: self.scaling.clone(),
             clock: self.clock,
         };
         self.drivers.spawn(async move {

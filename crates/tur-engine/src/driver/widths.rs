@@ -1,0 +1,132 @@
+//! How a driver follows the scaler of the origin it works at.
+
+use tur_core::port::Transport;
+use tur_core::{Origin, Timestamp};
+use tur_sched::{Event, LaneId, LanesEvent};
+use tur_storage::Disk;
+
+use super::Driver;
+use crate::What;
+use crate::scaling::Order;
+
+/// What the scaler has been told, and where.
+#[derive(Debug, Default)]
+pub(super) struct Membership {
+    /// The origin that the transfer works at.
+    pub(super) origin: Option<Origin>,
+    told: Option<(u16, u16)>,
+    /// Bounds that the caller has set since: at least, at most.
+    pub(super) bounds: Option<(u16, u16)>,
+}
+
+impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
+    /// Tells the scaler what the transfer does now. A redirect takes the transfer to another origin, and so to another
+    /// scaler.
+    pub(super) fn follow_origin(&mut self) {
+        if self.compare.is_some() || self.transfer.identity().is_none() {
+            return;
+        }
+        let now = self.now();
+        if self.membership.origin.as_ref() != Some(&self.transfer.target().origin) {
+            self.leave_origin();
+            self.join_origin(now);
+        }
+        let streaming = u16::try_from(self.transfer.lanes_streaming()).unwrap_or(u16::MAX);
+        let told = (streaming, self.transfer.lanes_useful(now));
+        if self.membership.told != Some(told) {
+            self.membership.told = Some(told);
+            let (streaming, useful) = told;
+            let transfer = self.id;
+            self.tell_scaler(LanesEvent::Lanes {
+                transfer,
+                streaming,
+                useful,
+            });
+        }
+    }
+
+    fn join_origin(&mut self, now: Timestamp) {
+        let origin = self.transfer.target().origin.clone();
+        let profile: Option<tur_sched::Profile> = None;
+        let event = self.join_event(now, self.job.lanes_start);
+        self.world
+            .scaling
+            .join(now, &origin, event, profile.as_ref());
+        self.membership.origin = Some(origin);
+        self.membership.told = None;
+    }
+
+    fn join_event(&self, now: Timestamp, start: Option<u16>) -> LanesEvent {
+        let (least, most) = self.membership.bounds.unwrap_or((1, self.job.lanes_max));
+        LanesEvent::Join {
+            transfer: self.id,
+            least,
+            most,
+            start,
+            useful: self.transfer.lanes_useful(now),
+        }
+    }
+
+    /// The caller wants at least and at most so many lanes from now on.
+    pub(super) fn set_bounds(&mut self, (least, most): (u16, u16)) {
+        let now = self.now();
+        self.membership.bounds = Some((least, most));
+        self.tell_machine(Event::Ceiling(most));
+        if self.membership.origin.is_some() {
+            self.tell_scaler(self.join_event(now, None));
+        }
+    }
+
+    /// Leaves the origin's scaler; what it has measured is remembered.
+    pub(super) fn leave_origin(&mut self) {
+        let Some(origin) = self.membership.origin.take() else {
+            return;
+        };
+        let now = self.now();
+        self.world.scaling.part(now, &origin, self.id);
+    }
+
+    pub(super) fn tell_scaler(&self, event: LanesEvent) {
+        if let Some(origin) = &self.membership.origin {
+            self.world.scaling.tell(self.now(), origin, event);
+        }
+    }
+
+    /// A lane has brought bytes up to `upto`.
+    pub(super) fn tell_landed(&mut self, id: LaneId, upto: u64, busy: std::time::Duration) {
+        let lane = self.asker(id);
+        let Some(fetching) = self.lanes.get_mut(&id).and_then(|l| l.fetching.as_mut()) else {
+            return;
+        };
+        let bytes = upto.saturating_sub(fetching.landed);
+        fetching.landed = fetching.landed.max(upto);
+        self.tell_scaler(LanesEvent::Landed { lane, bytes, busy });
+    }
+
+    /// A lane's request was answered.
+    pub(super) fn tell_answered(&mut self, id: LaneId) {
+        let now = self.now();
+        let Some(lane) = self.lanes.get_mut(&id) else {
+            return;
+        };
+        let Some(rtt) = lane.fetching.as_ref().map(|f| now.since(f.asked_at)) else {
+            return;
+        };
+        let reused = lane
+            .lent
+            .as_mut()
+            .is_some_and(|lent| std::mem::replace(&mut lent.used, true));
+        self.tell_scaler(LanesEvent::Answered { rtt, reused });
+    }
+
+    /// What the scaler says.
+    pub(super) fn heed_scaler(&mut self, order: Order) {
+        match order {
+            Order::Width(lanes) => self.tell_machine(Event::Width(lanes)),
+            Order::Note(note) => {
+                tracing::debug!(id = self.id, %note);
+                self.tell(What::Decision(note.to_string()));
+            }
+        }
+    }
+}
