@@ -134,7 +134,7 @@ impl Download {
         self
     }
 
-    /// Most bytes per second, over all lanes. Default: as many as the downloader's own limit allows. It may be changed
+    /// Most bytes per second, over all lanes; zero counts as one. Default: as many as the downloader's limit allows. It may be changed
     /// while the download runs ([`Handle::set_limit`]); under a low limit that is set before the start, connections also
     /// get small receive buffers.
     pub fn limit(mut self, rate: Rate) -> Self {

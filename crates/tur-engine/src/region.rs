@@ -264,3 +264,6 @@ impl<B: Body, D: Disk> Flow<B, D> {
         Flowed::Landed { upto, busy }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,9 +6,9 @@ use tur_core::{Kind, Rate};
 use tur_sched::SpeedFloor;
 use tur_testkit::{Behaviour, Deed, When};
 
-use super::stand::{KIB, MIB, Stand, Want, job};
-use crate::What;
-use crate::job::Job;
+use super::stand::{KIB, MIB, PATH, Stand, Want, job, job_of};
+use crate::job::{Destination, Job};
+use crate::{PhaseWord, What};
 
 /// A download with four lanes from the start.
 fn four(limit: Option<u64>) -> Job {
@@ -135,7 +135,7 @@ async fn pause_and_cancel_do_not_wait_for_the_limit() {
     stand.pass(Duration::from_secs(30)).await;
     handle.pause();
     stand.pass(Duration::from_millis(1)).await;
-    assert_eq!(handle.progress().phase, crate::PhaseWord::Paused);
+    assert_eq!(handle.progress().phase, PhaseWord::Paused);
     let at = handle.progress().landed;
     stand.pass(Duration::from_secs(600)).await;
     assert_eq!(handle.progress().landed, at);
@@ -152,4 +152,25 @@ async fn pause_and_cancel_do_not_wait_for_the_limit() {
     next.disk = stand.disk.clone();
     let ran = next.check(job(), Want::File(0, size)).await;
     assert!(ran.done().resumed_bytes > at);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_origin_keeps_no_turn_from_others() {
+    let size = 4 * MIB;
+    let silent = Behaviour::new(size).rule(When::Always, Deed::StallAfter(64 * KIB));
+    let mut stand = Stand::with([(PATH, Behaviour::new(size)), ("/silent", silent)]);
+    stand.limit.set(Some(Rate::per_second(MIB)));
+    let mut waiting = job_of("http://origin.test/silent");
+    waiting.destination = Destination::Directory("/elsewhere".into());
+    let waiting = stand.start(waiting);
+    stand.pass(Duration::from_secs(5)).await;
+    assert!(waiting.progress().landed > 0);
+    let now = stand.clock.now();
+    let handle = stand.start(four(None));
+    while handle.progress().phase != PhaseWord::Done {
+        assert!(stand.clock.now().since(now) < Duration::from_secs(60));
+        stand.pass(Duration::from_millis(50)).await;
+    }
+    stand.assert_file("file.bin", 0, size);
+    assert_took(stand.clock.now().since(now), size, MIB, 5);
 }
