@@ -17,7 +17,14 @@ pub const FILE_LINES: usize = 600;
 pub const FUNCTION_LINES: usize = 70;
 
 /// Modules of tur-sched that others compose and that do not know each other.
-pub const SIBLINGS: [&str; 5] = ["coordinator", "scaler", "memory", "pool", "dispatch"];
+pub const SIBLINGS: [&str; 6] = [
+    "coordinator",
+    "scaler",
+    "memory",
+    "pool",
+    "budget",
+    "dispatch",
+];
 
 /// Words that say nothing about what a module is responsible for.
 pub const EMPTY_NAMES: [&str; 7] = [

@@ -64,6 +64,14 @@ pub(crate) struct Args {
     #[arg(short = 's', value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), help_heading = SPEED)]
     pub(crate) start_lanes: Option<u16>,
 
+    /// Have N connections open at most, over all servers; fewer while memory or open files are short [default: 128]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = SPEED)]
+    pub(crate) max_connections: Option<u16>,
+
+    /// Have N connections to one server open at most, whatever -x says [default: 32, or what -x says if that is more]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = SPEED)]
+    pub(crate) max_per_origin: Option<u16>,
+
     /// Never split into pieces below SIZE [default: by time]
     #[arg(short = 'k', value_name = "SIZE", value_parser = quantity::size, help_heading = SPEED)]
     pub(crate) piece_min: Option<u64>,
@@ -331,6 +339,8 @@ mod tests {
             "--limit-rate-per-file <",
             "--max-time",
             "--max-wait",
+            "--max-connections",
+            "--max-per-origin",
             "--exists",
             "--on-change",
             "--header",

@@ -33,6 +33,9 @@ pub(crate) struct Job {
     pub(crate) checksum: Option<Checksum>,
     pub(crate) lanes: Option<u16>,
     pub(crate) start_lanes: Option<u16>,
+    /// Connections of the process, and to one origin.
+    pub(crate) connections: Option<u16>,
+    pub(crate) per_origin: Option<u16>,
     pub(crate) piece_min: Option<u64>,
     /// Most bytes per second, for the process and for the file.
     pub(crate) rate: Option<Rate>,
@@ -111,10 +114,17 @@ impl Plan {
 impl Job {
     fn new(mut args: Args) -> Result<Self, String> {
         let url = the_url(std::mem::take(&mut args.urls))?;
-        if let (Some(start), Some(most)) = (args.start_lanes, args.lanes)
-            && start > most
-        {
-            return Err(format!("-s {start} is more than -x {most} allows"));
+        let ceilings = [
+            ("-x", args.lanes),
+            ("--max-per-origin", args.max_per_origin),
+            ("--max-connections", args.max_connections),
+        ];
+        for (flag, most) in ceilings {
+            if let (Some(start), Some(most)) = (args.start_lanes, most)
+                && start > most
+            {
+                return Err(format!("-s {start} is more than {flag} {most} allows"));
+            }
         }
         Ok(Self {
             url,
@@ -130,6 +140,8 @@ impl Job {
                 .lanes
                 .or(args.start_lanes.filter(|start| *start > LANES_DEFAULT)),
             start_lanes: args.start_lanes,
+            connections: args.max_connections,
+            per_origin: args.max_per_origin,
             piece_min: args.piece_min,
             rate: args.limit_rate,
             rate_per_file: args.limit_rate_per_file,
@@ -319,6 +331,24 @@ mod tests {
     }
 
     #[test]
+    fn limits_of_connections_are_read_and_may_be_below_the_lanes() {
+        let job = plan(&[
+            "--max-connections",
+            "7",
+            "--max-per-origin",
+            "3",
+            "-x",
+            "40",
+            "u",
+        ])
+        .job;
+        let read = (job.connections, job.per_origin, job.lanes);
+        assert_eq!(read, (Some(7), Some(3), Some(40)));
+        let job = plan(&["u"]).job;
+        assert_eq!((job.connections, job.per_origin), (None, None));
+    }
+
+    #[test]
     fn limits_are_read() {
         let limits = plan(&[
             "--retry",
@@ -364,6 +394,14 @@ mod tests {
             (&["-o", "-", "u"], "not built yet"),
             (&["-o", "/dev/null", "u"], "not built yet"),
             (&["-x", "2", "-s", "3", "u"], "-s 3 is more than -x 2"),
+            (
+                &["--max-per-origin", "2", "-s", "3", "u"],
+                "-s 3 is more than --max-per-origin 2",
+            ),
+            (
+                &["--max-connections", "2", "-s", "3", "u"],
+                "-s 3 is more than --max-connections 2",
+            ),
             (&["-u", "me", "u"], "USER:PASS"),
             (&["-H", "X: a\r\nY: b", "u"], "-H: X"),
             (&["-e", "a\nb", "u"], "-e: Referer"),

@@ -109,6 +109,12 @@ fn downloader(job: &Job) -> Result<Downloader, (Kind, String)> {
     if let Some(limit) = job.limits.connect {
         builder = builder.connect_timeout(limit);
     }
+    if let Some(n) = job.connections {
+        builder = builder.connections(n.into());
+    }
+    if let Some(n) = job.per_origin {
+        builder = builder.connections_per_origin(n.into());
+    }
     if let Some(text) = &job.user_agent {
         builder = builder.user_agent(text);
     }

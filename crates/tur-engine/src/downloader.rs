@@ -24,8 +24,9 @@ use crate::driver::{self, Outside, World};
 use crate::handle::Wish;
 use crate::job::Job;
 use crate::limits::{Limit, Limits};
+use crate::pressure::Watch;
 use crate::scaling::Scaling;
-use crate::sessions::Sessions;
+use crate::sessions::{Caps, PerOrigin, Sessions};
 use crate::{Download, Error, Handle};
 
 /// Downloads files. Cheap to clone; all clones share the network, the pools of connections and the data thread. When
@@ -55,7 +56,7 @@ type Start = Pin<Box<dyn Future<Output = ()> + Send>>;
 #[must_use = "a downloader is made by `build`"]
 pub struct DownloaderBuilder {
     net: NetConfig,
-    per_origin: usize,
+    caps: Caps,
     limit: Option<Rate>,
 }
 
@@ -78,9 +79,17 @@ impl DownloaderBuilder {
         self
     }
 
-    /// Most connections to one origin. Default: 32; a download that is given more lanes raises it.
+    /// Most connections of this downloader, over all origins. Default: 128. Fewer are used while memory or
+    /// descriptors are short.
+    pub fn connections(mut self, n: usize) -> Self {
+        self.caps.process = n.max(1);
+        self
+    }
+
+    /// Most connections to one origin. Default: 32, which a download with more lanes raises; a number that is given
+    /// here is not raised.
     pub fn connections_per_origin(mut self, n: usize) -> Self {
-        self.per_origin = n.max(1);
+        self.caps.per_origin = PerOrigin::Given(n.max(1));
         self
     }
 
@@ -98,8 +107,8 @@ impl DownloaderBuilder {
     pub fn build(self) -> Result<Downloader, Error> {
         let transport = HttpTransport::new(self.net)
             .map_err(|error| Error::new(Kind::Usage, error.to_string()))?;
-        let sessions = Sessions::new(self.per_origin);
-        let scaling = Scaling::new(u16::try_from(self.per_origin).unwrap_or(u16::MAX));
+        let sessions = Sessions::new(self.caps);
+        let scaling = Scaling::new();
         let (starts, inbox) = mpsc::unbounded_channel();
         let failed = |error: std::io::Error| {
             Error::new(Kind::Other, format!("cannot start the engine: {error}"))
@@ -108,16 +117,21 @@ impl DownloaderBuilder {
             .enable_all()
             .build()
             .map_err(failed)?;
-        let (pools, clock) = (sessions.clone(), Clock::start());
+        let (pools, clock, compute) = (sessions.clone(), Clock::start(), Compute::new());
+        let watchers = compute.clone();
         thread::Builder::new()
             .name("tur-data".into())
-            .spawn(move || runtime.block_on(serve(inbox, pools, clock)))
+            .spawn(move || {
+                runtime.block_on(async {
+                    let watch = Watch::new(watchers, clock);
+                    serve(inbox, pools, clock, watch).await;
+                });
+            })
             .map_err(failed)?;
         let (life, _) = watch::channel(());
         let next = AtomicU64::new(1);
-        let (transport, compute) = (Arc::new(transport), Compute::new());
         let shared = Shared {
-            transport,
+            transport: Arc::new(transport),
             sessions,
             scaling,
             starts,
@@ -138,7 +152,7 @@ impl Downloader {
     pub fn builder() -> DownloaderBuilder {
         DownloaderBuilder {
             net: NetConfig::default(),
-            per_origin: 32,
+            caps: Caps::default(),
             limit: None,
         }
     }
@@ -190,7 +204,6 @@ impl Downloader {
             let result = match job {
                 Ok(job) => {
                     world.sessions.raise_limit(usize::from(job.lanes_max));
-                    world.scaling.raise_limit(job.lanes_max);
                     driver::run(world, job, outside).await
                 }
                 Err(error) => driver::refuse(&outside, error),
@@ -222,12 +235,13 @@ fn transport(shared: &Arc<HttpTransport>, limits: &Limits) -> Arc<HttpTransport>
     }
 }
 
-/// The data thread: runs drivers, and closes connections that nobody uses. Ends when the last downloader is gone and
-/// every driver has kept what it has.
+/// The data thread: runs drivers, closes connections that nobody uses, and looks at what is left of memory and
+/// descriptors. Ends when the last downloader is gone and every driver has kept what it has.
 async fn serve(
     mut inbox: mpsc::UnboundedReceiver<Start>,
     pools: Sessions<HttpSession>,
     clock: Clock,
+    mut watch: Watch,
 ) {
     let mut drivers = JoinSet::new();
     loop {
@@ -240,6 +254,12 @@ async fn serve(
                 if let Err(error) = ended {
                     tracing::error!(%error, "a driver panicked");
                 }
+            }
+            if !drivers.is_empty()
+                && let Poll::Ready(signs) = watch.poll(cx)
+            {
+                pools.pressure(clock.now(), &signs);
+                return Poll::Ready(None);
             }
             match inbox.poll_recv(cx) {
                 Poll::Ready(start) => Poll::Ready(Some(start)),

@@ -37,6 +37,7 @@ mod event;
 mod handle;
 mod job;
 mod limits;
+mod pressure;
 mod region;
 mod scaling;
 mod sessions;

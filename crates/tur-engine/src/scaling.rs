@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
 use tur_core::{Origin, Timestamp};
-use tur_sched::{Facts, LanesAction, LanesEvent, OriginLanes, Profile, ScalerConfig, ScalerNote};
+use tur_sched::{Facts, LanesAction, LanesEvent, OriginLanes, ScalerConfig, ScalerNote};
 
 /// What a scaler says to a driver.
 #[derive(Debug)]
@@ -25,7 +25,6 @@ pub(crate) struct Scaling {
 }
 
 struct Shared {
-    lanes_max: u16,
     origins: BTreeMap<Origin, Entry>,
     drivers: BTreeMap<u64, mpsc::UnboundedSender<Order>>,
 }
@@ -36,22 +35,15 @@ struct Entry {
 }
 
 impl Scaling {
-    /// Scalers of at most `lanes_max` lanes to an origin.
-    pub(crate) fn new(lanes_max: u16) -> Self {
+    /// No scaler yet.
+    pub(crate) fn new() -> Self {
         let shared = Shared {
-            lanes_max,
             origins: BTreeMap::new(),
             drivers: BTreeMap::new(),
         };
         Self {
             shared: Arc::new(Mutex::new(shared)),
         }
-    }
-
-    /// Raises the number of lanes per origin to at least `n`, for origins that are met from now on.
-    pub(crate) fn raise_limit(&self, n: u16) {
-        let mut shared = self.lock();
-        shared.lanes_max = shared.lanes_max.max(n);
     }
 
     /// Adds a driver. Its orders are few: one for each decision.
@@ -61,20 +53,15 @@ impl Scaling {
         receiver
     }
 
-    /// A transfer now works at `origin`. Its first one begins with what is remembered of it.
+    /// A transfer now works at `origin`: the event is its `Join`. The first one brings the scaler's beginning.
     pub(crate) fn join(
         &self,
         now: Timestamp,
         origin: &Origin,
         event: LanesEvent,
-        profile: Option<&Profile>,
+        config: ScalerConfig,
     ) {
         let mut shared = self.lock();
-        let config = ScalerConfig {
-            lanes_max: shared.lanes_max,
-            lanes_start: profile.map_or(1, |profile| profile.lanes),
-            limit: profile.and_then(|profile| Some(profile.lanes_limit?.lanes)),
-        };
         let entry = shared
             .origins
             .entry(origin.clone())
@@ -83,6 +70,9 @@ impl Scaling {
                 members: 0,
             });
         entry.members += 1;
+        // A download with more lanes than the others may have raised what an origin can have.
+        let lanes = config.lanes_max;
+        shared.tell(now, origin, LanesEvent::Room { lanes });
         shared.tell(now, origin, event);
     }
 

@@ -1,5 +1,8 @@
-//! The sessions of a downloader: one pool per origin decides, this keeps the connections and carries its words to the
-//! drivers.
+//! The sessions of a downloader: a pool per origin and one budget for all decide, this keeps the connections and carries
+//! the words to the drivers.
+//!
+//! Read [`Sessions`]. After each event the origin's standing is told to the budget anew, and what the budget then says
+//! is done before the lock is let go: so a slot is free as soon as its pool has forgotten the session, on any path.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,12 +10,41 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 use tur_core::{Origin, Timestamp};
-use tur_sched::{Asker, LaneId, Pool, PoolAction, PoolEvent, SessionId};
+use tur_sched::{
+    Asker, Budget, BudgetAction, LaneId, Pool, PoolAction, PoolEvent, SessionId, Sign, Standing,
+};
 
 /// How long an unused connection is kept: origins close theirs after 5 to 75 s.
 const IDLE_MAX: Duration = Duration::from_secs(15);
 
-/// What a pool says to the driver of a transfer.
+/// How many sessions there may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Caps {
+    /// In the whole process.
+    pub(crate) process: usize,
+    /// To one origin.
+    pub(crate) per_origin: PerOrigin,
+}
+
+/// A limit per origin.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum PerOrigin {
+    /// The default, which a download with more lanes raises.
+    AtLeast(usize),
+    /// One that was given, which holds.
+    Given(usize),
+}
+
+impl Default for Caps {
+    fn default() -> Self {
+        Self {
+            process: 128,
+            per_origin: PerOrigin::AtLeast(32),
+        }
+    }
+}
+
+/// What a pool, or the budget, says to the driver of a transfer.
 #[derive(Debug)]
 pub(crate) enum Word<S> {
     /// Connect, and tell the pool how it went.
@@ -28,6 +60,10 @@ pub(crate) enum Word<S> {
         origin: Origin,
         session: Arc<S>,
     },
+    /// Something that a person may want to know.
+    Note(String),
+    /// The process has room for so many lanes to the origin, whatever its scaler finds.
+    Room { origin: Origin, lanes: u16 },
 }
 
 /// All sessions, by origin. Clones share them.
@@ -37,10 +73,14 @@ pub(crate) struct Sessions<S> {
 }
 
 struct Shared<S> {
-    limit: usize,
+    per_origin: PerOrigin,
+    budget: Budget<Origin>,
     origins: BTreeMap<Origin, Entry<S>>,
-    drivers: BTreeMap<u64, mpsc::UnboundedSender<Word<S>>>,
+    drivers: Drivers<S>,
 }
+
+/// Bounded by what transfers ask for, one word per wish, and by changes of the budget, which take seconds.
+type Drivers<S> = BTreeMap<u64, mpsc::UnboundedSender<Word<S>>>;
 
 struct Entry<S> {
     pool: Pool,
@@ -57,10 +97,11 @@ impl<S> Clone for Sessions<S> {
 }
 
 impl<S> Sessions<S> {
-    /// Sessions, at most `limit` per origin.
-    pub(crate) fn new(limit: usize) -> Self {
+    /// No sessions yet, and at most so many.
+    pub(crate) fn new(caps: Caps) -> Self {
         let shared = Shared {
-            limit,
+            per_origin: caps.per_origin,
+            budget: Budget::new(caps.process),
             origins: BTreeMap::new(),
             drivers: BTreeMap::new(),
         };
@@ -70,7 +111,7 @@ impl<S> Sessions<S> {
         }
     }
 
-    /// Joins a transfer to the pools. The words are bounded by what it asks for: one per wish.
+    /// Joins a transfer to the pools.
     pub(crate) fn join(&self, transfer: u64) -> mpsc::UnboundedReceiver<Word<S>> {
         let (sender, receiver) = mpsc::unbounded_channel();
         self.lock().drivers.insert(transfer, sender);
@@ -84,18 +125,29 @@ impl<S> Sessions<S> {
         for entry in shared.origins.values_mut() {
             entry.pool.forget(transfer);
         }
-        shared.carry_all();
+        shared.settle_all();
     }
 
-    /// Raises the number of sessions per origin to at least `n`.
+    /// Raises the number of sessions per origin to at least `n`, unless one was given.
     pub(crate) fn raise_limit(&self, n: usize) {
         let mut shared = self.lock();
-        shared.limit = shared.limit.max(n);
-        let limit = shared.limit;
+        let PerOrigin::AtLeast(limit) = &mut shared.per_origin else {
+            return;
+        };
+        *limit = n.max(*limit);
+        let limit = *limit;
         for entry in shared.origins.values_mut() {
             entry.pool.set_limit(limit);
         }
-        shared.carry_all();
+        shared.settle_all();
+    }
+
+    /// Most lanes that an origin can have.
+    pub(crate) fn lanes_max(&self) -> u16 {
+        let shared = self.lock();
+        let (PerOrigin::AtLeast(limit) | PerOrigin::Given(limit)) = shared.per_origin;
+        let lanes = limit.min(shared.budget.allowed());
+        u16::try_from(lanes).unwrap_or(u16::MAX).max(1)
     }
 
     /// Ends when a session has come back since this was called last.
@@ -120,6 +172,40 @@ impl<S> Sessions<S> {
         shared.tell(now, origin, PoolEvent::Opened(id));
     }
 
+    /// A connection that the pool asked for could not be made for want of descriptors or memory. True if its lane waits
+    /// for another session of the process to go; false if there is none, so that only time can help.
+    pub(crate) fn exhausted(&self, now: Timestamp, origin: &Origin, id: SessionId) -> bool {
+        let mut shared = self.lock();
+        let waits = shared.budget.held() > 1;
+        if let Some(entry) = shared.origins.get_mut(origin) {
+            if waits {
+                entry.pool.postpone(id);
+            } else {
+                entry.pool.handle(now, PoolEvent::Failed(id));
+            }
+        }
+        shared.report(origin);
+        shared.budget.exhausted(now);
+        tracing::info!(
+            allowed = shared.budget.allowed(),
+            "no descriptor or memory for a connection"
+        );
+        shared.settle();
+        waits
+    }
+
+    /// Takes what is left of memory and descriptors.
+    pub(crate) fn pressure(&self, now: Timestamp, signs: &[Sign]) {
+        let mut shared = self.lock();
+        let before = shared.budget.allowed();
+        shared.budget.pressure(now, signs);
+        let allowed = shared.budget.allowed();
+        if allowed != before {
+            tracing::info!(before, allowed, ?signs, "connections of the process");
+        }
+        shared.settle();
+    }
+
     /// Closes what has been unused for too long and says when to look again.
     pub(crate) fn expire(&self, now: Timestamp) -> Option<Timestamp> {
         let mut shared = self.lock();
@@ -141,6 +227,13 @@ impl<S> Sessions<S> {
             .min()
     }
 
+    /// Sessions that count against the budget, and how many it allows.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> (usize, usize) {
+        let shared = self.lock();
+        (shared.budget.held(), shared.budget.allowed())
+    }
+
     fn lock(&self) -> MutexGuard<'_, Shared<S>> {
         // Each step leaves pool and map whole, so a panic elsewhere spoils nothing.
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
@@ -149,29 +242,108 @@ impl<S> Sessions<S> {
 
 impl<S> Shared<S> {
     fn tell(&mut self, now: Timestamp, origin: &Origin, event: PoolEvent) {
-        let limit = self.limit;
+        let (PerOrigin::AtLeast(limit) | PerOrigin::Given(limit)) = self.per_origin;
         let entry = self.origins.entry(origin.clone()).or_insert_with(|| Entry {
             pool: Pool::new(limit, IDLE_MAX),
             live: BTreeMap::new(),
         });
         entry.pool.handle(now, event);
-        carry(origin, entry, &self.drivers);
+        self.report(origin);
+        self.settle();
     }
 
-    /// Passes on what all pools have decided.
-    fn carry_all(&mut self) {
-        for (origin, entry) in &mut self.origins {
-            carry(origin, entry, &self.drivers);
+    /// Passes on what an origin's pool has decided, and tells the budget how the origin stands now.
+    fn report(&mut self, origin: &Origin) {
+        let Some(entry) = self.origins.get_mut(origin) else {
+            return self.budget.tell(origin, Standing::default());
+        };
+        carry(origin, entry, &self.drivers);
+        let pool = &entry.pool;
+        let standing = Standing {
+            held: pool.len(),
+            idle: pool.idle_len(),
+            wants: pool.wants(),
+            owed: pool.owed(),
+        };
+        self.budget.tell(origin, standing);
+    }
+
+    /// Does what the budget says, until it says nothing more.
+    fn settle(&mut self) {
+        while let Some(action) = self.budget.poll_action() {
+            match action {
+                BudgetAction::Open(origin) => self.with(&origin, Pool::allow),
+                BudgetAction::Close(origin) => self.with(&origin, Pool::close_idle),
+                BudgetAction::Owe(origin, n) => self.narrow(&origin, n),
+                BudgetAction::Shrunk { allowed, why } => {
+                    let connections = connections(allowed);
+                    self.note(&format!("at most {connections} for now: {why}"));
+                }
+                BudgetAction::Grown { allowed } => {
+                    self.make_room(allowed);
+                    self.note(&format!("up to {} again", connections(allowed)));
+                }
+            }
+        }
+    }
+
+    fn settle_all(&mut self) {
+        for origin in self.origins.keys().cloned().collect::<Vec<_>>() {
+            self.report(&origin);
+        }
+        self.settle();
+    }
+
+    /// The origin's transfers are to do with `n` sessions fewer: their drivers tell its scaler, and what comes back is
+    /// closed.
+    fn narrow(&mut self, origin: &Origin, n: usize) {
+        let held = self.origins.get(origin).map_or(0, |entry| entry.pool.len());
+        self.say_room(origin, held.saturating_sub(n));
+        self.with(origin, |pool| pool.owe(n));
+    }
+
+    /// There is room again.
+    fn make_room(&mut self, allowed: usize) {
+        let (PerOrigin::AtLeast(limit) | PerOrigin::Given(limit)) = self.per_origin;
+        for origin in self.origins.keys() {
+            self.say_room(origin, limit.min(allowed));
+        }
+    }
+
+    fn say_room(&self, origin: &Origin, lanes: usize) {
+        let lanes = u16::try_from(lanes).unwrap_or(u16::MAX);
+        for driver in self.drivers.values() {
+            let origin = origin.clone();
+            // One that is about to leave has nothing to narrow.
+            drop(driver.send(Word::Room { origin, lanes }));
+        }
+    }
+
+    fn with(&mut self, origin: &Origin, how: impl FnOnce(&mut Pool)) {
+        if let Some(entry) = self.origins.get_mut(origin) {
+            how(&mut entry.pool);
+        }
+        self.report(origin);
+    }
+
+    fn note(&self, text: &str) {
+        tracing::info!("{text}");
+        for driver in self.drivers.values() {
+            // One that is about to leave has nobody to tell.
+            drop(driver.send(Word::Note(text.to_owned())));
         }
     }
 }
 
+fn connections(n: usize) -> String {
+    match n {
+        1 => "1 connection".to_owned(),
+        n => format!("{n} connections"),
+    }
+}
+
 /// Passes on what a pool has decided.
-fn carry<S>(
-    origin: &Origin,
-    entry: &mut Entry<S>,
-    drivers: &BTreeMap<u64, mpsc::UnboundedSender<Word<S>>>,
-) {
+fn carry<S>(origin: &Origin, entry: &mut Entry<S>, drivers: &Drivers<S>) {
     while let Some(action) = entry.pool.poll_action() {
         let (asker, word) = match action {
             PoolAction::Close(id) => {
@@ -206,7 +378,7 @@ fn carry<S>(
 }
 
 /// A driver that has left gave everything back first, so no word can be for it.
-fn say<S>(drivers: &BTreeMap<u64, mpsc::UnboundedSender<Word<S>>>, asker: Asker, word: Word<S>) {
+fn say<S>(drivers: &Drivers<S>, asker: Asker, word: Word<S>) {
     if drivers
         .get(&asker.transfer)
         .is_none_or(|driver| driver.send(word).is_err())
@@ -214,3 +386,6 @@ fn say<S>(drivers: &BTreeMap<u64, mpsc::UnboundedSender<Word<S>>>, asker: Asker,
         tracing::error!(?asker, "a pool spoke to a transfer that has left");
     }
 }
+
+#[cfg(test)]
+mod tests;

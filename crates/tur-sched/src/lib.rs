@@ -7,8 +7,8 @@
 //! Read [`Transfer`] first: it moves one representation and conducts a [`Ledger`] (who owns which byte), a crew of
 //! lanes, a route (where to ask) and a pace (when to try again). [`Pool`] lends sessions of one origin to the lanes of
 //! all transfers. [`OriginLanes`] decides how many lanes an origin gets, and which transfer gets them; [`OriginMemory`]
-//! is what one visit leaves for the next. [`Bucket`] is a rate limit. [`Gate`] is the one value that a machine's decision
-//! and the hot path share.
+//! is what one visit leaves for the next. [`Budget`] says how many connections there may be over all origins, [`Bucket`] is
+//! a rate limit. [`Gate`] is the one value that a machine's decision and the hot path share.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -16,6 +16,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod budget;
 mod coordinator;
 mod crew;
 mod gate;
@@ -32,6 +33,7 @@ mod shares;
 mod transfer;
 mod word;
 
+pub use budget::{Budget, BudgetAction, MEMORY, Row, Shortage, Sign, Standing};
 pub use coordinator::plan::Schedule;
 pub use gate::Gate;
 pub use ledger::{Lease, Ledger};

@@ -57,6 +57,11 @@ pub enum LanesEvent {
         /// For how long.
         busy: Duration,
     },
+    /// Whoever counts connections has room for so many lanes.
+    Room {
+        /// How many.
+        lanes: u16,
+    },
     /// A connection was set up.
     Opened {
         /// Connect and TLS.
@@ -151,6 +156,10 @@ impl OriginLanes {
             LanesEvent::Landed { lane, bytes, busy } => {
                 self.scaler
                     .handle(now, ScalerEvent::Landed { lane, bytes, busy });
+            }
+            LanesEvent::Room { lanes } => {
+                self.lanes_max = lanes.max(1);
+                self.scaler.handle(now, ScalerEvent::AtMost(lanes));
             }
             LanesEvent::Opened { handshake } => {
                 self.scaler.handle(now, ScalerEvent::Opened { handshake });

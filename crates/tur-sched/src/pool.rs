@@ -1,11 +1,14 @@
 //! Sessions of one origin, lent to the lanes of every transfer that asks.
 //!
 //! ```text
-//!  Want ─▶ idle session? ── yes ─▶ Lend ─▶ (lent) ─ Returned ─▶ idle ─ too long ─▶ Close
-//!              │ no                 ▲
-//!              ├─ below the limit ─▶ Open ─ Opened ─┘
+//!  Want ─▶ idle session? ── yes ─▶ Lend ─▶ (lent) ─ Returned ─▶ idle ─ too long, or close_idle ─▶ Close
+//!              │ no                 ▲                  └─ owed ─▶ Close
+//!              ├─ below the limit, and allow ─▶ Open ─ Opened ─┘
 //!              └─ at the limit ───▶ waits for a session to come back
 //! ```
+//!
+//! A pool opens nothing by itself: [`Pool::wants`] says how many sessions it would open, and whoever sees all origins
+//! allows them one by one.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use core::time::Duration;
@@ -74,6 +77,7 @@ pub struct Pool {
     idle_max: Duration,
     sessions: BTreeMap<SessionId, State>,
     waiting: VecDeque<Asker>,
+    owed: usize,
     actions: VecDeque<PoolAction>,
     next: u64,
 }
@@ -87,6 +91,7 @@ impl Pool {
             idle_max,
             sessions: BTreeMap::new(),
             waiting: VecDeque::new(),
+            owed: 0,
             actions: VecDeque::new(),
             next: 0,
         }
@@ -101,13 +106,7 @@ impl Pool {
             PoolEvent::Failed(id) => {
                 self.sessions.remove(&id);
             }
-            PoolEvent::Returned { session, open } => {
-                if open && self.sessions.contains_key(&session) {
-                    self.sessions.insert(session, State::Idle(now));
-                } else if self.sessions.remove(&session).is_some() {
-                    self.actions.push_back(PoolAction::Close(session));
-                }
-            }
+            PoolEvent::Returned { session, open } => self.returned(now, session, open),
             PoolEvent::Tick => self.expire(now),
         }
         self.serve();
@@ -116,7 +115,41 @@ impl Pool {
     /// Allows at most `limit` sessions from now on; those that are there stay.
     pub fn set_limit(&mut self, limit: usize) {
         self.limit = limit.max(1);
-        self.serve();
+    }
+
+    /// One session more may be opened: for who has waited longest, if anybody does.
+    pub fn allow(&mut self) {
+        if self.wants() == 0 {
+            return;
+        }
+        let Some(asker) = self.waiting.pop_front() else {
+            return;
+        };
+        let id = SessionId(self.next);
+        self.next += 1;
+        self.sessions.insert(id, State::Opening(asker));
+        self.actions.push_back(PoolAction::Open(id, asker));
+    }
+
+    /// The session that has been unused for longest is to be closed.
+    pub fn close_idle(&mut self) {
+        let oldest = self.idle().min_by_key(|(_, since)| *since);
+        if let Some((id, _)) = oldest {
+            self.sessions.remove(&id);
+            self.actions.push_back(PoolAction::Close(id));
+        }
+    }
+
+    /// So many sessions are to be closed when they come back, whoever waits for them. Replaces what was said before.
+    pub fn owe(&mut self, n: usize) {
+        self.owed = n;
+    }
+
+    /// A session could not be opened for want of something on this machine: its asker waits in front of all others.
+    pub fn postpone(&mut self, id: SessionId) {
+        if let Some(State::Opening(asker)) = self.sessions.remove(&id) {
+            self.waiting.push_front(asker);
+        }
     }
 
     /// Takes back every wish of a transfer that is over.
@@ -153,6 +186,25 @@ impl Pool {
         self.sessions.len()
     }
 
+    /// Sessions that nobody uses.
+    #[must_use]
+    pub fn idle_len(&self) -> usize {
+        self.idle().count()
+    }
+
+    /// Sessions that would be opened now if that were allowed.
+    #[must_use]
+    pub fn wants(&self) -> usize {
+        let room = self.limit.saturating_sub(self.sessions.len());
+        self.waiting.len().min(room)
+    }
+
+    /// Sessions that will be closed when they come back.
+    #[must_use]
+    pub fn owed(&self) -> usize {
+        self.owed
+    }
+
     /// True if there is nothing to remember.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -166,26 +218,29 @@ impl Pool {
         })
     }
 
-    /// Serves the waiting in order: with the session used last (its path is warm), else with a new one.
+    /// Serves the waiting in order, while there are sessions that nobody uses: with the one used last (its path is
+    /// warm).
     fn serve(&mut self) {
         while let Some(asker) = self.waiting.front().copied() {
-            let warm = self
-                .idle()
-                .max_by_key(|(_, since)| *since)
-                .map(|(id, _)| id);
-            if let Some(id) = warm {
-                self.sessions.insert(id, State::Lent);
-                self.actions.push_back(PoolAction::Lend(id, asker));
-            } else if self.sessions.len() < self.limit {
-                let id = SessionId(self.next);
-                self.next += 1;
-                self.sessions.insert(id, State::Opening(asker));
-                self.actions.push_back(PoolAction::Open(id, asker));
-            } else {
-                return;
-            }
+            let warm = self.idle().max_by_key(|(_, since)| *since);
+            let Some((id, _)) = warm else { return };
+            self.sessions.insert(id, State::Lent);
+            self.actions.push_back(PoolAction::Lend(id, asker));
             self.waiting.pop_front();
         }
+    }
+
+    fn returned(&mut self, now: Timestamp, id: SessionId, open: bool) {
+        let Some(state) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        if open && self.owed == 0 {
+            *state = State::Idle(now);
+            return;
+        }
+        self.owed = self.owed.saturating_sub(1);
+        self.sessions.remove(&id);
+        self.actions.push_back(PoolAction::Close(id));
     }
 
     fn opened(&mut self, now: Timestamp, id: SessionId) {
@@ -266,12 +321,21 @@ mod tests {
             assert!(pool.len() <= LIMIT);
         }
 
+        /// Allows what is wanted, but for a limit of the whole.
+        fn allow(&mut self, pool: &mut Pool, allowed: usize) {
+            self.obey(pool);
+            while pool.wants() > 0 && pool.len() < allowed {
+                pool.allow();
+                self.obey(pool);
+            }
+        }
+
         fn step(&mut self, pool: &mut Pool, choice: u8, now: Timestamp) {
             let asker = Asker {
                 transfer: u64::from(choice % 2),
                 lane: LaneId(u16::from(choice / 8)),
             };
-            let event = match choice % 8 {
+            let event = match choice % 12 {
                 0..=2
                     if !self.wanting.contains(&asker)
                         && !self.lent.values().any(|a| *a == asker) =>
@@ -294,11 +358,65 @@ mod tests {
                     session: id,
                     open: choice.is_multiple_of(3),
                 },
-                _ => PoolEvent::Tick,
+                other => {
+                    match other {
+                        7 => pool.close_idle(),
+                        8 => pool.owe(usize::from(choice) % 3),
+                        9 => {
+                            if let Some(id) = self.opening.pop_first() {
+                                pool.postpone(id);
+                            }
+                        }
+                        _ => pool.allow(),
+                    }
+                    PoolEvent::Tick
+                }
             };
             pool.handle(now, event);
-            self.obey(pool);
+            self.allow(pool, usize::from(choice % 4));
         }
+    }
+
+    fn asker(lane: u16) -> Asker {
+        Asker {
+            transfer: 1,
+            lane: LaneId(lane),
+        }
+    }
+
+    #[test]
+    fn nothing_is_opened_before_it_is_allowed_and_what_is_owed_goes() {
+        let mut pool = Pool::new(LIMIT, Duration::from_secs(5));
+        for lane in 0..5 {
+            pool.handle(Timestamp::ZERO, PoolEvent::Want(asker(lane)));
+        }
+        assert_eq!((pool.poll_action(), pool.wants()), (None, LIMIT));
+        for n in 0..LIMIT as u64 {
+            pool.allow();
+            let id = SessionId(n);
+            assert_eq!(
+                pool.poll_action(),
+                Some(PoolAction::Open(id, asker(n as u16)))
+            );
+        }
+        pool.allow();
+        assert_eq!((pool.poll_action(), pool.wants()), (None, 0));
+        // One that could not be opened here and now is opened for the same lane later.
+        pool.postpone(SessionId(1));
+        pool.allow();
+        let again = PoolAction::Open(SessionId(3), asker(1));
+        assert_eq!(pool.poll_action(), Some(again));
+        pool.handle(Timestamp::ZERO, PoolEvent::Opened(SessionId(0)));
+        assert!(matches!(pool.poll_action(), Some(PoolAction::Lend(..))));
+        // Owed: two lanes wait, and still the session goes.
+        pool.owe(1);
+        let back = PoolEvent::Returned {
+            session: SessionId(0),
+            open: true,
+        };
+        pool.handle(Timestamp::ZERO, back);
+        assert_eq!(pool.poll_action(), Some(PoolAction::Close(SessionId(0))));
+        assert_eq!((pool.poll_action(), pool.owed(), pool.len()), (None, 0, 2));
     }
 
     proptest! {
@@ -310,13 +428,14 @@ mod tests {
                 world.step(&mut pool, *choice, Timestamp::from_micros(i as u64 * 500_000));
             }
             // Everything that is out comes back: then everybody who still wants is served.
+            pool.owe(0);
             for _ in 0..500 {
                 if let Some(id) = world.opening.first().copied() {
                     pool.handle(Timestamp::ZERO, PoolEvent::Opened(id));
                 } else if let Some((id, _)) = world.lent.pop_first() {
                     pool.handle(Timestamp::ZERO, PoolEvent::Returned { session: id, open: false });
                 }
-                world.obey(&mut pool);
+                world.allow(&mut pool, LIMIT);
             }
             prop_assert!(world.wanting.is_empty(), "left waiting: {:?}", world.wanting);
             pool.handle(Timestamp::NEVER, PoolEvent::Tick);

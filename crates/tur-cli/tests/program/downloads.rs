@@ -51,6 +51,23 @@ fn one_connection_is_one_connection() {
 }
 
 #[test]
+fn limits_of_connections_hold_whatever_the_lanes() {
+    for (flag, n) in [("--max-per-origin", 2), ("--max-connections", 3)] {
+        let slow = Behaviour::new(4 * MIB).pace(Rate::per_second(MIB));
+        let origin = Loopback::start([("/file.bin", slow)]);
+        let place = Place::new();
+        let number = n.to_string();
+        let args = [flag, &number, "-x40", "--json", &origin.url("/file.bin")];
+        let ran = place.tur(&args).ends_with(0);
+        place.check("file.bin", 0, 4 * MIB);
+        assert_eq!(ran.last()["lanes_max"], n, "{flag}");
+        // The first one is cut once, and opened again.
+        assert!(origin.connections() <= n + 1, "{flag}");
+        assert_eq!(ran.stderr, "", "a limit that was asked for is no shortage");
+    }
+}
+
+#[test]
 fn a_small_file_takes_one_request() {
     let origin = Loopback::start([
         ("/small", Behaviour::new(1_024)),

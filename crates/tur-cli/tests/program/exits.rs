@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 use std::time::Duration;
 
-use tur_core::RetryAfter;
+use tur_core::{Rate, RetryAfter};
 use tur_testkit::{Behaviour, Deed, Gate, Loopback, Refusing, When};
 
 use crate::harness::{Place, Ran};
@@ -48,6 +48,8 @@ fn usage_is_2_before_anything_is_done() {
         &["-x", "0", url],
         &["-x", "257", url],
         &["-s", "0", url],
+        &["--max-connections", "0", url],
+        &["--max-per-origin", "70000", url],
         &["-k", "1X", url],
         &["-k", "0", url],
         &["--retry", "x", url],
@@ -268,4 +270,29 @@ fn a_limit_of_file_size_is_9_and_kills_nobody() {
         "{:?}",
         place.names()
     );
+}
+
+#[test]
+fn few_descriptors_mean_few_connections_and_no_failure() {
+    let pace = Rate::per_second(4 * MIB);
+    for most in [26, 32] {
+        let origin = Loopback::start([("/f", Behaviour::new(8 * MIB).pace(pace))]);
+        let place = Place::new();
+        let mut command = Command::new("sh");
+        command
+            .args([
+                "-c",
+                &format!("ulimit -n {most}; exec \"$@\""),
+                "sh",
+                env!("CARGO_BIN_EXE_tur"),
+            ])
+            .args(["--max-time", "120", "--json", "-s", "8"])
+            .arg(origin.url("/f").as_str())
+            .current_dir(place.path());
+        let ran = Ran::of(command.output().expect("there is a shell")).ends_with(0);
+        place.check("f", 0, 8 * MIB);
+        let lanes = ran.last()["lanes_max"].as_u64().expect("a number");
+        assert!((1..8).contains(&lanes), "{most}: {lanes} lanes");
+        assert!(ran.stderr.contains("for now: "), "{ran:?}");
+    }
 }

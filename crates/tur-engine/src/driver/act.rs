@@ -185,6 +185,12 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
     /// What a pool says.
     pub(super) fn word(&mut self, word: Word<T::Session>) {
         match word {
+            Word::Note(text) => self.tell(What::Note(text)),
+            Word::Room { origin, lanes } => {
+                let now = self.now();
+                let event = LanesEvent::Room { lanes };
+                self.world.scaling.tell(now, &origin, event);
+            }
             Word::Open { lane, id, origin } => self.connect(lane, id, origin),
             Word::Lend {
                 lane,
@@ -321,6 +327,11 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
                     .opened(now, &origin, id, Arc::new(session));
             }
             Err(fault) => {
+                let short = matches!(fault, Fault::Exhausted(_));
+                if short && self.world.sessions.exhausted(now, &origin, id) {
+                    // The lane goes on waiting: another connection of this process will go.
+                    return;
+                }
                 self.lanes.entry(lane).or_default().wanting = None;
                 self.world
                     .sessions

@@ -12,5 +12,6 @@ mod life;
 mod limits;
 mod outages;
 mod redirects;
+mod scarce;
 mod stand;
 mod statuses;

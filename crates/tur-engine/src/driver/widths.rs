@@ -2,7 +2,7 @@
 
 use tur_core::port::Transport;
 use tur_core::{Origin, Timestamp};
-use tur_sched::{Event, LaneId, LanesEvent};
+use tur_sched::{Event, LaneId, LanesEvent, ScalerConfig};
 use tur_storage::Disk;
 
 use super::Driver;
@@ -49,9 +49,12 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
         let origin = self.transfer.target().origin.clone();
         let profile: Option<tur_sched::Profile> = None;
         let event = self.join_event(now, self.job.lanes_start);
-        self.world
-            .scaling
-            .join(now, &origin, event, profile.as_ref());
+        let config = ScalerConfig {
+            lanes_max: self.world.sessions.lanes_max(),
+            lanes_start: profile.map_or(1, |profile| profile.lanes),
+            limit: profile.and_then(|profile| Some(profile.lanes_limit?.lanes)),
+        };
+        self.world.scaling.join(now, &origin, event, config);
         self.membership.origin = Some(origin);
         self.membership.told = None;
     }

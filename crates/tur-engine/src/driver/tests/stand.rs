@@ -21,7 +21,7 @@ use crate::driver::{self, Outside, World};
 use crate::job::{Destination, Job};
 use crate::limits::{Limit, Limits};
 use crate::scaling::Scaling;
-use crate::sessions::Sessions;
+use crate::sessions::{Caps, Sessions};
 use crate::{Completed, Error, Event, Handle, OnExists, PhaseWord, What};
 
 pub(super) const KIB: u64 = 1024;
@@ -138,13 +138,24 @@ impl Stand {
             disk: MemDisk::new(),
             clock,
             limit: Limit::new(clock, None),
-            sessions: Sessions::new(32),
-            scaling: Scaling::new(32),
+            scaling: Scaling::new(),
+            sessions: Sessions::new(Caps::default()),
             compute: Compute::new(),
             life: Some(watch::channel(()).0),
             drivers: JoinSet::new(),
             next: 1,
         }
+    }
+
+    /// With other limits of connections.
+    pub(super) fn caps(mut self, caps: Caps) -> Self {
+        self.sessions = Sessions::new(caps);
+        self
+    }
+
+    /// Sessions that count, and how many may.
+    pub(super) fn held(&self) -> (usize, usize) {
+        self.sessions.held()
     }
 
     /// Begins a download as a downloader does.

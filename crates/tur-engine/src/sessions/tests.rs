@@ -1,0 +1,325 @@
+//! Transfers that want, open, use and give back sessions at random, and leave at any moment.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use proptest::prelude::*;
+use tur_core::Scheme;
+
+use super::*;
+
+const TRANSFERS: u64 = 3;
+const LANES: u16 = 6;
+
+/// A connection: counted while anybody holds it.
+struct Socket(Arc<AtomicUsize>);
+
+impl Socket {
+    fn new(count: &Arc<AtomicUsize>) -> Arc<Self> {
+        count.fetch_add(1, Ordering::SeqCst);
+        Arc::new(Self(Arc::clone(count)))
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+fn origin(n: u8) -> Origin {
+    Origin {
+        scheme: Scheme::Http,
+        host: "origin".into(),
+        port: u16::from(n % 3),
+    }
+}
+
+/// What a lane does.
+#[derive(Default)]
+enum Lane {
+    #[default]
+    Free,
+    Wanting(Origin),
+    Opening(Origin, SessionId),
+    Using(Origin, SessionId, Arc<Socket>),
+}
+
+struct Transfer {
+    id: u64,
+    words: mpsc::UnboundedReceiver<Word<Socket>>,
+    lanes: BTreeMap<u16, Lane>,
+}
+
+struct World {
+    sessions: Sessions<Socket>,
+    sockets: Arc<AtomicUsize>,
+    transfers: BTreeMap<u64, Transfer>,
+    next: u64,
+    now: Timestamp,
+    opened: usize,
+}
+
+impl World {
+    fn new(process: usize, per_origin: usize) -> Self {
+        Self {
+            sessions: Sessions::new(Caps {
+                process,
+                per_origin: PerOrigin::Given(per_origin),
+            }),
+            sockets: Arc::default(),
+            transfers: BTreeMap::new(),
+            next: 0,
+            now: Timestamp::ZERO,
+            opened: 0,
+        }
+    }
+
+    /// The transfer in this place; a new one if the last one has left.
+    fn transfer(&mut self, place: u64) -> &mut Transfer {
+        let next = &mut self.next;
+        let sessions = &self.sessions;
+        self.transfers.entry(place).or_insert_with(|| {
+            *next += 1;
+            Transfer {
+                id: *next,
+                words: sessions.join(*next),
+                lanes: BTreeMap::new(),
+            }
+        })
+    }
+
+    /// Hears all words, and looks whether the counts are true.
+    fn hear(&mut self) {
+        let mut opened = 0;
+        for transfer in self.transfers.values_mut() {
+            while let Ok(word) = transfer.words.try_recv() {
+                match word {
+                    Word::Note(_) | Word::Room { .. } => {}
+                    Word::Open { lane, id, origin } => {
+                        opened += 1;
+                        let lane = transfer.lanes.entry(lane.0).or_default();
+                        assert!(matches!(lane, Lane::Wanting(wanted) if *wanted == origin));
+                        *lane = Lane::Opening(origin, id);
+                    }
+                    Word::Lend {
+                        lane,
+                        id,
+                        origin,
+                        session,
+                    } => {
+                        let lane = transfer.lanes.entry(lane.0).or_default();
+                        assert!(matches!(lane, Lane::Wanting(_) | Lane::Opening(..)));
+                        *lane = Lane::Using(origin, id, session);
+                    }
+                }
+            }
+        }
+        self.opened += opened;
+        let opening = |lane: &&Lane| matches!(lane, Lane::Opening(..));
+        let lanes = self.transfers.values().flat_map(|t| t.lanes.values());
+        let opening = lanes.filter(opening).count();
+        let (held, allowed) = self.sessions.held();
+        let sockets = self.sockets.load(Ordering::SeqCst);
+        assert_eq!(
+            held,
+            opening + sockets,
+            "a slot for each socket, and none else"
+        );
+        assert!(opened == 0 || held <= allowed, "{held} of {allowed}");
+    }
+
+    fn asker(&mut self, place: u64, lane: u16) -> Asker {
+        Asker {
+            transfer: self.transfer(place).id,
+            lane: LaneId(lane),
+        }
+    }
+
+    fn take(&mut self, place: u64, lane: u16) -> Lane {
+        let lanes = &mut self.transfer(place).lanes;
+        std::mem::take(lanes.entry(lane).or_default())
+    }
+
+    fn using(&mut self, place: u64) -> Option<u16> {
+        let mut lanes = self.transfer(place).lanes.iter();
+        lanes.find_map(|(lane, state)| matches!(state, Lane::Using(..)).then_some(*lane))
+    }
+
+    fn put(&mut self, place: u64, lane: u16, state: Lane) {
+        self.transfer(place).lanes.insert(lane, state);
+    }
+
+    fn want(&mut self, place: u64, lane: u16, n: u8) {
+        let asker = self.asker(place, lane);
+        match self.take(place, lane) {
+            Lane::Free => {
+                self.put(place, lane, Lane::Wanting(origin(n)));
+                self.sessions
+                    .tell(self.now, &origin(n), PoolEvent::Want(asker));
+            }
+            other => self.put(place, lane, other),
+        }
+    }
+
+    /// An attempt to connect ends, somehow.
+    fn connect(&mut self, place: u64, lane: u16, how: u8) {
+        match self.take(place, lane) {
+            Lane::Opening(origin, id) => match how % 4 {
+                0 | 1 => {
+                    self.put(place, lane, Lane::Opening(origin.clone(), id));
+                    let socket = Socket::new(&self.sockets);
+                    self.sessions.opened(self.now, &origin, id, socket);
+                }
+                2 => self.sessions.tell(self.now, &origin, PoolEvent::Failed(id)),
+                _ => {
+                    let (held, _) = self.sessions.held();
+                    // It may be opened again at once.
+                    self.put(place, lane, Lane::Wanting(origin.clone()));
+                    let waits = self.sessions.exhausted(self.now, &origin, id);
+                    assert_eq!(waits, held > 1);
+                    if !waits {
+                        self.put(place, lane, Lane::Free);
+                    }
+                }
+            },
+            other => self.put(place, lane, other),
+        }
+    }
+
+    /// A lane lets go of whatever it has or waits for.
+    fn release(&mut self, place: u64, lane: u16, open: bool) {
+        let asker = self.asker(place, lane);
+        match self.take(place, lane) {
+            Lane::Free => {}
+            Lane::Wanting(origin) | Lane::Opening(origin, _) => {
+                self.sessions
+                    .tell(self.now, &origin, PoolEvent::Withdraw(asker));
+            }
+            Lane::Using(origin, session, ours) => {
+                drop(ours);
+                self.sessions
+                    .tell(self.now, &origin, PoolEvent::Returned { session, open });
+            }
+        }
+    }
+
+    /// Returns what it has; what it only waits for, it may forget to take back.
+    fn leave(&mut self, place: u64, forgetful: bool) {
+        for lane in (0..LANES).filter(|_| !forgetful) {
+            self.release(place, lane, lane % 2 == 0);
+            self.hear();
+        }
+        // What comes back may be lent to another of its lanes at once.
+        while let Some(lane) = self.using(place) {
+            self.release(place, lane, lane % 2 == 0);
+            self.hear();
+        }
+        let id = self.transfer(place).id;
+        self.transfers.remove(&place);
+        self.sessions.leave(id);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    /// `World::hear` judges after each step.
+    #[test]
+    fn no_way_out_of_a_transfer_leaks_a_slot(
+        process in 1usize..10,
+        per_origin in 1usize..6,
+        choices in proptest::collection::vec(any::<(u8, u8, u8)>(), 0..250),
+    ) {
+        let mut world = World::new(process, per_origin);
+        for (what, who, n) in choices {
+            let (place, lane) = (u64::from(who) % TRANSFERS, u16::from(who / 8) % LANES);
+            world.now = world.now + Duration::from_millis(u64::from(n) * 100);
+            match what % 16 {
+                0..=5 => world.want(place, lane, n),
+                6..=9 => world.connect(place, lane, n),
+                10 | 11 => world.release(place, lane, n % 2 == 0),
+                12 => world.leave(place, n % 2 == 0),
+                13 => {
+                    let signs = [Sign::Descriptors(u64::from(n % 16)), Sign::Available(u64::from(n) << 20)];
+                    world.sessions.pressure(world.now, &signs[..usize::from(n % 3)]);
+                }
+                14 => drop(world.sessions.expire(world.now)),
+                _ => world.sessions.pressure(world.now, &[]),
+            }
+            world.hear();
+        }
+        for place in 0..TRANSFERS {
+            world.leave(place, false);
+            world.hear();
+        }
+        world.sessions.expire(Timestamp::NEVER);
+        world.hear();
+        prop_assert_eq!(world.sessions.held().0, 0);
+        prop_assert_eq!(world.sockets.load(Ordering::SeqCst), 0);
+        prop_assert!(world.sessions.lock().origins.is_empty());
+        // All of it can be used again.
+        for _ in 0..3 {
+            world.now = world.now + Duration::from_secs(1_000);
+            world.sessions.pressure(world.now, &[]);
+        }
+        let before = world.opened;
+        for n in 0..3 {
+            for lane in 0..LANES {
+                world.want(u64::from(n), lane, n);
+            }
+        }
+        world.hear();
+        prop_assert_eq!(world.opened - before, process.min(3 * per_origin));
+    }
+}
+
+#[test]
+fn a_limit_that_was_given_is_not_raised() {
+    for (per_origin, limit) in [(PerOrigin::AtLeast(2), 5), (PerOrigin::Given(2), 2)] {
+        let caps = Caps {
+            process: 128,
+            per_origin,
+        };
+        let mut world = World {
+            sessions: Sessions::new(caps),
+            ..World::new(1, 1)
+        };
+        world.want(0, 0, 0);
+        world.sessions.raise_limit(5);
+        for lane in 1..LANES {
+            world.want(0, lane, 0);
+        }
+        world.hear();
+        assert_eq!(world.opened, limit);
+    }
+}
+
+#[test]
+fn a_shortage_and_its_end_are_told_to_the_transfers_that_run() {
+    let mut world = World::new(128, 32);
+    for lane in 0..LANES {
+        world.want(0, lane, 0);
+    }
+    for lane in 0..LANES {
+        world.hear();
+        world.connect(0, lane, 0);
+    }
+    world.hear();
+    let free = [Sign::Descriptors(1_000)];
+    world.sessions.pressure(world.now, &[Sign::Descriptors(4)]);
+    for _ in 0..2 {
+        world.now = world.now + Duration::from_secs(10);
+        world.sessions.pressure(world.now, &free);
+    }
+    let words = &mut world.transfer(0).words;
+    let mut told = Vec::new();
+    while let Ok(Word::Note(text)) = words.try_recv() {
+        told.push(text);
+    }
+    assert_eq!(
+        told,
+        [
+            "at most 2 connections for now: few more files can be opened",
+            "up to 128 connections again"
+        ]
+    );
+}
