@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::future::poll_fn;
+use std::path::PathBuf;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,10 +25,11 @@ use crate::driver::{self, Outside, World};
 use crate::handle::Wish;
 use crate::job::Job;
 use crate::limits::{Limit, Limits};
+use crate::origins::{Origins, Pattern};
 use crate::pressure::Watch;
 use crate::scaling::Scaling;
 use crate::sessions::{Caps, PerOrigin, Sessions};
-use crate::{Download, Error, Handle};
+use crate::{Download, Error, Handle, OriginRecord};
 
 /// Downloads files. Cheap to clone; all clones share the network, the pools of connections and the data thread. When
 /// the last clone goes, running downloads are cancelled and keep what landed.
@@ -40,6 +42,7 @@ struct Shared {
     transport: Arc<HttpTransport>,
     sessions: Sessions<HttpSession>,
     scaling: Scaling,
+    origins: Origins,
     starts: mpsc::UnboundedSender<Start>,
     next: AtomicU64,
     compute: Compute,
@@ -58,6 +61,7 @@ pub struct DownloaderBuilder {
     net: NetConfig,
     caps: Caps,
     limit: Option<Rate>,
+    origins: Option<PathBuf>,
 }
 
 impl DownloaderBuilder {
@@ -100,6 +104,13 @@ impl DownloaderBuilder {
         self
     }
 
+    /// Keeps in this file what was learned of origins, for downloads to come, of this and other processes. Without
+    /// one, the default, it is known to this downloader alone and for as long as it lives.
+    pub fn origin_memory(mut self, path: Option<PathBuf>) -> Self {
+        self.origins = path;
+        self
+    }
+
     /// Starts the data thread.
     ///
     /// # Errors
@@ -109,6 +120,10 @@ impl DownloaderBuilder {
             .map_err(|error| Error::new(Kind::Usage, error.to_string()))?;
         let sessions = Sessions::new(self.caps);
         let scaling = Scaling::new();
+        let origins = match &self.origins {
+            Some(path) => Origins::open(PosixDisk, path)?,
+            None => Origins::in_memory(),
+        };
         let (starts, inbox) = mpsc::unbounded_channel();
         let failed = |error: std::io::Error| {
             Error::new(Kind::Other, format!("cannot start the engine: {error}"))
@@ -134,6 +149,7 @@ impl DownloaderBuilder {
             transport: Arc::new(transport),
             sessions,
             scaling,
+            origins,
             starts,
             next,
             compute,
@@ -154,6 +170,7 @@ impl Downloader {
             net: NetConfig::default(),
             caps: Caps::default(),
             limit: None,
+            origins: None,
         }
     }
 
@@ -165,7 +182,36 @@ impl Downloader {
     /// What the user should be told, such as that bundled root certificates are in use.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
-        self.shared.transport.notes()
+        let mut notes = self.shared.transport.notes();
+        notes.extend(self.shared.origins.notes());
+        notes
+    }
+
+    /// What is remembered of origins, the latest first. Reads the file, if there is one, and waits for that.
+    ///
+    /// # Errors
+    /// The file cannot be read, is damaged, or was written by a newer version.
+    pub fn origins(&self) -> Result<Vec<OriginRecord>, Error> {
+        self.shared.origins.list()
+    }
+
+    /// Forgets origins, all or those that `pattern` names: a URL, of which only the origin counts, a host, or
+    /// `host:port`. Returns how many were known. Waits for the file, if there is one.
+    ///
+    /// # Errors
+    /// `Usage` for a pattern that is none of these; the file cannot be replaced, or a newer version wrote it.
+    pub fn forget_origins(&self, pattern: Option<&str>) -> Result<usize, Error> {
+        let pattern = pattern.map_or(Ok(Pattern::All), Pattern::parse)?;
+        self.shared.origins.forget(pattern)
+    }
+
+    /// Writes what was learned of origins and waits for that, for `limit` at most. Otherwise it is written some seconds
+    /// later, or when the last downloader is gone: this is for programs that end at once.
+    ///
+    /// # Errors
+    /// It is not written: nothing else is wrong.
+    pub fn flush_origins(&self, limit: Duration) -> Result<(), Error> {
+        self.shared.origins.flush(limit)
     }
 
     /// Allows so many bytes per second from now on, over all downloads together; `None` lifts the limit. Running downloads
@@ -194,6 +240,7 @@ impl Downloader {
         let world = World {
             transport: transport(&shared.transport, &limits),
             sessions: shared.sessions.clone(),
+            origins: shared.origins.clone(),
             disk: PosixDisk,
             compute: shared.compute.clone(),
             limits,

@@ -32,39 +32,55 @@ where
     T: Transport,
     D: Disk + Clone,
 {
+    world.origins.ready().await;
+    if let Some(hint) = world.origins.hint(&job.target.origin) {
+        tracing::debug!(origin = %job.target.origin, ?hint, "remembered");
+    }
     let filing = Filing::new(world.disk.clone(), job);
     let mut driver = Driver::new(&world, job, outside.board.clone(), filing);
-    if let Some(done) = driver.existing(&mut outside).await? {
-        return Ok(done);
-    }
-    let saved = driver.filing.open()?;
-    driver.begin(saved, None);
-    loop {
-        let end = driver.drive(&mut outside).await;
-        if !matches!(end, End::Landed(_)) {
-            driver.let_checkpoint_end().await;
-        }
-        match end {
-            End::Landed(total) => {
-                if let Some(done) = driver.landed(total, &mut outside).await? {
-                    return Ok(done);
-                }
-            }
-            End::Already(path) => return Ok(driver.already(path)),
-            End::Compared(_) => {
-                return Err(driver.leave(Error::new(Kind::Other, "compared without a file")));
-            }
-            End::Failed(failure) => {
-                let keep = failure.keep;
-                return Err(driver.part_with(keep, failure.into()));
-            }
-            End::Broken(error) => return Err(driver.leave(error)),
-            End::Cancelled => return Err(driver.interrupted()),
-        }
-    }
+    let result = driver.carry_through(&mut outside).await;
+    driver.remember();
+    result
 }
 
 impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
+    async fn carry_through(&mut self, outside: &mut Outside) -> Result<Completed, Error> {
+        if let Some(done) = self.existing(outside).await? {
+            return Ok(done);
+        }
+        let saved = self.filing.open()?;
+        self.begin(saved, None);
+        loop {
+            let end = self.drive(outside).await;
+            if !matches!(end, End::Landed(_)) {
+                self.let_checkpoint_end().await;
+            }
+            match end {
+                End::Landed(total) => {
+                    if let Some(done) = self.landed(total, outside).await? {
+                        return Ok(done);
+                    }
+                }
+                End::Already(path) => return Ok(self.already(path)),
+                End::Compared(_) => {
+                    return Err(self.leave(Error::new(Kind::Other, "compared without a file")));
+                }
+                End::Failed(failure) => {
+                    let keep = failure.keep;
+                    return Err(self.part_with(keep, failure.into()));
+                }
+                End::Broken(error) => return Err(self.leave(error)),
+                End::Cancelled => return Err(self.interrupted()),
+            }
+        }
+    }
+
+    /// Leaves what was measured to the downloads to come, however this one ended.
+    fn remember(&self) {
+        let origin = &self.transfer.target().origin;
+        self.world.origins.note(origin, self.transfer.facts());
+    }
+
     /// Deals with a file that has the name already. `Some` if nothing is left to do.
     async fn existing(&mut self, outside: &mut Outside) -> Result<Option<Completed>, Error> {
         let Some(existing) = self.filing.look()? else {

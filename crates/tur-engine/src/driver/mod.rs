@@ -39,6 +39,7 @@ use crate::compute::Compute;
 use crate::handle::Wish;
 use crate::job::Job;
 use crate::limits::Limits;
+use crate::origins::Origins;
 use crate::scaling::{Order, Scaling};
 use crate::sessions::{Sessions, Word};
 use crate::{Completed, Error, PhaseWord, What};
@@ -59,6 +60,7 @@ const SLOW: Duration = Duration::from_secs(2);
 pub(crate) struct World<T: Transport, D: Disk> {
     pub(crate) transport: Arc<T>,
     pub(crate) sessions: Sessions<T::Session>,
+    pub(crate) origins: Origins,
     pub(crate) disk: D,
     pub(crate) compute: Compute,
     pub(crate) limits: Limits,

@@ -10,6 +10,7 @@ mod disks;
 mod files;
 mod life;
 mod limits;
+mod memory;
 mod outages;
 mod redirects;
 mod scarce;

@@ -2,7 +2,7 @@
 
 use tur_core::port::Transport;
 use tur_core::{Origin, Timestamp};
-use tur_sched::{Event, LaneId, LanesEvent, ScalerConfig};
+use tur_sched::{Event, Facts, LaneId, LanesEvent, ScalerConfig};
 use tur_storage::Disk;
 
 use super::Driver;
@@ -47,7 +47,7 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
 
     fn join_origin(&mut self, now: Timestamp) {
         let origin = self.transfer.target().origin.clone();
-        let profile: Option<tur_sched::Profile> = None;
+        let profile = self.world.origins.hint(&origin);
         let event = self.join_event(now, self.job.lanes_start);
         let config = ScalerConfig {
             lanes_max: self.world.sessions.lanes_max(),
@@ -86,7 +86,15 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
             return;
         };
         let now = self.now();
-        self.world.scaling.part(now, &origin, self.id);
+        if let Some(facts) = self.world.scaling.part(now, &origin, self.id) {
+            // What one request tells is remembered with the outcome.
+            let facts = Facts {
+                rtt: None,
+                handshake: None,
+                ..facts
+            };
+            self.world.origins.note(&origin, facts);
+        }
     }
 
     pub(super) fn tell_scaler(&self, event: LanesEvent) {

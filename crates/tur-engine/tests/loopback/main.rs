@@ -4,4 +4,5 @@ mod events;
 mod files;
 mod lanes;
 mod limits;
+mod origins;
 mod stand;

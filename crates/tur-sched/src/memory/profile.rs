@@ -286,5 +286,4 @@ fn mix(old: Option<u64>, new: Option<u64>) -> Option<u64> {
 }
 
 #[cfg(test)]
-#[path = "profile_tests.rs"]
 mod tests;

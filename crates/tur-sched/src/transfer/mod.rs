@@ -31,7 +31,8 @@ use crate::crew::{Abort, Crew, State};
 use crate::pace::{Pace, SpeedWatch};
 use crate::route::Route;
 use crate::{
-    Action, Decision, Event, Failure, LaneId, LeaseId, Ledger, RetryPolicy, Schedule, SpeedFloor,
+    Action, Decision, Event, Facts, Failure, LaneId, LeaseId, Ledger, RetryPolicy, Schedule,
+    SpeedFloor,
 };
 
 /// What to do when the representation changes.
@@ -364,6 +365,22 @@ impl Transfer {
     #[must_use]
     pub fn lanes_streaming(&self) -> usize {
         self.crew.streaming()
+    }
+
+    /// What was measured of the origin that serves it, for its memory.
+    #[must_use]
+    pub fn facts(&self) -> Facts {
+        let measured = |time: Duration| (!time.is_zero()).then_some(time);
+        Facts {
+            rtt: measured(self.rtt),
+            handshake: measured(self.handshake),
+            ranges: match self.ranges {
+                Ranges::Unknown => None,
+                Ranges::Proven => Some(true),
+                Ranges::Ignored | Ranges::Absent => Some(false),
+            },
+            ..Facts::default()
+        }
     }
 
     fn note(&mut self, decision: Decision) {

@@ -20,6 +20,7 @@ use crate::compute::Compute;
 use crate::driver::{self, Outside, World};
 use crate::job::{Destination, Job};
 use crate::limits::{Limit, Limits};
+use crate::origins::Origins;
 use crate::scaling::Scaling;
 use crate::sessions::{Caps, Sessions};
 use crate::{Completed, Error, Event, Handle, OnExists, PhaseWord, What};
@@ -43,6 +44,7 @@ pub(super) struct Stand {
     pub(super) limit: Arc<Limit>,
     sessions: Sessions<SimSession>,
     scaling: Scaling,
+    pub(super) origins: Origins,
     compute: Compute,
     life: Option<watch::Sender<()>>,
     drivers: JoinSet<()>,
@@ -140,6 +142,7 @@ impl Stand {
             limit: Limit::new(clock, None),
             scaling: Scaling::new(),
             sessions: Sessions::new(Caps::default()),
+            origins: Origins::in_memory(),
             compute: Compute::new(),
             life: Some(watch::channel(()).0),
             drivers: JoinSet::new(),
@@ -183,6 +186,7 @@ impl Stand {
         let world = World {
             transport: Arc::new(self.transport.clone()),
             sessions: self.sessions.clone(),
+            origins: self.origins.clone(),
             disk: self.disk.clone(),
             compute: self.compute.clone(),
             limits,

@@ -1,0 +1,273 @@
+//! The bytes in which the memory of origins is kept: [`encode`] and [`decode`].
+//!
+//! A record is a mirror of what tur-sched remembers, not the thing itself: decisions may change their types without
+//! changing files. A change of what is kept is a new version: a `RecordV2`, made from a [`RecordV1`] where a file still
+//! has those, [`FORMAT`] with the new number, and one more arm in [`decode`]. Older programs leave such a file alone.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tur_core::{Origin, Rate, Scheme, Wall};
+use tur_sched::{LaneLimit, OriginMemory, PhiRatio, Profile};
+use tur_storage::{State, StateFormat};
+
+/// What the file says of itself.
+pub(super) const FORMAT: StateFormat = StateFormat {
+    magic: *b"tur.orgn",
+    version: 1,
+};
+
+/// One origin, as version 1 keeps it. Times in microseconds, dates in seconds since 1970, rates in bytes per second.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct RecordV1 {
+    https: bool,
+    host: String,
+    port: u16,
+    updated: i64,
+    lanes: u16,
+    /// How many, and when that was seen.
+    lanes_limit: Option<(u16, i64)>,
+    lane_rate: Option<u64>,
+    rtt: Option<u64>,
+    handshake: Option<u64>,
+    ratio: f64,
+    ranges: Option<bool>,
+}
+
+/// The bytes of a memory: how many records, then one after the other, the next to be forgotten first.
+pub(super) fn encode(memory: &OriginMemory) -> Vec<u8> {
+    let count = u32::try_from(memory.len()).expect("a memory has at most 1 000 origins");
+    let mut bytes = to_bytes(&count);
+    for (origin, profile) in memory.iter() {
+        bytes.extend(to_bytes(&RecordV1::new(origin, profile)));
+    }
+    bytes
+}
+
+/// The memory in a state; `None` for bytes that no version of this wrote.
+pub(super) fn decode(state: &State, now: Wall) -> Option<OriginMemory> {
+    match state.version {
+        1 => decode_v1(&state.bytes, now),
+        _ => None,
+    }
+}
+
+fn decode_v1(bytes: &[u8], now: Wall) -> Option<OriginMemory> {
+    let (count, mut rest) = postcard::take_from_bytes::<u32>(bytes).ok()?;
+    let count = usize::try_from(count)
+        .ok()
+        .filter(|count| *count <= OriginMemory::ORIGINS_MAX)?;
+    let mut profiles = Vec::with_capacity(count);
+    for _ in 0..count {
+        let (record, behind) = postcard::take_from_bytes::<RecordV1>(rest).ok()?;
+        profiles.push(record.into_profile());
+        rest = behind;
+    }
+    rest.is_empty()
+        .then(|| OriginMemory::restored(now, profiles))
+}
+
+impl RecordV1 {
+    fn new(origin: &Origin, profile: &Profile) -> Self {
+        Self {
+            https: origin.scheme == Scheme::Https,
+            host: origin.host.clone(),
+            port: origin.port,
+            updated: profile.updated.unix_secs(),
+            lanes: profile.lanes,
+            lanes_limit: profile
+                .lanes_limit
+                .map(|limit| (limit.lanes, limit.seen.unix_secs())),
+            lane_rate: profile.lane_rate.map(Rate::bytes_per_second),
+            rtt: profile.rtt.map(micros),
+            handshake: profile.handshake.map(micros),
+            ratio: profile.ratio.value(),
+            ranges: profile.ranges,
+        }
+    }
+
+    fn into_profile(self) -> (Origin, Profile) {
+        let origin = Origin {
+            scheme: if self.https {
+                Scheme::Https
+            } else {
+                Scheme::Http
+            },
+            host: self.host,
+            port: self.port,
+        };
+        let limit = |(lanes, seen)| LaneLimit {
+            lanes,
+            seen: Wall::from_unix_secs(seen),
+        };
+        let profile = Profile {
+            lanes: self.lanes.max(1),
+            lanes_limit: self.lanes_limit.map(limit),
+            lane_rate: self.lane_rate.map(Rate::per_second),
+            rtt: self.rtt.map(Duration::from_micros),
+            handshake: self.handshake.map(Duration::from_micros),
+            ratio: PhiRatio::new(self.ratio),
+            ranges: self.ranges,
+            updated: Wall::from_unix_secs(self.updated),
+        };
+        (origin, profile)
+    }
+}
+
+fn to_bytes(value: &impl Serialize) -> Vec<u8> {
+    postcard::to_stdvec(value).expect("numbers and text always have a form")
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tur_sched::Facts;
+
+    const NOW: Wall = Wall::from_unix_secs(1_800_000_000);
+
+    fn memory() -> OriginMemory {
+        let mut memory = OriginMemory::new();
+        let plain = Origin {
+            scheme: Scheme::Http,
+            host: "[::1]".into(),
+            port: 8080,
+        };
+        let secure = Origin {
+            scheme: Scheme::Https,
+            host: "a.example".into(),
+            port: 443,
+        };
+        let handshake = Some(Duration::from_millis(3));
+        let little = Facts {
+            handshake,
+            ..Facts::default()
+        };
+        let all = Facts {
+            lanes: Some(12),
+            lanes_limit: Some(16),
+            lane_rate: Some(Rate::per_second(1 << 20)),
+            rtt: Some(Duration::from_micros(40_001)),
+            handshake,
+            ratio: Some(PhiRatio::new(2.0)),
+            ranges: Some(true),
+        };
+        memory.note(&plain, NOW, little);
+        memory.note(&secure, NOW, all);
+        memory
+    }
+
+    fn state(bytes: &[u8]) -> State {
+        State {
+            version: 1,
+            bytes: bytes.to_vec(),
+        }
+    }
+
+    fn profiles(memory: &OriginMemory) -> Vec<(Origin, Profile)> {
+        memory
+            .iter()
+            .map(|(origin, profile)| (origin.clone(), *profile))
+            .collect()
+    }
+
+    /// The same bytes must be read for ever: a change here is a change of version.
+    const GOLDEN: [&str; 3] = [
+        "02",
+        "00 055b3a3a315d 903f 80c8ceb40d 01 00 00 00 01b817 000000000000f83f 00",
+        "01 09612e6578616d706c65 bb03 80c8ceb40d 0c 011080c8ceb40d 01808040 01c1b802 01b817 0000000000000040 0101",
+    ];
+
+    fn golden() -> Vec<u8> {
+        let digits = GOLDEN.concat().replace(' ', "");
+        let pairs = digits.as_bytes().chunks(2);
+        pairs
+            .map(|pair| {
+                let text = std::str::from_utf8(pair).expect("digits");
+                u8::from_str_radix(text, 16).expect("hexadecimal")
+            })
+            .collect()
+    }
+
+    #[test]
+    fn version_1_is_written_and_read_as_it_ever_was() {
+        let hex: String = encode(&memory())
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let meant: String = golden().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, meant);
+        let read = decode(&state(&golden()), NOW).expect("version 1");
+        assert_eq!(profiles(&read), profiles(&memory()));
+    }
+
+    #[test]
+    fn another_version_is_not_guessed_at() {
+        for version in [0, 2, u16::MAX] {
+            let other = State {
+                version,
+                bytes: golden(),
+            };
+            assert!(decode(&other, NOW).is_none(), "{version}");
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_read_without_a_panic_and_half_a_memory_is_none() {
+        let good = golden();
+        for len in 0..good.len() {
+            assert!(decode(&state(&good[..len]), NOW).is_none(), "{len}");
+        }
+        for at in 0..good.len() {
+            for byte in 0..=255 {
+                let mut bad = good.clone();
+                bad[at] = byte;
+                if let Some(memory) = decode(&state(&bad), NOW) {
+                    assert!(memory.len() <= 2);
+                    for (_, profile) in memory.iter() {
+                        assert!((1.1..=2.5).contains(&profile.ratio.value()));
+                        assert!(profile.lanes >= 1);
+                    }
+                }
+            }
+        }
+        let long = [good.as_slice(), b"x"].concat();
+        assert!(
+            decode(&state(&long), NOW).is_none(),
+            "nothing may be left over"
+        );
+        // More records than any memory has.
+        let many = to_bytes(&1_001_u32);
+        assert!(decode(&state(&many), NOW).is_none());
+    }
+
+    #[test]
+    fn a_full_memory_fits() {
+        let mut full = OriginMemory::new();
+        for n in 0..OriginMemory::ORIGINS_MAX {
+            let origin = Origin {
+                scheme: Scheme::Https,
+                host: format!("{n:0>255}"),
+                port: u16::MAX,
+            };
+            let facts = Facts {
+                lanes: Some(u16::MAX),
+                rtt: Some(Duration::MAX),
+                ..Facts::default()
+            };
+            full.note(&origin, NOW, facts);
+        }
+        let bytes = encode(&full);
+        assert!(bytes.len() < 1 << 20);
+        let read = decode(&state(&bytes), NOW).expect("version 1");
+        assert_eq!(read.len(), OriginMemory::ORIGINS_MAX);
+        assert!(
+            read.iter()
+                .map(|(origin, _)| origin)
+                .eq(full.iter().map(|(origin, _)| origin))
+        );
+    }
+}
