@@ -100,7 +100,9 @@ fn peers(tur: PathBuf) -> Vec<Peer> {
         name: "tur",
         program: tur,
         tell: |command, url, file| {
-            command.arg("-q").arg("-o").arg(file).arg(url);
+            // Each run begins as a stranger, as those of the others do.
+            command.args(["-q", "--no-origin-memory"]);
+            command.arg("-o").arg(file).arg(url);
         },
     }];
     let others = [

@@ -56,7 +56,9 @@ fn download(tur: &Path, flags: &[&str], file: &Path, expected: &Expected) -> Res
         origin.url("/file.bin")
     );
     let mut command = Command::new(tur);
+    // Each run begins as a stranger, and leaves nothing with the user who runs it.
     command
+        .arg("--no-origin-memory")
         .args(flags)
         .arg("-o")
         .arg(file)

@@ -7,9 +7,10 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, Parser, ValueEnum};
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use tur_engine::Rate;
 
+use crate::origins::Origins;
 use crate::quantity;
 
 /// Arguments as typed. No `Debug`: some are secret.
@@ -18,12 +19,17 @@ use crate::quantity;
     name = "tur",
     version,
     about = "Downloads a file over several connections, and goes on where it stopped.",
-    override_usage = "tur [OPTIONS] <URL>",
+    override_usage = "tur [OPTIONS] <URL>\n       tur origins [list [--json] | forget <ORIGIN> | forget --all]",
     after_help = AFTER_HELP,
     args_override_self = true,
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true,
     max_term_width = 100
 )]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
     /// What to download: an http or https URL, exactly one in this version
     #[arg(value_name = "URL")]
     pub(crate) urls: Vec<String>,
@@ -71,6 +77,10 @@ pub(crate) struct Args {
     /// Have N connections to one server open at most, whatever -x says [default: 32, or what -x says if that is more]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = SPEED)]
     pub(crate) max_per_origin: Option<u16>,
+
+    /// Neither read nor write what was learned of servers
+    #[arg(long, help_heading = SPEED)]
+    pub(crate) no_origin_memory: bool,
 
     /// Never split into pieces below SIZE [default: by time]
     #[arg(short = 'k', value_name = "SIZE", value_parser = quantity::size, help_heading = SPEED)]
@@ -161,6 +171,13 @@ pub(crate) struct Args {
     pub(crate) location: bool,
 }
 
+/// A word in place of a URL. No URL is one: those begin with their scheme.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Shows or forgets what was learned of servers
+    Origins(Origins),
+}
+
 /// What happens if the target exists.
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum Exists {
@@ -210,6 +227,10 @@ Sizes and rates: K, M and G are 1024-based (256K). Durations are in seconds and 
 While it runs, NAME.part and NAME.tur stand beside the target. They stay after a failure if bytes \
 landed that can be used again: the same command goes on from there. Ctrl-C keeps what landed; a \
 second one ends at once.
+
+What was learned of a server (its response time, whether it serves ranges) is kept in \
+$XDG_STATE_HOME/tur/origins [default: ~/.local/state], for 1000 servers and 90 days at most, without \
+paths, names or credentials. 'tur origins' shows it.
 
 Exit codes:
     0  the file is complete and verified
@@ -292,6 +313,44 @@ mod tests {
     }
 
     #[test]
+    fn origins_is_a_command_only_in_place_of_a_url() {
+        let is_command = |args: &[&str]| {
+            let args = parse(args).unwrap_or_else(|why| panic!("{why}"));
+            (args.command.is_some(), args.urls)
+        };
+        let none = Vec::<String>::new;
+        for args in [
+            &["origins"][..],
+            &["origins", "list"],
+            &["origins", "list", "--json"],
+            &["origins", "forget", "a.example"],
+            &["origins", "forget", "--all"],
+        ] {
+            assert_eq!(is_command(args), (true, none()), "{args:?}");
+        }
+        for (args, urls) in [
+            (&["--", "origins"][..], &["origins"][..]),
+            (&["-x4", "origins"], &["origins"]),
+            (&["-o", "origins", "u"], &["u"]),
+            (&["-d", "origins", "u"], &["u"]),
+            (&["u", "origins"], &["u", "origins"]),
+            (&["help"], &["help"]),
+        ] {
+            let urls: Vec<String> = urls.iter().map(|url| (*url).to_owned()).collect();
+            assert_eq!(is_command(args), (false, urls), "{args:?}");
+        }
+        for (args, part) in [
+            (&["origins", "forget"][..], "ORIGIN"),
+            (&["origins", "forget", "a", "--all"], "--all"),
+            (&["origins", "lisst"], "lisst"),
+            (&["origins", "--no-origin-memory"], "--no-origin-memory"),
+        ] {
+            let said = parse(args).map(drop).expect_err("malformed");
+            assert!(said.contains(part), "{said}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_said_in_one_line() {
         for (args, part) in [
             (&["--nope", "u"][..], "'--nope'"),
@@ -351,6 +410,8 @@ mod tests {
             "--cacert",
             "--create-dirs",
             "--no-remote-time",
+            "--no-origin-memory",
+            "tur origins",
             "  -c",
             "  -L",
             "--version",

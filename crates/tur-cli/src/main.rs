@@ -1,13 +1,14 @@
 //! The program `tur`: arguments, files and environment in, pictures and exit codes out.
 //!
 //! Nothing about downloading is decided here. [`args::Args`] is what was typed, [`plan::Plan`] what it means,
-//! [`run::run`] hands it to the engine and follows it, [`show::Show`] is the picture.
+//! [`run::run`] hands it to the engine and follows it, [`show::Show`] is the picture. [`origins`] is a command beside it.
 #![forbid(unsafe_code)]
 
 mod args;
 mod console;
 mod field;
 mod human;
+mod origins;
 mod plan;
 mod quantity;
 mod run;
@@ -21,14 +22,17 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use tur_engine::Kind;
 
-use args::Args;
-use plan::{Plan, Terminal};
+use args::{Args, Command};
+use plan::{Plan, Surroundings};
 
 fn main() -> ExitCode {
     let code = match Args::try_parse() {
-        Ok(args) => match Plan::new(args, terminal()) {
-            Ok(plan) => run::run(plan),
-            Err(why) => usage(&why),
+        Ok(mut args) => match args.command.take() {
+            Some(Command::Origins(what)) => origins::run(what, surroundings().origins),
+            None => match Plan::new(args, surroundings()) {
+                Ok(plan) => run::run(plan),
+                Err(why) => usage(&why),
+            },
         },
         Err(error) if error.use_stderr() => usage(&args::one_line(&error)),
         Err(help) => {
@@ -45,9 +49,10 @@ fn usage(why: &str) -> u8 {
     Kind::Usage.exit_code()
 }
 
-fn terminal() -> Terminal {
+fn surroundings() -> Surroundings {
     let dumb = env::var_os("TERM").is_some_and(|name| name == "dumb");
-    Terminal {
+    Surroundings {
         can_draw: io::stderr().is_terminal() && !dumb,
+        origins: origins::file(env::var_os("XDG_STATE_HOME"), env::var_os("HOME")),
     }
 }

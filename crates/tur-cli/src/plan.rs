@@ -46,6 +46,8 @@ pub(crate) struct Job {
     pub(crate) credentials: Option<Credentials>,
     pub(crate) user_agent: Option<String>,
     pub(crate) ca_file: Option<PathBuf>,
+    /// Where the memory of origins is kept.
+    pub(crate) origins: Option<PathBuf>,
 }
 
 /// When to give up. `None` leaves the engine's default.
@@ -90,11 +92,13 @@ pub(crate) enum Detail {
     Decisions,
 }
 
-/// What the terminal can do.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Terminal {
+/// What the environment tells.
+#[derive(Clone, Debug)]
+pub(crate) struct Surroundings {
     /// Standard error is a terminal on which a line can be redrawn.
     pub(crate) can_draw: bool,
+    /// Where the memory of origins belongs.
+    pub(crate) origins: Option<PathBuf>,
 }
 
 impl Plan {
@@ -102,12 +106,14 @@ impl Plan {
     ///
     /// # Errors
     /// A sentence about the first thing that is wrong. It repeats no secret.
-    pub(crate) fn new(args: Args, terminal: Terminal) -> Result<Self, String> {
-        let show = Show::new(&args, terminal)?;
-        Ok(Self {
-            job: Job::new(args)?,
-            show,
-        })
+    pub(crate) fn new(args: Args, around: Surroundings) -> Result<Self, String> {
+        let show = Show::new(&args, around.can_draw)?;
+        let origins = around.origins.filter(|_| !args.no_origin_memory);
+        let job = Job {
+            origins,
+            ..Job::new(args)?
+        };
+        Ok(Self { job, show })
     }
 }
 
@@ -154,6 +160,7 @@ impl Job {
             user_agent: args.user_agent.as_deref().map(user_agent).transpose()?,
             limits: Limits::new(&args),
             ca_file: args.ca_file,
+            origins: None,
         })
     }
 }
@@ -179,7 +186,7 @@ impl Limits {
 }
 
 impl Show {
-    fn new(args: &Args, terminal: Terminal) -> Result<Self, String> {
+    fn new(args: &Args, can_draw: bool) -> Result<Self, String> {
         let asked = match (args.json, args.progress) {
             (true, None | Some(Progress::Json)) => Progress::Json,
             (true, Some(_)) => {
@@ -196,7 +203,7 @@ impl Show {
             Progress::Auto if args.quiet => Face::Plain,
             Progress::Line => Face::Lines,
             // Without a terminal there is nothing to draw on.
-            Progress::Auto | Progress::Bar if !terminal.can_draw => Face::Lines,
+            Progress::Auto | Progress::Bar if !can_draw => Face::Lines,
             Progress::Auto | Progress::Bar => Face::Bar,
         };
         let detail = match args.verbose {
@@ -293,7 +300,11 @@ mod tests {
 
     fn plan_on(can_draw: bool, args: &[&str]) -> Result<Plan, String> {
         let args = Args::try_parse_from(["tur"].iter().chain(args)).expect("the syntax is right");
-        Plan::new(args, Terminal { can_draw })
+        let around = Surroundings {
+            can_draw,
+            origins: Some("/state".into()),
+        };
+        Plan::new(args, around)
     }
 
     fn plan(args: &[&str]) -> Plan {
@@ -313,6 +324,8 @@ mod tests {
         assert!(job.rate.is_none() && job.rate_per_file.is_none());
         assert_eq!(job.limits.retry, RetryPolicy::default());
         assert!(job.remote_time && !job.create_dirs);
+        assert_eq!(job.origins, Some("/state".into()));
+        assert_eq!(plan(&["--no-origin-memory", "u"]).job.origins, None);
         assert_eq!((show.face, show.detail), (Face::Bar, Detail::Normal));
     }
 

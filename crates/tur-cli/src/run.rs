@@ -4,6 +4,7 @@ use std::fs::File;
 use std::future::pending;
 use std::io::Read as _;
 use std::path::Path;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -32,17 +33,27 @@ pub(crate) fn run(plan: Plan) -> u8 {
         Err((kind, message)) => return stop(kind, &message),
     };
     let mut show = Show::new(plan.show);
-    for note in downloader.notes() {
-        show.note(&note);
+    let told = downloader.notes();
+    for note in &told {
+        show.note(note);
     }
-    runtime.block_on(async {
+    let code = runtime.block_on(async {
         let mut handle = download(&downloader, plan.job).start();
         let mut stopped = Stopped::new(signals);
         follow(&handle, &mut show, &mut stopped).await;
         let outcome = handle.wait().await;
         show.end(&outcome);
         exit_code(&outcome, stopped.code)
-    })
+    });
+    // The outcome was said: what is still to be done concerns later downloads.
+    if let Err(error) = downloader.flush_origins(FLUSH_MAX) {
+        show.aside(&format!("what was learned of servers is not kept: {error}"));
+    }
+    let new = |note: &&String| !told.contains(note);
+    for note in downloader.notes().iter().filter(new) {
+        show.note(note);
+    }
+    code
 }
 
 /// Shows the download until its last event, and hands on the wish to stop.
@@ -128,6 +139,7 @@ fn downloader(job: &Job) -> Result<Downloader, (Kind, String)> {
         builder = builder.roots_pem(pem);
     }
     builder
+        .origin_memory(job.origins.clone())
         .build()
         .map_err(|error| (error.kind(), error.to_string()))
 }
@@ -187,7 +199,7 @@ fn certificates(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(pem)
 }
 
-fn ticks(period: std::time::Duration) -> Interval {
+fn ticks(period: Duration) -> Interval {
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // The first tick is not at once but after a period: a short download shows no progress at all.
@@ -203,6 +215,9 @@ async fn tick(ticks: &mut Option<Interval>) {
         None => pending().await,
     }
 }
+
+/// The end of a run waits so long at most to write what was learned: longer than the engine waits for its lock.
+const FLUSH_MAX: Duration = Duration::from_secs(3);
 
 /// A bundle of a system has about 200 KiB.
 const CA_FILE_BYTES_MAX: u64 = 16 << 20;

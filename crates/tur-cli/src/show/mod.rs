@@ -111,8 +111,15 @@ impl Show {
         }
     }
 
+    /// Something for those who want to know more.
+    pub(crate) fn aside(&self, text: &str) {
+        if self.detail >= Detail::Lanes {
+            self.say(text);
+        }
+    }
+
     /// Ends the picture and says how it went. An error is always said.
-    pub(crate) fn end(self, outcome: &Result<Completed, Error>) {
+    pub(crate) fn end(&self, outcome: &Result<Completed, Error>) {
         match &self.picture {
             Picture::Bar(bar) => bar.clear(),
             Picture::Json(lines) => console::put(&lines.end(outcome)),

@@ -1,7 +1,5 @@
 //! Files: content, names, what stood there before, and how many connections and requests it takes.
 
-use std::process::Command;
-
 use tur_core::Rate;
 use tur_testkit::{Behaviour, Deed, Framing, Gate, Loopback, TODAY, When};
 
@@ -302,10 +300,8 @@ fn help_and_version_are_no_errors() {
     }
     // Nobody reads: no panic, no error.
     let place = Place::new();
-    let mut command = Command::new("sh");
-    command
-        .args(["-c", "\"$0\" --help | true", env!("CARGO_BIN_EXE_tur")])
-        .current_dir(place.path());
+    let mut command = place.run("sh");
+    command.args(["-c", "\"$0\" --help | true", env!("CARGO_BIN_EXE_tur")]);
     let output = command.output().expect("there is a shell");
     assert!(output.stderr.is_empty(), "{output:?}");
 }

@@ -1,7 +1,6 @@
 //! The exit code of each kind of failure, and what is left then.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::Command;
 use std::time::Duration;
 
 use tur_core::{Rate, RetryAfter};
@@ -254,7 +253,7 @@ fn a_second_tur_is_15_and_disturbs_nobody() {
 fn a_limit_of_file_size_is_9_and_kills_nobody() {
     let origin = Loopback::start([("/f", Behaviour::new(4 * MIB))]);
     let place = Place::new();
-    let mut command = Command::new("sh");
+    let mut command = place.run("sh");
     command
         .args([
             "-c",
@@ -262,8 +261,7 @@ fn a_limit_of_file_size_is_9_and_kills_nobody() {
             "sh",
             env!("CARGO_BIN_EXE_tur"),
         ])
-        .args(["--max-time", "120", &origin.url("/f")])
-        .current_dir(place.path());
+        .args(["--max-time", "120", &origin.url("/f")]);
     Ran::of(command.output().expect("there is a shell")).ends_with(9);
     assert!(
         !place.names().contains(&"f".to_owned()),

@@ -19,12 +19,17 @@ use tur_testkit::content;
 /// A directory in which `tur` runs.
 pub(crate) struct Place {
     dir: TempDir,
+    /// Home and state of the user who runs it: nobody's real ones.
+    home: TempDir,
 }
 
 impl Place {
     pub(crate) fn new() -> Self {
-        let dir = tempfile::tempdir().expect("a test machine has room");
-        Self { dir }
+        let dir = || tempfile::tempdir().expect("a test machine has room");
+        Self {
+            dir: dir(),
+            home: dir(),
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -37,12 +42,24 @@ impl Place {
 
     /// The program, to be told more.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tur"));
+        let mut command = self.run(env!("CARGO_BIN_EXE_tur"));
+        command.args(args).stdin(Stdio::null());
         command
-            .args(args)
+    }
+
+    /// Any program, in this directory and with a home of its own.
+    pub(crate) fn run(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
             .current_dir(self.path())
-            .stdin(Stdio::null());
+            .env("HOME", self.home.path())
+            .env("XDG_STATE_HOME", self.state());
         command
+    }
+
+    /// Where the state of users is kept.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.home.path().join("state")
     }
 
     /// Runs the program to its end. A test that would hang fails instead.

@@ -1,6 +1,5 @@
 //! Signals and `kill -9`: what landed is kept, and the same command goes on from there.
 
-use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -79,7 +78,7 @@ fn a_signal_before_anything_landed_leaves_nothing() {
 fn a_hangup_that_the_parent_ignores_stays_ignored() {
     let (origin, gate) = origin();
     let place = Place::new();
-    let mut command = Command::new("sh");
+    let mut command = place.run("sh");
     command
         .args([
             "-c",
@@ -87,8 +86,7 @@ fn a_hangup_that_the_parent_ignores_stays_ignored() {
             "sh",
             env!("CARGO_BIN_EXE_tur"),
         ])
-        .args(["--json", "--max-time", "120", "-x1", &origin.url("/f")])
-        .current_dir(place.path());
+        .args(["--json", "--max-time", "120", "-x1", &origin.url("/f")]);
     let mut running = Running::start(&mut command);
     running.wait_for_landed(1);
     running.signal(Signal::HUP);
@@ -101,12 +99,11 @@ fn a_hangup_that_the_parent_ignores_stays_ignored() {
 fn a_second_signal_ends_even_what_is_stuck() {
     let (origin, _gate) = origin();
     let place = Place::new();
-    let mut command = Command::new("sh");
+    let mut command = place.run("sh");
     // The pipe is full before the first event is written, and nobody reads it.
     command
         .args(["-c", "head -c 65536 /dev/zero; exec \"$@\"", "sh"])
-        .args([env!("CARGO_BIN_EXE_tur"), "--json", &origin.url("/f")])
-        .current_dir(place.path());
+        .args([env!("CARGO_BIN_EXE_tur"), "--json", &origin.url("/f")]);
     let running = Running::start(&mut command);
     assert!(origin.wait_for_requests(1, Duration::from_secs(60)));
     running.signal(Signal::INT);

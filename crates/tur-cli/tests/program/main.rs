@@ -9,4 +9,5 @@ mod exits;
 mod harness;
 mod interrupts;
 mod limits;
+mod origins;
 mod requests;

@@ -86,10 +86,13 @@ impl<D: Disk> Keeper<D> {
     fn load(&self) {
         let found = self.read();
         if let Err(error) = &found {
-            // Said once: nothing of a download depends on it.
             tracing::warn!(%error, "no memory of origins");
-            self.remembered
-                .say(format!("the memory of origins: {error}"));
+            // A file that is there and is no use concerns its owner. That there can be none is told to whoever asks
+            // for it to be written.
+            if !matches!(error, StorageError::Io { .. }) {
+                self.remembered
+                    .say(format!("the memory of origins: {error}"));
+            }
         }
         self.remembered
             .begin_with(found.ok().flatten().unwrap_or_default());
