@@ -1,6 +1,6 @@
 //! `tur origins`: what is remembered of servers, shown or forgotten.
 //!
-//! [`Origins`] is what was typed; [`run`] does it. Where the memory is kept is decided by [`file`].
+//! [`Origins`] is what was typed; [`run`] does it. Where the memory is kept is decided by [`file()`].
 
 use std::ffi::OsString;
 use std::path::PathBuf;
