@@ -37,7 +37,7 @@ impl Pacer {
 
     /// About ten milliseconds' worth, at most `max`: small, so that bytes come steadily even at low rates.
     pub(crate) fn slice(&self, max: u64) -> u64 {
-        (self.rate.bytes_per_second() / 100).clamp(1, max)
+        slice(self.rate, max)
     }
 
     /// Takes the schedule's next `bytes` and says when they may leave; `None` is never (rate zero).
@@ -49,6 +49,11 @@ impl Pacer {
         self.next = Some(due);
         Some(due)
     }
+}
+
+/// About ten milliseconds' worth of a rate, at most `max` bytes.
+pub(crate) fn slice(rate: Rate, max: u64) -> u64 {
+    (rate.bytes_per_second() / 100).clamp(1, max)
 }
 
 #[cfg(test)]

@@ -100,7 +100,7 @@ fn one_slow(size: u64) -> Case {
             .rule(When::OnEveryConnection(4), Deed::Pace(slow)),
         reference: Reference::Ideal(seconds(size, 3.05)),
         told: Told::four(),
-        limit: Duration::from_secs(60),
+        limit: Duration::from_secs(30),
     }
 }
 
@@ -120,7 +120,7 @@ fn one_stalls(size: u64) -> Case {
             .rule(When::OnConnection(3), Deed::StallAfter(before)),
         reference: Reference::Ideal(seconds(size - before, 3.0)),
         told: Told::four(),
-        limit: Duration::from_secs(60),
+        limit: Duration::from_secs(30),
     }
 }
 

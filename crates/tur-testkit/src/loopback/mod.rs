@@ -16,10 +16,13 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
+use tur_core::Rate;
 
 use crate::behaviour::{Behaviour, Deed, Link};
 use crate::clock;
+use crate::content::CHUNK_MAX;
 use crate::log::Seen;
+use crate::pace;
 use crate::stage::Stage;
 
 /// A running origin. Dropping it closes every connection and ends its thread.
@@ -100,7 +103,7 @@ impl Loopback {
             .enable_all()
             .build()
             .expect("a test machine can build a runtime");
-        let small = setup.link.bottleneck.is_some() || behaviours.iter().any(|(_, b)| is_slow(b));
+        let buffer = send_buffer(&setup.link, behaviours.iter().map(|(_, b)| b));
         let (acceptor, ca_pem) = match &setup.tls {
             None => (None, None),
             Some(tls) => {
@@ -110,7 +113,7 @@ impl Loopback {
         };
         let entered = runtime.enter();
         let stage = Stage::new(behaviours, setup.link);
-        let listener = listen(setup.port, small).expect("a loopback port can be had");
+        let listener = listen(setup.port, buffer).expect("a loopback port can be had");
         drop(entered);
         let address = listener
             .local_addr()
@@ -251,19 +254,34 @@ impl Refusing {
     }
 }
 
-/// True if the behaviour holds bytes back in any request.
-fn is_slow(behaviour: &Behaviour) -> bool {
-    let deed_is_slow =
-        |deed: &Deed| matches!(deed, Deed::Pace(_) | Deed::StallAfter(_) | Deed::Hold(_));
-    behaviour.pace.is_some() || behaviour.rules.iter().any(|(_, deed)| deed_is_slow(deed))
+/// The send buffer where bytes are held back: small, but a few slices of the highest rate, because a sender that has
+/// no room for a slice waits for the receiver's delayed acknowledgement. `None` is the system's choice.
+fn send_buffer<'a>(link: &Link, behaviours: impl Iterator<Item = &'a Behaviour>) -> Option<u32> {
+    let holds = |deed: &Deed| match deed {
+        Deed::Pace(rate) => Some(slice_of(*rate)),
+        Deed::StallAfter(_) | Deed::Hold(_) => Some(0),
+        _ => None,
+    };
+    let slices = behaviours.flat_map(|behaviour| {
+        let rules = behaviour.rules.iter().filter_map(|(_, deed)| holds(deed));
+        rules.chain(behaviour.pace.map(slice_of))
+    });
+    let slice = slices.chain(link.bottleneck.map(slice_of)).max()?;
+    let few = u32::try_from(4 * slice).expect("a slice is at most a chunk");
+    Some(few.max(SEND_BUFFER_SMALL))
+}
+
+/// Bytes of a slice at this rate.
+fn slice_of(rate: Rate) -> u64 {
+    pace::slice(rate, CHUNK_MAX)
 }
 
 /// Listens; accepted sockets inherit the buffer size.
-fn listen(port: u16, small: bool) -> std::io::Result<TcpListener> {
+fn listen(port: u16, send_buffer: Option<u32>) -> std::io::Result<TcpListener> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
-    if small {
-        socket.set_send_buffer_size(SEND_BUFFER_SMALL)?;
+    if let Some(bytes) = send_buffer {
+        socket.set_send_buffer_size(bytes)?;
     }
     socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
     socket.listen(1_024)
@@ -285,5 +303,29 @@ async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, stage: Arc
 /// Pause after a connection that could not be taken.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
-/// Send buffer where bytes are held back: the system doubles it.
+/// Send buffer where bytes are held back, at least: the system doubles it.
 const SEND_BUFFER_SMALL: u32 = 32 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_back_is_not_buffered_much() {
+        let buffer = |link: &Link, behaviour| send_buffer(link, [&behaviour].into_iter());
+        let (open, plain) = (Link::default(), || Behaviour::new(1));
+        assert_eq!(buffer(&open, plain()), None);
+        let slow = plain().pace(Rate::per_second(1_000));
+        assert_eq!(buffer(&open, slow), Some(SEND_BUFFER_SMALL));
+        let stalls = plain().rule(crate::When::Always, Deed::StallAfter(1));
+        assert_eq!(buffer(&open, stalls), Some(SEND_BUFFER_SMALL));
+        let mixed = plain().pace(Rate::per_second(1_000));
+        let mixed = mixed.rule(crate::When::Always, Deed::Pace(Rate::per_second(4_000_000)));
+        assert_eq!(buffer(&open, mixed), Some(160_000));
+        let narrow = Link {
+            bottleneck: Some(Rate::per_second(u64::MAX)),
+            ..Link::default()
+        };
+        assert_eq!(buffer(&narrow, plain()), Some(256 * 1024));
+    }
+}
