@@ -1,4 +1,4 @@
-//! Contributors' commands: `cargo xtask demo`, `cargo xtask bench`.
+//! Contributors' commands: `cargo xtask demo`, `bench`, `sim`, `scoreboard`, `replay`.
 //!
 //! The walls of the workspace are not commands but tests: `cargo test -p xtask`.
 #![forbid(unsafe_code)]
@@ -6,7 +6,10 @@
 mod bench;
 mod demo;
 mod lanes;
+mod plot;
 mod program;
+mod replay;
+mod scoreboard;
 mod sim;
 mod spread;
 
@@ -46,6 +49,13 @@ enum Command {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// Compares time with the ideal in chosen worlds and rewrites docs/scoreboard.md and its pictures.
+    Scoreboard,
+    /// Runs a recorded world again and says where it differs.
+    Replay {
+        /// What `cargo xtask sim --seed K` printed.
+        file: std::path::PathBuf,
+    },
 }
 
 #[derive(Subcommand)]
@@ -66,5 +76,7 @@ fn main() -> Result<()> {
             seed: Some(seed), ..
         } => sim::one(seed),
         Command::Sim { seeds, from, .. } => sim::run(seeds, from),
+        Command::Scoreboard => scoreboard::run(),
+        Command::Replay { file } => replay::run(&file),
     }
 }

@@ -315,11 +315,11 @@ impl Net {
                 conn.window = (2.0 * conn.window).min(conn.threshold).min(WINDOW_MAX);
                 conn.grow_at = now + micros(rtt);
             } else {
+                // What stands in the queue makes a round trip as long as the window takes to arrive.
+                let trip = rtt.max(conn.window / conn.rate.max(1.0)).min(10.0);
                 let trips = (conn.window / SEGMENT / 16.0).clamp(1.0, 256.0);
-                // Nothing is learned faster than segments are acknowledged.
-                let acknowledged = micros(2.0 * SEGMENT / conn.rate.max(1.0)).min(1_000_000);
-                let step = micros(trips * rtt).max(GROWTH_MIN_US).max(acknowledged);
-                conn.window += SEGMENT * (step as f64 / 1e6 / rtt);
+                let step = micros(trips * trip).max(GROWTH_MIN_US);
+                conn.window += SEGMENT * (step as f64 / 1e6 / trip);
                 conn.grow_at = now + step;
             }
         }
@@ -402,7 +402,7 @@ impl Net {
             {
                 conn.window = (conn.window / 2.0).max(WINDOW_MIN);
                 conn.threshold = conn.window;
-                conn.grow_at = conn.grow_at.min(now + micros(shape.rtt));
+                conn.grow_at = conn.grow_at.min(now + micros(shape.rtt).max(GROWTH_MIN_US));
                 halved = true;
             }
         }
