@@ -36,4 +36,4 @@ pub use scenario::{Bounds, Disk, Job, Scenario, Wish};
 pub use seeds::{KEPT, kept};
 pub use trace::Trace;
 pub use violation::Violation;
-pub use world::run;
+pub use world::{run, visit};

@@ -1,7 +1,9 @@
 //! What the far end does, turned into events, as the engine's driver does it.
 
+use core::time::Duration;
+
 use tur_core::{Answer, Fault, Target};
-use tur_sched::Event;
+use tur_sched::{Event, LanesEvent};
 
 use super::lane::{Body, Op};
 use super::{Due, World};
@@ -81,12 +83,14 @@ impl World<'_> {
         let Some(lease) = self.settle_session(op, session) else {
             return;
         };
+        let enough = self.is_enough(op.download, &fault);
         let event = Event::Refused {
             lease,
             fault,
             session,
         };
         self.tell(op.download, event);
+        self.enough(op.download, enough);
     }
 
     /// Ends a lane's fetch, and returns its session to the pool if it cannot be used again.
@@ -120,9 +124,15 @@ impl World<'_> {
             .lanes
             .get(&op.lane)
             .and_then(|lane| lane.fetching.as_ref());
-        let Some(order) = fetching.map(|fetching| fetching.order.clone()) else {
+        let Some((order, asked_at, conn)) = fetching.map(|f| (f.order.clone(), f.asked_at, f.conn))
+        else {
             return;
         };
+        let answered = LanesEvent::Answered {
+            rtt: Duration::from_micros(self.now - asked_at),
+            reused: self.sockets.get(&conn).is_some_and(|socket| socket.used_at.is_some()),
+        };
+        self.tell_home(op.download, answered);
         let short =
             reply.feed.len <= DRAIN_MAX && reply.feed.clean && reply.feed.stall_after.is_none();
         let session = reply.keeps && short;
@@ -138,10 +148,8 @@ impl World<'_> {
             }
             return;
         }
-        let identity = download
-            .transfer
-            .as_ref()
-            .and_then(|transfer| transfer.identity());
+        let transfer = self.downloads[op.download].transfer.as_ref();
+        let identity = transfer.and_then(|transfer| transfer.identity());
         match admit(answer, order.ask, order.if_range, identity) {
             Ok(admitted) => self.open(op, admitted, &reply),
             Err(fault) => {

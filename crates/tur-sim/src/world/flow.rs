@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use tur_core::{ByteRange, Fault};
-use tur_sched::{Ended, Event, LaneId};
+use tur_sched::{Ended, Event, LaneId, LeaseId};
 
 use super::World;
 use super::lane::{Body, Fetching};
@@ -16,7 +16,7 @@ const REPORT_US: u64 = 50_000;
 
 /// What a lane has to say.
 enum Said {
-    Landed(Duration),
+    Landed,
     Ended(Ended),
 }
 
@@ -86,18 +86,22 @@ impl World<'_> {
         if self.downloads[d].end.is_some() {
             return;
         }
+        let Some((lease, (told, told_at))) = self.body(d, lane).map(|(id, body)| (id, body.told))
+        else {
+            return;
+        };
         let Some(said) = self.says(d, lane, fresh) else {
             return;
         };
-        let fetching = self.downloads[d]
-            .lanes
-            .get(&lane)
-            .and_then(|lane| lane.fetching.as_ref());
-        let Some((lease, body)) = fetching.and_then(|f| Some((f.order.lease, f.body?))) else {
+        let Some((_, body)) = self.body(d, lane) else {
             return;
         };
+        let busy = Duration::from_micros(self.now - told_at);
+        if body.at > told {
+            self.tell_busy(d, lane, (body.at - told, busy));
+        }
         let event = match said {
-            Said::Landed(busy) => Event::Landed {
+            Said::Landed => Event::Landed {
                 lease,
                 upto: body.at,
                 busy,
@@ -114,6 +118,11 @@ impl World<'_> {
             }
         };
         self.tell(d, event);
+    }
+
+    fn body(&self, d: usize, lane: LaneId) -> Option<(LeaseId, Body)> {
+        let fetching = self.downloads[d].lanes.get(&lane)?.fetching.as_ref()?;
+        Some((fetching.order.lease, fetching.body?))
     }
 
     /// The fetch of a lane is over: its connection is free, or gone.
@@ -157,7 +166,7 @@ impl World<'_> {
         let due = now >= told_at + REPORT_US && body.at > told;
         if due || body.at - told >= REPORT_BYTES {
             body.told = (body.at, now);
-            return Some(Said::Landed(Duration::from_micros(now - told_at)));
+            return Some(Said::Landed);
         }
         None
     }

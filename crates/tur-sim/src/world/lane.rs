@@ -15,7 +15,7 @@ pub(super) struct Op {
     pub(super) number: u64,
 }
 
-/// What a pool says to a lane. As in the engine it arrives a little later, when the lane may want something else.
+/// What a pool says to a lane, or the lanes of an origin to a transfer. As in the engine it arrives a little later, when the lane may want something else.
 #[derive(Debug)]
 pub(super) enum Word {
     Open {
@@ -30,6 +30,8 @@ pub(super) enum Word {
         id: SessionId,
         origin: Origin,
     },
+    /// So many lanes may work.
+    Width { download: usize, lanes: u16 },
 }
 
 /// A connection, seen from both ends.
@@ -78,6 +80,7 @@ pub(super) struct Fetching {
     pub(super) order: FetchOrder,
     pub(super) gate: Arc<Gate>,
     pub(super) conn: ConnId,
+    pub(super) asked_at: u64,
     pub(super) body: Option<Body>,
 }
 

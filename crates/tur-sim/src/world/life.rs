@@ -7,6 +7,7 @@ use tur_core::{ByteRange, Identity, Origin, Scheme, Target, Timestamp};
 use tur_sched::{Event, Failure, LaneId, Resumed, Transfer, TransferConfig, Waits};
 
 use super::lane::Lane;
+use super::origins::Membership;
 use super::{Due, World};
 use crate::link::Change;
 use crate::origin::micros;
@@ -44,6 +45,8 @@ pub(super) struct Download {
     /// What the journal of the last run names.
     journal: Option<Identity>,
     series: Vec<Sample>,
+    /// What was told of it at its origin.
+    pub(super) member: Option<Membership>,
 }
 
 /// What is counted.
@@ -70,6 +73,7 @@ impl Download {
             runs: 0,
             journal: None,
             series: Vec::new(),
+            member: None,
         }
     }
 
@@ -123,7 +127,9 @@ impl World<'_> {
             // Nothing can be joined with what comes: the file is begun anew.
             download.truth.forget(ByteRange::from(0));
         }
-        let config = config(job, self.seed ^ d as u64);
+        let mut config = config(job, self.seed ^ d as u64);
+        config.hint = self.hint(&config.target.origin);
+        let download = &mut self.downloads[d];
         download.transfer = Some(Transfer::new(config, resumed, now));
         self.trace.line(self.now, |text| {
             text.push_str(&format!("d{d} start"));
@@ -163,7 +169,8 @@ impl World<'_> {
                     self.write(d, lane);
                 }
             }
-            self.downloads[d].end = None;
+            // What it has learned dies with it.
+            (self.downloads[d].end, self.downloads[d].member) = (None, None);
             self.leave(d);
             self.plan(self.now + AGAIN_US, Due::Begin(d));
         }
@@ -215,6 +222,7 @@ impl World<'_> {
 
     /// A machine's process, or its work, is over: everything goes back.
     fn leave(&mut self, d: usize) {
+        self.part(d);
         let lanes: Vec<LaneId> = self.downloads[d].lanes.keys().copied().collect();
         for lane in lanes {
             self.give_back(d, lane);

@@ -8,17 +8,19 @@ mod flow;
 mod lane;
 mod life;
 mod obey;
+mod origins;
 #[cfg(test)]
 mod tests;
 
 use core::fmt;
 use std::collections::{BTreeMap, VecDeque};
 
-use tur_core::{Fault, Origin, Timestamp};
-use tur_sched::{Event, LaneId, Pool, SessionId};
+use tur_core::{Fault, Origin, Timestamp, Wall};
+use tur_sched::{Event, LaneId, LanesEvent, OriginMemory, SessionId};
 
 use self::lane::{Op, Socket, Word};
 use self::life::Download;
+use self::origins::OriginSide;
 use crate::dice::Dice;
 use crate::net::{ConnId, Net};
 use crate::origin::{Desk, Reply};
@@ -35,8 +37,28 @@ const STILL_MAX: u64 = 20_000;
 /// # Errors
 /// The first promise that was broken, and with `Trace::on` the lines that led to it.
 pub fn run(scenario: &Scenario, seed: u64, trace: &mut Trace) -> Result<Report, Violation> {
-    World::new(scenario, seed, trace).run()
+    visit(scenario, seed, &mut OriginMemory::new(), trace)
 }
+
+/// Runs a world to its end, with what earlier visits have left in `memory`, and leaves there what this one has learned.
+///
+/// # Errors
+/// As [`run`].
+pub fn visit(
+    scenario: &Scenario,
+    seed: u64,
+    memory: &mut OriginMemory,
+    trace: &mut Trace,
+) -> Result<Report, Violation> {
+    let mut world = World::new(scenario, seed, trace);
+    std::mem::swap(&mut world.memory, memory);
+    let (result, learned) = world.run();
+    *memory = learned;
+    result
+}
+
+/// The wall clock of every world: it stands still, because nothing in a run depends on a date.
+const WALL: Wall = Wall::from_unix_secs(1_800_000_000);
 
 /// Something that will happen.
 #[derive(Debug)]
@@ -63,12 +85,6 @@ enum Due {
     },
 }
 
-/// One origin, as the engine's sessions are kept: the pool decides, this holds the connections.
-struct OriginSide {
-    pool: Pool,
-    live: BTreeMap<SessionId, ConnId>,
-}
-
 struct World<'a> {
     scenario: &'a Scenario,
     now: u64,
@@ -84,6 +100,8 @@ struct World<'a> {
     words: VecDeque<Word>,
     ops: u64,
     space: Option<u64>,
+    memory: OriginMemory,
+    wall: Wall,
     trace: &'a mut Trace,
     violation: Option<Violation>,
     steps: u64,
@@ -111,6 +129,8 @@ impl<'a> World<'a> {
             words: VecDeque::new(),
             ops: 0,
             space: scenario.disk.space,
+            memory: OriginMemory::new(),
+            wall: WALL,
             trace,
             violation: None,
             steps: 0,
@@ -121,14 +141,16 @@ impl<'a> World<'a> {
         world
     }
 
-    fn run(mut self) -> Result<Report, Violation> {
+    fn run(mut self) -> (Result<Report, Violation>, OriginMemory) {
         while self.violation.is_none() && self.downloads.iter().any(|d| d.outcome.is_none()) {
             self.turn();
         }
-        match self.violation {
+        let memory = std::mem::take(&mut self.memory);
+        let result = match self.violation {
             Some(violation) => Err(violation),
             None => Ok(self.report()),
-        }
+        };
+        (result, memory)
     }
 
     /// Goes to the next instant at which something happens. Data comes before deadlines, as in the engine's driver: a
@@ -151,10 +173,9 @@ impl<'a> World<'a> {
     fn next(&self) -> u64 {
         let queued = self.queue.keys().next().map(|(at, _)| *at);
         let wakeups = self.downloads.iter().filter_map(Download::next_wakeup);
-        let pools = self
-            .origins
-            .values()
-            .filter_map(|side| side.pool.next_wakeup());
+        let sides = self.origins.values();
+        let pools = sides.flat_map(|side| [side.pool.next_wakeup(), side.lanes.next_wakeup()]);
+        let pools = pools.flatten();
         let deadlines = wakeups.chain(pools).map(Timestamp::as_micros).min();
         let times = [queued, deadlines, self.net.next(), self.next_flow()];
         times
@@ -242,15 +263,16 @@ impl<'a> World<'a> {
                 self.heed();
             }
         }
-        let due = |side: &OriginSide| side.pool.next_wakeup().is_some_and(|at| at <= now);
-        let origins: Vec<Origin> = self
-            .origins
-            .iter()
-            .filter(|(_, side)| due(side))
-            .map(|(o, _)| o.clone())
-            .collect();
-        for origin in origins {
-            self.tell_pool(&origin, tur_sched::PoolEvent::Tick);
+        let is_due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
+        for origin in self.origins.keys().cloned().collect::<Vec<_>>() {
+            let side = &self.origins[&origin];
+            let (pool, lanes) = (side.pool.next_wakeup(), side.lanes.next_wakeup());
+            if is_due(pool) {
+                self.tell_pool(&origin, tur_sched::PoolEvent::Tick);
+            }
+            if is_due(lanes) {
+                self.tell_lanes(&origin, LanesEvent::Tick);
+            }
         }
     }
 

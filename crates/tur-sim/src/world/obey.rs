@@ -6,18 +6,15 @@ use core::time::Duration;
 
 use tur_core::{ByteRange, Fault, Origin};
 use tur_sched::{
-    Action, Asker, Ended, Event, FetchOrder, Gate, LaneId, LeaseId, Pool, PoolAction, PoolEvent,
+    Action, Asker, Ended, Event, FetchOrder, Gate, LaneId, LanesEvent, LeaseId, PoolEvent,
     SessionId,
 };
 
 use super::lane::{Fetching, Lent, Op, Socket, Word};
 use super::life::End;
-use super::{Due, OriginSide, World};
+use super::{Due, World};
 use crate::net::ConnId;
 use crate::violation::Violation;
-
-/// How long the engine keeps an unused connection.
-const IDLE_MAX: Duration = Duration::from_secs(15);
 
 impl World<'_> {
     /// An event for a machine; its actions follow at once.
@@ -47,6 +44,7 @@ impl World<'_> {
             self.act(d, action);
         }
         self.look(d);
+        self.attend(d);
     }
 
     fn act(&mut self, d: usize, action: Action) {
@@ -119,7 +117,7 @@ impl World<'_> {
                 "{lease:?} without a session"
             )));
         };
-        let op = self.new_op(d, lane_id);
+        let (op, asked_at) = (self.new_op(d, lane_id), self.now);
         let download = &mut self.downloads[d];
         download.tally.requests += 1;
         let requests = download.tally.requests;
@@ -136,6 +134,7 @@ impl World<'_> {
             order,
             gate,
             conn: lent.conn,
+            asked_at,
             body: None,
         });
         if requests > self.scenario.bounds.requests {
@@ -240,58 +239,7 @@ impl World<'_> {
             .is_none_or(|used_at| self.now.saturating_sub(used_at) <= known)
     }
 
-    /// Tells an origin's pool what happened and passes on what it decides.
-    pub(super) fn tell_pool(&mut self, origin: &Origin, event: PoolEvent) {
-        let (now, limit) = (self.timestamp(), self.lanes_max());
-        let side = self
-            .origins
-            .entry(origin.clone())
-            .or_insert_with(|| OriginSide {
-                pool: Pool::new(limit, IDLE_MAX),
-                live: Default::default(),
-            });
-        side.pool.handle(now, event);
-        if side.pool.len() > limit {
-            let lanes = side.pool.len();
-            self.violation
-                .get_or_insert(Violation::TooManyLanes { lanes, limit });
-        }
-        self.carry(origin);
-    }
-
-    /// Passes on what a pool has decided.
-    pub(super) fn carry(&mut self, origin: &Origin) {
-        loop {
-            let Some(side) = self.origins.get_mut(origin) else {
-                return;
-            };
-            let Some(action) = side.pool.poll_action() else {
-                return;
-            };
-            let origin = origin.clone();
-            match action {
-                PoolAction::Close(id) => {
-                    if let Some(conn) = side.live.remove(&id) {
-                        self.drop_conn(conn);
-                    }
-                }
-                PoolAction::Open(id, asker) => self.words.push_back(Word::Open {
-                    download: index(asker),
-                    lane: asker.lane,
-                    id,
-                    origin,
-                }),
-                PoolAction::Lend(id, asker) => self.words.push_back(Word::Lend {
-                    download: index(asker),
-                    lane: asker.lane,
-                    id,
-                    origin,
-                }),
-            }
-        }
-    }
-
-    /// What a pool says.
+    /// What a pool says, or the lanes of an origin.
     pub(super) fn word(&mut self, word: Word) {
         match word {
             Word::Open {
@@ -306,6 +254,7 @@ impl World<'_> {
                 id,
                 origin,
             } => self.lend(download, lane, id, origin),
+            Word::Width { download, lanes } => self.tell(download, Event::Width(lanes)),
         }
     }
 
@@ -378,13 +327,10 @@ impl World<'_> {
             host: origin.authority(),
             detail: "refused".into(),
         };
-        self.tell(
-            op.download,
-            Event::Denied {
-                lane: op.lane,
-                fault,
-            },
-        );
+        let enough = self.is_enough(op.download, &fault);
+        let lane = op.lane;
+        self.tell(op.download, Event::Denied { lane, fault });
+        self.enough(op.download, enough);
     }
 
     fn lend(&mut self, d: usize, lane: LaneId, id: SessionId, origin: Origin) {
@@ -413,6 +359,9 @@ impl World<'_> {
             .get_mut(&conn)
             .map_or(0, |socket| std::mem::take(&mut socket.set_up));
         let handshake = Duration::from_micros(set_up);
+        if set_up > 0 {
+            self.tell_home(d, LanesEvent::Opened { handshake });
+        }
         self.tell(d, Event::Granted { lane, handshake });
     }
 
@@ -427,13 +376,9 @@ impl World<'_> {
 }
 
 /// The name of a lane at a pool.
-fn asker(d: usize, lane: LaneId) -> Asker {
+pub(super) fn asker(d: usize, lane: LaneId) -> Asker {
     Asker {
         transfer: d as u64,
         lane,
     }
-}
-
-fn index(asker: Asker) -> usize {
-    usize::try_from(asker.transfer).expect("made of an index")
 }
