@@ -11,11 +11,11 @@ use std::fmt::Write as _;
 
 use anyhow::{Context, Result, bail};
 use tur_sim::table::{Scene, scoreboard};
-use tur_sim::{DownloadReport, Outcome, Report, Trace};
+use tur_sim::{DownloadReport, OriginMemory, Outcome, Report, Trace};
 use xtask::tree;
 
 use crate::plot::{Panel, picture};
-use crate::sim::{again_in_release, judged};
+use crate::sim::{again_in_release, caught};
 
 /// Seeds of each row.
 const SEEDS: std::ops::RangeInclusive<u64> = 1..=9;
@@ -31,8 +31,7 @@ than the last digit, the least and the most.
 - **ideal**: set-up, one round trip, and then all bytes at what link and lanes carry together from the first instant on:
   no slow start, no search, no loss. What limits each world stands below the table. Sizes are such that it takes about
   half a minute, as a large download does.
-- **time / ideal**: 1 is perfect. On the **second visit** the origin would be known; it is **not built yet** that
-  downloads remember origins, so both visits are the same.
+- **time / ideal**: 1 is perfect. The **second visit** remembers what the first one learned of the origin.
 - **one lane**: what one lane would have taken, in units of the time. Below 1, lanes did harm.
 - **lanes**: receiving at most, and when nine tenths had landed.
 - **waste**: bytes received and not used, of the size.
@@ -73,10 +72,12 @@ fn measure(scene: &Scene) -> Result<(String, Report)> {
         (job.lanes_max, job.lanes_start) = (1, None);
     }
     let mut runs = Vec::new();
-    let mut columns: [Vec<f64>; 8] = Default::default();
+    let mut columns: [Vec<f64>; 9] = Default::default();
     for seed in SEEDS {
-        let report = complete(scene, seed)?;
-        let alone = complete(&single, seed)?;
+        let mut memory = OriginMemory::new();
+        let report = complete(scene, seed, &mut memory)?;
+        let again = complete(scene, seed, &mut memory)?;
+        let alone = complete(&single, seed, &mut OriginMemory::new())?;
         let ideal = scene.ideal(seed).as_secs_f64();
         let (time, alone) = (time(&report), time(&alone));
         let sum =
@@ -84,6 +85,7 @@ fn measure(scene: &Scene) -> Result<(String, Report)> {
         let values = [
             ideal,
             time / ideal,
+            again.time.as_secs_f64() / ideal,
             alone / time,
             sum(|one| one.lanes_max as f64),
             sum(|one| one.lanes_end as f64),
@@ -96,13 +98,24 @@ fn measure(scene: &Scene) -> Result<(String, Report)> {
         }
         runs.push(report);
     }
-    let [ideal, ratio, alone, most, end, requests, connections, waste] = columns;
-    let ratio = spread(&ratio, 2);
+    let [
+        ideal,
+        first,
+        second,
+        alone,
+        most,
+        end,
+        requests,
+        connections,
+        waste,
+    ] = columns;
     let row = format!(
-        "| {} | {} s | {ratio} | {ratio} | {} | {}, {} | {} | {} | {} % |\n",
+        "| {} | {} s | {} | {} | {} | {}, {} | {} | {} | {} % |\n",
         scene.scenario.name,
         spread(&ideal, 2),
-        spread(&alone, 2),
+        spread(&first, 3),
+        spread(&second, 3),
+        spread(&alone, 3),
         spread(&most, 0),
         spread(&end, 0),
         spread(&requests, 0),
@@ -113,9 +126,10 @@ fn measure(scene: &Scene) -> Result<(String, Report)> {
 }
 
 /// Runs a scene in which every download has to become complete.
-fn complete(scene: &Scene, seed: u64) -> Result<Report> {
+fn complete(scene: &Scene, seed: u64, memory: &mut OriginMemory) -> Result<Report> {
     let name = &scene.scenario.name;
-    let report = match judged(&scene.scenario, seed, &mut Trace::off()) {
+    let visit = || tur_sim::visit(&scene.scenario, seed, memory, &mut Trace::off());
+    let report = match caught(visit) {
         Ok(report) => report,
         Err(why) => bail!("{name}, seed {seed}: {why}"),
     };

@@ -101,9 +101,16 @@ pub(crate) fn one(seed: u64) -> Result<()> {
 
 /// Runs a world. A machine that finds its own invariant broken panics; that is a verdict here.
 pub(crate) fn judged(scenario: &Scenario, seed: u64, trace: &mut Trace) -> Result<Report, String> {
+    caught(|| tur_sim::run(scenario, seed, trace))
+}
+
+/// A verdict, panics included.
+pub(crate) fn caught(
+    run: impl FnOnce() -> Result<Report, tur_sim::Violation>,
+) -> Result<Report, String> {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
-    let result = catch_unwind(AssertUnwindSafe(|| tur_sim::run(scenario, seed, trace)));
+    let result = catch_unwind(AssertUnwindSafe(run));
     std::panic::set_hook(hook);
     match result {
         Ok(verdict) => verdict.map_err(|violation| violation.to_string()),

@@ -1,8 +1,8 @@
 //! The production machines of tur in a seeded world with virtual time.
 //!
-//! Read [`Scenario`] (a world as data), then [`run`]: it puts a `tur_sched::Transfer` for each download, and a
-//! `tur_sched::Pool` for each origin, into a world of links, origins, disks and users, obeys them as the engine's
-//! driver does, and judges them by the truth: what was really written, and of which version. What must never happen is
+//! Read [`Scenario`] (a world as data), then [`run`]: it puts a `tur_sched::Transfer` for each download, and a pool and
+//! the lanes of each origin, into a world of links, origins, disks and users, obeys them as the engine's driver does,
+//! and judges them by the truth: what was really written, and of which version. What must never happen is
 //! a [`Violation`]. [`random`] makes a world of a seed, [`scoreboard`](table::scoreboard) is the list of worlds in
 //! which time is compared with the ideal, and [`Trace`] is the text form of a run, which [`replay`] runs again.
 //!
@@ -37,3 +37,6 @@ pub use seeds::{KEPT, kept};
 pub use trace::Trace;
 pub use violation::Violation;
 pub use world::{run, visit};
+
+/// What earlier visits have learned of origins: [`visit`] takes it and leaves more.
+pub use tur_sched::OriginMemory;

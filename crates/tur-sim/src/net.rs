@@ -316,7 +316,12 @@ impl Net {
                 conn.grow_at = now + micros(rtt);
             } else {
                 // What stands in the queue makes a round trip as long as the window takes to arrive.
-                let trip = rtt.max(conn.window / conn.rate.max(1.0)).min(10.0);
+                let queued = if conn.rate > 0.0 {
+                    conn.window / conn.rate
+                } else {
+                    0.0
+                };
+                let trip = rtt.max(queued).min(10.0);
                 let trips = (conn.window / SEGMENT / 16.0).clamp(1.0, 256.0);
                 let step = micros(trips * trip).max(GROWTH_MIN_US);
                 conn.window += SEGMENT * (step as f64 / 1e6 / trip);
@@ -351,8 +356,10 @@ impl Net {
         }
         demands.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         fill(&mut demands, self.shape.rate, self.shape.cross);
-        demands.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        fill(&mut demands, self.shape.disk, 0);
+        if self.shape.disk < f64::INFINITY {
+            demands.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+            fill(&mut demands, self.shape.disk, 0);
+        }
         for (rate, id) in demands {
             if let Some(conn) = self.conns.get_mut(&id) {
                 conn.rate = rate;
@@ -402,7 +409,9 @@ impl Net {
             {
                 conn.window = (conn.window / 2.0).max(WINDOW_MIN);
                 conn.threshold = conn.window;
-                conn.grow_at = conn.grow_at.min(now + micros(shape.rtt).max(GROWTH_MIN_US));
+                if conn.grow_at == u64::MAX {
+                    conn.grow_at = now + micros(shape.rtt);
+                }
                 halved = true;
             }
         }

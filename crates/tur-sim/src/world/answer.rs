@@ -130,7 +130,10 @@ impl World<'_> {
         };
         let answered = LanesEvent::Answered {
             rtt: Duration::from_micros(self.now - asked_at),
-            reused: self.sockets.get(&conn).is_some_and(|socket| socket.used_at.is_some()),
+            reused: self
+                .sockets
+                .get(&conn)
+                .is_some_and(|socket| socket.used_at.is_some()),
         };
         self.tell_home(op.download, answered);
         let short =

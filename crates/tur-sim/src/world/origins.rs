@@ -45,7 +45,9 @@ impl World<'_> {
             let config = ScalerConfig {
                 lanes_max: u16::try_from(limit).unwrap_or(u16::MAX),
                 lanes_start: hint.map_or(1, |hint| hint.lanes),
-                limit: hint.and_then(|hint| hint.lanes_limit).map(|limit| limit.lanes),
+                limit: hint
+                    .and_then(|hint| hint.lanes_limit)
+                    .map(|limit| limit.lanes),
             };
             let side = OriginSide {
                 pool: Pool::new(limit, IDLE_MAX),
@@ -166,15 +168,24 @@ impl World<'_> {
         let Some(member) = self.downloads[d].member.take() else {
             return;
         };
-        let ranges = self.downloads[d].transfer.as_ref().map(|_| self.desk.server().ranges);
+        let ranges = self.downloads[d]
+            .transfer
+            .as_ref()
+            .map(|_| self.desk.server().ranges);
         let found = self.side(&member.origin).lanes.measurements();
         let facts = Facts {
-            lanes: found.lane_rate.is_some().then_some(found.lanes).filter(|lanes| *lanes > 1),
+            lanes: found
+                .lane_rate
+                .is_some()
+                .then_some(found.lanes)
+                .filter(|lanes| *lanes > 1),
             lanes_limit: found.limit,
             lane_rate: found.lane_rate,
             rtt: found.rtt,
             handshake: found.handshake,
-            ratio: found.variation.map(|variation| PhiRatio::new(1.0 + variation)),
+            ratio: found
+                .variation
+                .map(|variation| PhiRatio::new(1.0 + variation)),
             ranges,
         };
         self.memory.note(&member.origin, self.wall, facts);
@@ -184,7 +195,11 @@ impl World<'_> {
 
     /// Tells the lanes of a download's origin what one of its lanes did.
     pub(super) fn tell_home(&mut self, d: usize, event: LanesEvent) {
-        if let Some(origin) = self.downloads[d].member.as_ref().map(|member| member.origin.clone()) {
+        if let Some(origin) = self.downloads[d]
+            .member
+            .as_ref()
+            .map(|member| member.origin.clone())
+        {
             self.tell_lanes(&origin, event);
         }
     }
@@ -201,9 +216,17 @@ impl World<'_> {
 
     /// True if a fault says that the origin has enough of lanes: it turns one away while others receive.
     pub(super) fn is_enough(&self, d: usize, fault: &Fault) -> bool {
-        let told = self.downloads.iter().filter_map(|download| download.member.as_ref());
-        let home = self.downloads[d].member.as_ref().map(|member| &member.origin);
-        let receives = told.filter(|member| Some(&member.origin) == home).any(|m| m.streaming > 0);
+        let told = self
+            .downloads
+            .iter()
+            .filter_map(|download| download.member.as_ref());
+        let home = self.downloads[d]
+            .member
+            .as_ref()
+            .map(|member| &member.origin);
+        let receives = told
+            .filter(|member| Some(&member.origin) == home)
+            .any(|m| m.streaming > 0);
         receives && matches!(remedy(fault), Remedy::Fewer | Remedy::Resolve)
     }
 
