@@ -279,6 +279,11 @@ fn job(dice: &mut Dice, n: u64, expected: u64) -> Job {
         job.wishes.push((pause, Wish::Pause));
         job.wishes.push((pause + at(dice), Wish::Unpause));
     }
+    for _ in 0..[0, 0, 0, 1, 3][usize::try_from(dice.below(5)).unwrap_or(0)] {
+        let least = u16::try_from(dice.between(1, 8)).unwrap_or(1);
+        let most = u16::try_from(dice.between(1, 32)).unwrap_or(1);
+        job.wishes.push((at(dice), Wish::Lanes(least, most)));
+    }
     if dice.chance(60) {
         job.wishes.push((at(dice), Wish::Cancel));
     }

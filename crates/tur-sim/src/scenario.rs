@@ -142,6 +142,8 @@ pub enum Wish {
     Pause,
     /// Go on.
     Unpause,
+    /// At least and at most so many lanes from now on.
+    Lanes(u16, u16),
     /// Stop for good; what landed is kept.
     Cancel,
 }

@@ -83,14 +83,12 @@ impl World<'_> {
         let Some(lease) = self.settle_session(op, session) else {
             return;
         };
-        let enough = self.is_enough(op.download, &fault);
         let event = Event::Refused {
             lease,
             fault,
             session,
         };
         self.tell(op.download, event);
-        self.enough(op.download, enough);
     }
 
     /// Ends a lane's fetch, and returns its session to the pool if it cannot be used again.
@@ -128,12 +126,11 @@ impl World<'_> {
         else {
             return;
         };
+        let socket = self.sockets.get_mut(&conn);
+        let reused = socket.is_some_and(|socket| std::mem::replace(&mut socket.answered, true));
         let answered = LanesEvent::Answered {
             rtt: Duration::from_micros(self.now - asked_at),
-            reused: self
-                .sockets
-                .get(&conn)
-                .is_some_and(|socket| socket.used_at.is_some()),
+            reused,
         };
         self.tell_home(op.download, answered);
         let short =

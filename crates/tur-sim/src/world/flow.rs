@@ -3,11 +3,12 @@
 use core::time::Duration;
 
 use tur_core::{ByteRange, Fault};
-use tur_sched::{Ended, Event, LaneId, LeaseId};
+use tur_sched::{Ended, Event, LaneId, LanesEvent, LeaseId};
 
 use super::World;
 use super::lane::{Body, Fetching};
 use super::life::End;
+use super::obey::asker;
 use crate::net::SEGMENT;
 
 /// The control plane hears of progress so often at most.
@@ -97,8 +98,13 @@ impl World<'_> {
             return;
         };
         let busy = Duration::from_micros(self.now - told_at);
-        if body.at > told {
-            self.tell_busy(d, lane, (body.at - told, busy));
+        if matches!(said, Said::Landed) {
+            let landed = LanesEvent::Landed {
+                lane: asker(d, lane),
+                bytes: body.at - told,
+                busy,
+            };
+            self.tell_home(d, landed);
         }
         let event = match said {
             Said::Landed => Event::Landed {

@@ -39,6 +39,8 @@ pub(super) enum Word {
 pub(super) struct Socket {
     /// True while the origin answers on it.
     pub(super) answering: bool,
+    /// True once it has carried an answer.
+    pub(super) answered: bool,
     /// Body bytes it has carried.
     pub(super) carried: u64,
     /// When its last answer was over; nothing before the first: an origin waits longer for a first request.

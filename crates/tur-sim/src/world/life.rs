@@ -47,6 +47,8 @@ pub(super) struct Download {
     series: Vec<Sample>,
     /// What was told of it at its origin.
     pub(super) member: Option<Membership>,
+    /// Bounds that the user has set since: at least, at most.
+    pub(super) bounds: Option<(u16, u16)>,
 }
 
 /// What is counted.
@@ -74,6 +76,7 @@ impl Download {
             journal: None,
             series: Vec::new(),
             member: None,
+            bounds: None,
         }
     }
 
@@ -151,6 +154,7 @@ impl World<'_> {
         match wish {
             Wish::Pause => self.tell(d, Event::Pause),
             Wish::Unpause => self.tell(d, Event::Unpause),
+            Wish::Lanes(least, most) => self.set_bounds(d, (least, most)),
             Wish::Cancel => download.end = Some(End::Cancelled),
         }
     }
@@ -171,6 +175,7 @@ impl World<'_> {
             }
             // What it has learned dies with it.
             (self.downloads[d].end, self.downloads[d].member) = (None, None);
+            self.downloads[d].bounds = None;
             self.leave(d);
             self.plan(self.now + AGAIN_US, Due::Begin(d));
         }
@@ -303,12 +308,9 @@ impl World<'_> {
 
     /// Notes how a download goes, and judges what can be judged at any time.
     pub(super) fn look(&mut self, d: usize) {
-        let limit = self
-            .scenario
-            .jobs
-            .get(d)
-            .map_or(1, |job| usize::from(job.lanes_max.max(1)));
+        let limit = self.scenario.jobs.get(d).map_or(1, |job| job.lanes_max);
         let (now, download) = (self.now, &mut self.downloads[d]);
+        let limit = usize::from(download.bounds.map_or(limit, |(_, most)| most).max(1));
         let Some(transfer) = &download.transfer else {
             return;
         };

@@ -173,9 +173,11 @@ impl<'a> World<'a> {
     fn next(&self) -> u64 {
         let queued = self.queue.keys().next().map(|(at, _)| *at);
         let wakeups = self.downloads.iter().filter_map(Download::next_wakeup);
-        let sides = self.origins.values();
-        let pools = sides.flat_map(|side| [side.pool.next_wakeup(), side.lanes.next_wakeup()]);
-        let pools = pools.flatten();
+        let pools = self
+            .origins
+            .values()
+            .flat_map(OriginSide::wakeups)
+            .flatten();
         let deadlines = wakeups.chain(pools).map(Timestamp::as_micros).min();
         let times = [queued, deadlines, self.net.next(), self.next_flow()];
         times
@@ -265,8 +267,7 @@ impl<'a> World<'a> {
         }
         let is_due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
         for origin in self.origins.keys().cloned().collect::<Vec<_>>() {
-            let side = &self.origins[&origin];
-            let (pool, lanes) = (side.pool.next_wakeup(), side.lanes.next_wakeup());
+            let [pool, lanes] = self.origins[&origin].wakeups();
             if is_due(pool) {
                 self.tell_pool(&origin, tur_sched::PoolEvent::Tick);
             }

@@ -6,8 +6,8 @@ use core::time::Duration;
 
 use tur_core::{ByteRange, Fault, Origin};
 use tur_sched::{
-    Action, Asker, Ended, Event, FetchOrder, Gate, LaneId, LanesEvent, LeaseId, PoolEvent,
-    SessionId,
+    Action, Asker, Decision, Ended, Event, FetchOrder, Gate, LaneId, LanesEvent, LeaseId,
+    PoolEvent, SessionId,
 };
 
 use super::lane::{Fetching, Lent, Op, Socket, Word};
@@ -84,6 +84,9 @@ impl World<'_> {
             Action::Abort { lease } => self.abort(d, lease),
             Action::Restart { .. } => self.downloads[d].truth.forget(ByteRange::from(0)),
             Action::Forget { range } => self.downloads[d].truth.forget(range),
+            Action::Note(Decision::Fewer { .. }) => {
+                self.tell_home(d, LanesEvent::Refused { transfer: d as u64 });
+            }
             Action::Note(_) => {}
             Action::Complete { total } => self.downloads[d].end = Some(End::Landed(total)),
             Action::Fail(failure) => self.downloads[d].end = Some(End::Failed(failure)),
@@ -290,6 +293,7 @@ impl World<'_> {
             conn,
             Socket {
                 answering: false,
+                answered: false,
                 carried: 0,
                 used_at: None,
                 set_up: (at - sent).max(1),
@@ -327,10 +331,8 @@ impl World<'_> {
             host: origin.authority(),
             detail: "refused".into(),
         };
-        let enough = self.is_enough(op.download, &fault);
         let lane = op.lane;
         self.tell(op.download, Event::Denied { lane, fault });
-        self.enough(op.download, enough);
     }
 
     fn lend(&mut self, d: usize, lane: LaneId, id: SessionId, origin: Origin) {

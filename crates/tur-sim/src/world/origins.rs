@@ -6,15 +6,14 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use tur_core::{Fault, Origin};
+use tur_core::{Origin, Timestamp};
 use tur_sched::{
-    Facts, Hint, LaneId, LanesAction, LanesEvent, OriginLanes, PhiRatio, Pool, PoolAction,
-    PoolEvent, Remedy, ScalerConfig, SessionId, remedy,
+    Event, Hint, LanesAction, LanesEvent, OriginLanes, Pool, PoolAction, PoolEvent, ScalerConfig,
+    SessionId,
 };
 
 use super::World;
 use super::lane::Word;
-use super::obey::asker;
 use crate::net::ConnId;
 use crate::violation::Violation;
 
@@ -26,43 +25,47 @@ const IDLE_MAX: Duration = Duration::from_secs(15);
 pub(super) struct OriginSide {
     pub(super) pool: Pool,
     pub(super) live: BTreeMap<SessionId, ConnId>,
-    pub(super) lanes: OriginLanes,
+    pub(super) lanes: Option<Scaling>,
+}
+
+/// The lanes of an origin, as long as a download works there.
+#[derive(Debug)]
+pub(super) struct Scaling {
+    lanes: OriginLanes,
+    members: usize,
+}
+
+impl OriginSide {
+    /// When something is to be done by itself: by the pool, by the lanes.
+    pub(super) fn wakeups(&self) -> [Option<Timestamp>; 2] {
+        let lanes = self
+            .lanes
+            .as_ref()
+            .and_then(|scaling| scaling.lanes.next_wakeup());
+        [self.pool.next_wakeup(), lanes]
+    }
 }
 
 /// What a download has told of itself at an origin.
 #[derive(Debug)]
 pub(super) struct Membership {
     origin: Origin,
-    streaming: u16,
-    useful: u16,
+    /// Lanes that receive, and lanes that would find work.
+    told: (u16, u16),
 }
 
 impl World<'_> {
-    fn side(&mut self, origin: &Origin) -> &mut OriginSide {
-        if !self.origins.contains_key(origin) {
-            let hint = self.memory.hint(origin, self.wall);
-            let limit = self.lanes_max();
-            let config = ScalerConfig {
-                lanes_max: u16::try_from(limit).unwrap_or(u16::MAX),
-                lanes_start: hint.map_or(1, |hint| hint.lanes),
-                limit: hint
-                    .and_then(|hint| hint.lanes_limit)
-                    .map(|limit| limit.lanes),
-            };
-            let side = OriginSide {
-                pool: Pool::new(limit, IDLE_MAX),
-                live: BTreeMap::new(),
-                lanes: OriginLanes::new(config, self.timestamp()),
-            };
-            self.origins.insert(origin.clone(), side);
-        }
-        self.origins.get_mut(origin).expect("it is there by now")
-    }
-
     /// Tells an origin's pool what happened and passes on what it decides.
     pub(super) fn tell_pool(&mut self, origin: &Origin, event: PoolEvent) {
         let (now, limit) = (self.timestamp(), self.lanes_max());
-        let side = self.side(origin);
+        let side = self
+            .origins
+            .entry(origin.clone())
+            .or_insert_with(|| OriginSide {
+                pool: Pool::new(limit, IDLE_MAX),
+                live: BTreeMap::new(),
+                lanes: None,
+            });
         side.pool.handle(now, event);
         let lanes = side.pool.len();
         if lanes > limit {
@@ -103,33 +106,45 @@ impl World<'_> {
     /// Tells the lanes of an origin what happened and passes on what they decide.
     pub(super) fn tell_lanes(&mut self, origin: &Origin, event: LanesEvent) {
         let now = self.timestamp();
-        let side = self.side(origin);
-        side.lanes.handle(now, event);
-        while let Some(side) = self.origins.get_mut(origin)
-            && let Some(action) = side.lanes.poll_action()
-        {
+        let scaling = self
+            .origins
+            .get_mut(origin)
+            .and_then(|side| side.lanes.as_mut());
+        let Some(Scaling { lanes, .. }) = scaling else {
+            return;
+        };
+        lanes.handle(now, event);
+        let mut notes = Vec::new();
+        while let Some(action) = lanes.poll_action() {
             match action {
                 LanesAction::Width { transfer, lanes } => self.words.push_back(Word::Width {
                     download: index(transfer),
                     lanes,
                 }),
-                LanesAction::Note(note) => self.log(format_args!("lanes of {origin}: {note}")),
+                LanesAction::Note(note) => notes.push(note),
             }
+        }
+        for note in notes {
+            self.log(format_args!("lanes of {origin}: {note}"));
         }
     }
 
-    /// What a download does at its origin, told to the lanes of where it is asked for now.
+    /// What a download does, told to the lanes of the origin where it is asked for now. Before anything was answered
+    /// there is nothing to tell, and where it is asked for may yet change.
     pub(super) fn attend(&mut self, d: usize) {
         let now = self.timestamp();
         let Some(transfer) = &self.downloads[d].transfer else {
             return;
         };
+        if transfer.identity().is_none() {
+            return;
+        }
         let streaming = u16::try_from(transfer.lanes_streaming()).unwrap_or(u16::MAX);
-        let useful = transfer.lanes_useful(now);
+        let told = (streaming, transfer.lanes_useful(now));
         let there = &transfer.target().origin;
         let member = self.downloads[d].member.as_ref();
         let at_home = member.is_some_and(|member| member.origin == *there);
-        if at_home && member.is_some_and(|m| (m.streaming, m.useful) == (streaming, useful)) {
+        if at_home && member.is_some_and(|member| member.told == told) {
             return;
         }
         let origin = there.clone();
@@ -139,101 +154,87 @@ impl World<'_> {
         }
         self.downloads[d].member = Some(Membership {
             origin: origin.clone(),
-            streaming,
-            useful,
+            told,
         });
         let event = LanesEvent::Lanes {
             transfer: d as u64,
             streaming,
-            useful,
+            useful: told.1,
         };
         self.tell_lanes(&origin, event);
     }
 
     fn join(&mut self, d: usize, origin: &Origin) {
-        let Some(job) = self.scenario.jobs.get(d) else {
-            return;
+        let hint = self.memory.hint(origin, self.wall);
+        let config = ScalerConfig {
+            lanes_max: u16::try_from(self.lanes_max()).unwrap_or(u16::MAX),
+            lanes_start: hint.map_or(1, |hint| hint.lanes),
+            limit: hint.and_then(|hint| Some(hint.lanes_limit?.lanes)),
         };
-        let event = LanesEvent::Join {
-            transfer: d as u64,
-            least: 1,
-            most: job.lanes_max,
-            start: job.lanes_start,
-        };
-        self.tell_lanes(origin, event);
+        let now = self.timestamp();
+        if let Some(side) = self.origins.get_mut(origin) {
+            let scaling = side.lanes.get_or_insert_with(|| Scaling {
+                lanes: OriginLanes::new(config, now),
+                members: 0,
+            });
+            scaling.members += 1;
+        }
+        let start = self.scenario.jobs.get(d).and_then(|job| job.lanes_start);
+        if let Some(event) = self.join_event(d, start) {
+            self.tell_lanes(origin, event);
+        }
     }
 
-    /// A download is over, or goes to another origin. What was learned of this one is remembered.
+    fn join_event(&self, d: usize, start: Option<u16>) -> Option<LanesEvent> {
+        let download = &self.downloads[d];
+        let (least, most) = download
+            .bounds
+            .unwrap_or((1, self.scenario.jobs.get(d)?.lanes_max));
+        Some(LanesEvent::Join {
+            transfer: d as u64,
+            least,
+            most,
+            start,
+            useful: download.transfer.as_ref()?.lanes_useful(self.timestamp()),
+        })
+    }
+
+    /// The user wants at least and at most so many lanes from now on.
+    pub(super) fn set_bounds(&mut self, d: usize, (least, most): (u16, u16)) {
+        let most = most.max(1);
+        self.downloads[d].bounds = Some((least.clamp(1, most), most));
+        self.tell(d, Event::Ceiling(most));
+        if let Some(event) = self.join_event(d, None) {
+            self.tell_home(d, event);
+        }
+    }
+
+    /// A download is over, or goes to another origin. What was learned of this one is remembered; with the last one its
+    /// lanes go too.
     pub(super) fn part(&mut self, d: usize) {
         let Some(member) = self.downloads[d].member.take() else {
             return;
         };
-        let ranges = self.downloads[d]
-            .transfer
-            .as_ref()
-            .map(|_| self.desk.server().ranges);
-        let found = self.side(&member.origin).lanes.measurements();
-        let facts = Facts {
-            lanes: found
-                .lane_rate
-                .is_some()
-                .then_some(found.lanes)
-                .filter(|lanes| *lanes > 1),
-            lanes_limit: found.limit,
-            lane_rate: found.lane_rate,
-            rtt: found.rtt,
-            handshake: found.handshake,
-            ratio: found
-                .variation
-                .map(|variation| PhiRatio::new(1.0 + variation)),
-            ranges,
-        };
-        self.memory.note(&member.origin, self.wall, facts);
         let transfer = d as u64;
         self.tell_lanes(&member.origin, LanesEvent::Gone { transfer });
-    }
-
-    /// Tells the lanes of a download's origin what one of its lanes did.
-    pub(super) fn tell_home(&mut self, d: usize, event: LanesEvent) {
-        if let Some(origin) = self.downloads[d]
-            .member
-            .as_ref()
-            .map(|member| member.origin.clone())
-        {
-            self.tell_lanes(&origin, event);
+        let Some(side) = self.origins.get_mut(&member.origin) else {
+            return;
+        };
+        if let Some(scaling) = &mut side.lanes {
+            let facts = scaling.lanes.facts();
+            scaling.members -= 1;
+            if scaling.members == 0 {
+                side.lanes = None;
+            }
+            self.memory.note(&member.origin, self.wall, facts);
         }
     }
 
-    /// A lane was busy with bytes.
-    pub(super) fn tell_busy(&mut self, d: usize, lane: LaneId, (bytes, busy): (u64, Duration)) {
-        let event = LanesEvent::Landed {
-            lane: asker(d, lane),
-            bytes,
-            busy,
-        };
-        self.tell_home(d, event);
-    }
-
-    /// True if a fault says that the origin has enough of lanes: it turns one away while others receive.
-    pub(super) fn is_enough(&self, d: usize, fault: &Fault) -> bool {
-        let told = self
-            .downloads
-            .iter()
-            .filter_map(|download| download.member.as_ref());
-        let home = self.downloads[d]
-            .member
-            .as_ref()
-            .map(|member| &member.origin);
-        let receives = told
-            .filter(|member| Some(&member.origin) == home)
-            .any(|m| m.streaming > 0);
-        receives && matches!(remedy(fault), Remedy::Fewer | Remedy::Resolve)
-    }
-
-    /// The origin has enough of lanes, if so.
-    pub(super) fn enough(&mut self, d: usize, enough: bool) {
-        if enough {
-            self.tell_home(d, LanesEvent::Refused { transfer: d as u64 });
+    /// Tells the lanes of a download's origin what it did.
+    pub(super) fn tell_home(&mut self, d: usize, event: LanesEvent) {
+        let member = self.downloads[d].member.as_ref();
+        if let Some(origin) = member.map(|member| member.origin.clone()) {
+            self.tell_lanes(&origin, event);
         }
     }
 
