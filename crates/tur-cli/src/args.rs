@@ -62,13 +62,18 @@ pub(crate) struct Args {
     #[arg(long, value_name = "WHAT", value_enum, hide_possible_values = true, help_heading = FILES)]
     pub(crate) on_change: Option<Change>,
 
-    /// Use N connections at most, 1 to 256; without -s no more than 8 in this version [default: 32]
+    /// Use N connections at most, 1 to 256; how many of them work is measured [default: 32]
     #[arg(short = 'x', value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), help_heading = SPEED)]
     pub(crate) lanes: Option<u16>,
 
     /// Start with N connections at once, 1 to 256, and use at least so many if -x is not given [default: by measurement]
     #[arg(short = 's', value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), help_heading = SPEED)]
     pub(crate) start_lanes: Option<u16>,
+
+    /// Divide the file at first into equal pieces, pieces that grow from the front (fibonacci), or pieces as unequal as the
+    /// server's connections were (adaptive) [default: equal]
+    #[arg(long, value_name = "PLAN", value_enum, hide_possible_values = true, help_heading = SPEED)]
+    pub(crate) schedule: Option<Plan>,
 
     /// Have N connections open at most, over all servers; fewer while memory or open files are short [default: 128]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = SPEED)]
@@ -189,6 +194,17 @@ pub(crate) enum Exists {
     Overwrite,
     /// Do nothing.
     Skip,
+}
+
+/// How the work is divided at first.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Plan {
+    /// Equal shares.
+    Equal,
+    /// 1, 2, 3, 5, 8 MiB and so on.
+    Fibonacci,
+    /// A ramp.
+    Adaptive,
 }
 
 /// What happens if the file changes on the server.

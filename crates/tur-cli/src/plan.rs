@@ -7,9 +7,9 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tur_engine::{Checksum, OnChange, OnExists, Rate, RetryPolicy, SpeedFloor};
+use tur_engine::{Checksum, OnChange, OnExists, Rate, RetryPolicy, Schedule, SpeedFloor};
 
-use crate::args::{Args, Change, Exists, Progress};
+use crate::args::{Args, Change, Exists, Plan as FirstPlan, Progress};
 use crate::field::{self, Credentials, Field};
 
 /// Everything this run is to do.
@@ -33,6 +33,7 @@ pub(crate) struct Job {
     pub(crate) checksum: Option<Checksum>,
     pub(crate) lanes: Option<u16>,
     pub(crate) start_lanes: Option<u16>,
+    pub(crate) schedule: Schedule,
     /// Connections of the process, and to one origin.
     pub(crate) connections: Option<u16>,
     pub(crate) per_origin: Option<u16>,
@@ -146,6 +147,7 @@ impl Job {
                 .lanes
                 .or(args.start_lanes.filter(|start| *start > LANES_DEFAULT)),
             start_lanes: args.start_lanes,
+            schedule: args.schedule.map_or_else(Schedule::default, schedule),
             connections: args.max_connections,
             per_origin: args.max_per_origin,
             piece_min: args.piece_min,
@@ -276,6 +278,14 @@ const fn on_exists(typed: Exists) -> OnExists {
         Exists::Refuse => OnExists::Refuse,
         Exists::Overwrite => OnExists::Overwrite,
         Exists::Skip => OnExists::Skip,
+    }
+}
+
+const fn schedule(typed: FirstPlan) -> Schedule {
+    match typed {
+        FirstPlan::Equal => Schedule::Equal,
+        FirstPlan::Fibonacci => Schedule::Fibonacci,
+        FirstPlan::Adaptive => Schedule::Adaptive,
     }
 }
 

@@ -151,6 +151,7 @@ fn download(downloader: &Downloader, job: Job) -> Download {
         .keep_remote_time(job.remote_time)
         .on_exists(job.on_exists)
         .on_change(job.on_change)
+        .schedule(job.schedule)
         .retry(job.limits.retry);
     if let Some(dir) = job.dir {
         download = download.dir(dir);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tur_core::port::Field;
 use tur_core::{Kind, Rate};
 use tur_http::RedirectPolicy;
-use tur_sched::{OnChange, RetryPolicy, SpeedFloor};
+use tur_sched::{OnChange, RetryPolicy, Schedule, SpeedFloor};
 
 use crate::job::{Destination, Job};
 use crate::{Checksum, Downloader, Error, Handle};
@@ -46,6 +46,7 @@ pub struct Download {
 struct Settings {
     lanes_max: u16,
     lanes_start: Option<u16>,
+    schedule: Schedule,
     piece_min: Option<u64>,
     retry: RetryPolicy,
     limit: Option<Rate>,
@@ -78,6 +79,7 @@ impl Download {
             job: Settings {
                 lanes_max: LANES,
                 lanes_start: None,
+                schedule: Schedule::default(),
                 piece_min: None,
                 retry: RetryPolicy::default(),
                 limit: None,
@@ -110,7 +112,7 @@ impl Download {
         self
     }
 
-    /// Most lanes: 1 is one connection. Default: 32, of which eight start until lanes are scaled by measurement.
+    /// Most lanes: 1 is one connection. Default: 32. How many work is found by measurement.
     pub fn lanes(mut self, n: u16) -> Self {
         self.job.lanes_max = n.clamp(1, LANES_MAX);
         self
@@ -119,6 +121,12 @@ impl Download {
     /// Starts with so many lanes at once instead of as many as measurements justify.
     pub fn start_lanes(mut self, n: u16) -> Self {
         self.job.lanes_start = Some(n.clamp(1, LANES_MAX));
+        self
+    }
+
+    /// How the work is divided at first. Default: equal shares; what is free takes from what is not in any case.
+    pub fn schedule(mut self, schedule: Schedule) -> Self {
+        self.job.schedule = schedule;
         self
     }
 
@@ -226,6 +234,7 @@ impl Download {
             destination,
             lanes_max: s.lanes_max,
             lanes_start: s.lanes_start,
+            schedule: s.schedule,
             piece_min: s.piece_min,
             retry: s.retry,
             limit: s.limit,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tur_core::port::Field;
 use tur_core::{Rate, Target};
 use tur_http::{RedirectPolicy, SafeName};
-use tur_sched::{OnChange, RetryPolicy, SpeedFloor};
+use tur_sched::{OnChange, RetryPolicy, Schedule, SpeedFloor};
 
 use crate::{Checksum, OnExists};
 
@@ -33,6 +33,7 @@ pub(crate) struct Job {
     pub(crate) destination: Destination,
     pub(crate) lanes_max: u16,
     pub(crate) lanes_start: Option<u16>,
+    pub(crate) schedule: Schedule,
     pub(crate) piece_min: Option<u64>,
     pub(crate) retry: RetryPolicy,
     pub(crate) limit: Option<Rate>,

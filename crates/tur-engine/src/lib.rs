@@ -56,4 +56,4 @@ pub use handle::Handle;
 pub use origins::OriginRecord;
 pub use tur_core::{Kind, Rate};
 pub use tur_http::printable;
-pub use tur_sched::{OnChange, RetryPolicy, SpeedFloor};
+pub use tur_sched::{OnChange, RetryPolicy, Schedule, SpeedFloor};

@@ -276,7 +276,7 @@ fn few_descriptors_mean_few_connections_and_no_failure() {
     for most in [26, 32] {
         let origin = Loopback::start([("/f", Behaviour::new(8 * MIB).pace(pace))]);
         let place = Place::new();
-        let mut command = Command::new("sh");
+        let mut command = place.run("sh");
         command
             .args([
                 "-c",
@@ -285,8 +285,7 @@ fn few_descriptors_mean_few_connections_and_no_failure() {
                 env!("CARGO_BIN_EXE_tur"),
             ])
             .args(["--max-time", "120", "--json", "-s", "8"])
-            .arg(origin.url("/f").as_str())
-            .current_dir(place.path());
+            .arg(origin.url("/f").as_str());
         let ran = Ran::of(command.output().expect("there is a shell")).ends_with(0);
         place.check("f", 0, 8 * MIB);
         let lanes = ran.last()["lanes_max"].as_u64().expect("a number");

@@ -30,7 +30,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use tur_core::port::{Session, Transport};
 use tur_core::{Identity, Timestamp};
-use tur_sched::{Event, Failure, LaneId, LanesEvent, Transfer, TransferConfig, Waits};
+use tur_sched::{Event, Failure, Hint, LaneId, LanesEvent, Transfer, TransferConfig, Waits};
 use tur_storage::{Disk, Durable, Saved, StorageError};
 
 use crate::board::Board;
@@ -226,7 +226,7 @@ impl<'a, T: Transport, D: Disk + Clone> Driver<'a, T, D> {
             board,
             id,
             began,
-            transfer: Transfer::new(config(job, None), None, began),
+            transfer: Transfer::new(config(job, None, Hint::default()), None, began),
             lanes: BTreeMap::new(),
             ops: FuturesUnordered::new(),
             words: world.sessions.join(id),
@@ -263,7 +263,16 @@ impl<'a, T: Transport, D: Disk + Clone> Driver<'a, T, D> {
         self.tally.start(now, self.tally.resumed);
         self.filing.keep = resumed.is_some();
         // The time limit of the whole counts from the first look at the disk.
-        self.transfer = Transfer::new(config(self.job, compare), resumed, self.began);
+        let profile = self.world.origins.hint(&self.job.target.origin);
+        let hint = profile.map_or_else(Hint::default, |profile| Hint {
+            lane_rate: profile.lane_rate,
+            ratio: profile.ratio.value(),
+        });
+        let config = config(self.job, compare, hint);
+        self.transfer = Transfer::new(config, resumed, self.began);
+        if let Some((_, most)) = self.membership.bounds {
+            self.transfer.handle(now, Event::Ceiling(most));
+        }
         if self.paused {
             self.transfer.handle(now, Event::Pause);
         }
@@ -455,10 +464,12 @@ impl<T: Transport, D: Disk + Clone> Drop for Driver<'_, T, D> {
 }
 
 /// The machine's settings for a job.
-fn config(job: &Job, compare: Option<Existing>) -> TransferConfig {
+fn config(job: &Job, compare: Option<Existing>, hint: Hint) -> TransferConfig {
     TransferConfig {
         lanes_max: job.lanes_max,
         lanes_start: job.lanes_start,
+        schedule: job.schedule,
+        hint,
         piece_min: job.piece_min,
         retry: job.retry,
         waits: Waits {

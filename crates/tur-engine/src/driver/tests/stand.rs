@@ -90,6 +90,7 @@ pub(super) fn job_of(url: &str) -> Job {
         },
         lanes_max: 4,
         lanes_start: None,
+        schedule: tur_sched::Schedule::Equal,
         piece_min: None,
         retry: RetryPolicy::default(),
         limit: None,
