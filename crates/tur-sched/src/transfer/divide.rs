@@ -318,7 +318,7 @@ impl Transfer {
     }
 }
 
-fn is_active(lane: &Lane) -> bool {
+pub(super) fn is_active(lane: &Lane) -> bool {
     match &lane.state {
         State::Free => false,
         State::Wanting(_) => true,

@@ -1,6 +1,6 @@
 //! Who fetches what next.
 
-use tur_core::{Ask, ByteRange, Timestamp};
+use tur_core::{Ask, ByteRange, Origin, Timestamp};
 
 use super::{After, Phase, Ranges, Transfer};
 use crate::coordinator::plan;
@@ -254,20 +254,28 @@ impl Transfer {
         }
     }
 
-    /// Lanes without work give their sessions back, and so do those that the origin does not allow any more.
+    /// Lanes without work give their sessions back, and so do those that the origin does not allow any more. Sessions to
+    /// another origin than the file is asked for at are given back in any case: where sessions are short, whoever keeps
+    /// one that is of no use may wait for ever for another.
     fn release_idle(&mut self) {
         if self.pieces() + self.openings == 0 || self.crew.working() >= usize::from(self.crew.cap())
         {
             self.release_free();
+        } else {
+            let home = self.route.target().origin.clone();
+            self.release_free_if(|origin| *origin != home);
         }
     }
 
     /// Free lanes give their sessions back.
     pub(super) fn release_free(&mut self) {
-        let free = self
-            .crew
-            .iter()
-            .filter(|(_, lane)| matches!(lane.state, State::Free) && lane.session.is_some());
+        self.release_free_if(|_| true);
+    }
+
+    fn release_free_if(&mut self, is_due: impl Fn(&Origin) -> bool) {
+        let free = self.crew.iter().filter(|(_, lane)| {
+            matches!(lane.state, State::Free) && lane.session.as_ref().is_some_and(&is_due)
+        });
         for id in free.map(|(id, _)| id).collect::<alloc::vec::Vec<_>>() {
             self.release(id);
         }

@@ -1,7 +1,11 @@
 //! Fewer sessions than lanes: the pool or the process allows no more.
 
 use std::time::Duration;
+use std::vec::Vec;
 
+use tur_core::Fault;
+
+use super::elsewhere;
 use super::world::*;
 use crate::transfer::Event;
 
@@ -43,4 +47,66 @@ fn lanes_that_wait_for_sessions_do_not_stop_those_that_have_one() {
         finish_with(&mut world, sessions);
         world.assert_whole();
     }
+}
+
+/// Lanes that were there before the ceiling came down are no lanes too many: they do nothing.
+#[test]
+fn a_ceiling_comes_down_on_lanes_that_are_there() {
+    for lower in 1..8 {
+        let mut world = World::new(config(8), 16_384 * KIB);
+        world.grant_all();
+        let first = world.first();
+        world.open(first);
+        world.grant_all();
+        assert_eq!(world.running.len(), 8);
+        world.tell(Event::Ceiling(lower));
+        assert_eq!(world.running.len(), usize::from(lower));
+        world.tell(Event::Ceiling(8));
+        world.tell(Event::Width(8));
+        world.finish();
+        world.assert_whole();
+    }
+}
+
+/// Where sessions are short, whoever keeps one that is of no use may wait for ever for another.
+#[test]
+fn sessions_to_another_origin_are_not_kept_while_one_is_wanted_here() {
+    let mut world = World::new(config(4), 4096 * KIB);
+    world.grant_all();
+    let lease = world.first();
+    world.running.remove(&lease);
+    world.tell(Event::Moved {
+        lease,
+        target: elsewhere(1),
+        session: true,
+    });
+    world.grant_all();
+    let first = world.first();
+    world.open(first);
+    world.grant_all();
+    let others: Vec<_> = world.running.keys().copied().skip(1).collect();
+    assert_eq!(others.len(), 3);
+    for lease in &others {
+        world.open(*lease);
+        world.flow(*lease, 64 * KIB);
+    }
+    // The URL there is found to have expired; what runs there ends well.
+    world.break_off(first, Fault::Truncated("cut".into()));
+    let newest = |world: &World| *world.running.keys().next_back().expect("three run");
+    while others.contains(&newest(&world)) {
+        world.grant_all();
+        assert!(!others.contains(&newest(&world)) || world.jump());
+    }
+    let again = newest(&world);
+    world.refuse(again, status(403, None));
+    for lease in others {
+        while world.running.contains_key(&lease) {
+            world.flow(lease, 64 * KIB);
+        }
+    }
+    let home = target("/file").origin;
+    let kept = world.sessions.values().filter(|origin| **origin != home);
+    assert_eq!(kept.count(), 0, "{:?}", world.sessions);
+    world.finish();
+    world.assert_whole();
 }
