@@ -32,7 +32,7 @@ pub use origin::{Deed, Framing, Server, Signed, Tag, When};
 pub use random::random;
 pub use replay::{Divergence, Header, Replayed, recording, replay};
 pub use report::{DownloadReport, Outcome, Report, Sample};
-pub use scenario::{Bounds, Disk, Job, Scenario, Wish};
+pub use scenario::{Bounds, Caps, Disk, Job, Scenario, Wish};
 pub use seeds::{KEPT, kept};
 pub use trace::Trace;
 pub use violation::Violation;

@@ -11,7 +11,7 @@ use tur_sched::{OnChange, SpeedFloor};
 use crate::dice::Dice;
 use crate::link::{Change, LaneSpeed, Link};
 use crate::origin::{Deed, Framing, Server, Signed, Tag, When};
-use crate::scenario::{Bounds, Disk, Job, Scenario, Wish};
+use crate::scenario::{Bounds, Caps, Disk, Job, Scenario, Wish};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -36,8 +36,9 @@ pub fn random(seed: u64) -> Scenario {
     scenario.crash = dice
         .chance(150)
         .then(|| Duration::from_micros(dice.below(2 * expected)));
+    scenario.caps = caps(&mut dice, expected);
     // Two downloads do not know of each other: one may take all that an origin allows for longer than the other waits.
-    let alone = jobs == 1;
+    let alone = jobs == 1 && scenario.caps.exhausted == 0;
     scenario.gentle = alone && patient && !hard_link && !hard_server && !hard_disk;
     scenario.bounds = Bounds {
         requests: 5_000,
@@ -246,6 +247,28 @@ fn disk(dice: &mut Dice, size: u64) -> (Disk, bool) {
     let full = dice.chance(80);
     disk.space = full.then(|| dice.below(size.max(1)));
     (disk, false)
+}
+
+fn caps(dice: &mut Dice, expected: u64) -> Caps {
+    let mut caps = Caps::default();
+    if dice.chance(150) {
+        caps.process = usize::try_from(dice.between(1, 12)).unwrap_or(1);
+    }
+    if dice.chance(100) {
+        caps.per_origin = usize::try_from(dice.between(1, 8)).ok();
+    }
+    if dice.chance(100) {
+        let mut at = 0;
+        for _ in 0..dice.between(1, 4) {
+            at += dice.below(expected + 20_000_000);
+            let left = dice.log_uniform(1 << 20, 1 << 31);
+            caps.memory.push((Duration::from_micros(at), left));
+        }
+    }
+    if dice.chance(80) {
+        caps.exhausted = dice.log_uniform(1, 300);
+    }
+    caps
 }
 
 fn job(dice: &mut Dice, n: u64, expected: u64) -> Job {

@@ -21,6 +21,8 @@ pub struct Scenario {
     pub server: Server,
     /// The near end.
     pub disk: Disk,
+    /// How many sessions there may be.
+    pub caps: Caps,
     /// Who downloads. All from the one server.
     pub jobs: Vec<Job>,
     /// When the process dies; it begins again a second later, with what was written.
@@ -40,6 +42,7 @@ impl Scenario {
             link,
             server,
             disk: Disk::default(),
+            caps: Caps::default(),
             jobs: vec![Job::default()],
             crash: None,
             gentle: true,
@@ -86,6 +89,31 @@ impl Disk {
             Self::WRITE / (latency + transfer)
         } else {
             f64::INFINITY
+        }
+    }
+}
+
+/// How many sessions the process may have.
+#[derive(Clone, Debug)]
+pub struct Caps {
+    /// Over all origins.
+    pub process: usize,
+    /// To each, if the caller says so.
+    pub per_origin: Option<usize>,
+    /// What is left of memory from a time on.
+    pub memory: Vec<(Duration, u64)>,
+    /// So many connections in a thousand cannot be made for want of descriptors.
+    pub exhausted: u64,
+}
+
+impl Default for Caps {
+    /// 128 sessions, and nothing is short.
+    fn default() -> Self {
+        Self {
+            process: 128,
+            per_origin: None,
+            memory: Vec::new(),
+            exhausted: 0,
         }
     }
 }

@@ -32,6 +32,8 @@ pub(super) enum Word {
     },
     /// So many lanes may work.
     Width { download: usize, lanes: u16 },
+    /// The process has room for so many lanes to the origin.
+    Room { origin: Origin, lanes: u16 },
 }
 
 /// A connection, seen from both ends.

@@ -4,10 +4,10 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use tur_core::{ByteRange, Identity, Origin, Scheme, Target, Timestamp};
-use tur_sched::{Event, Failure, LaneId, Resumed, Transfer, TransferConfig, Waits};
+use tur_sched::{Budget, Event, Failure, LaneId, Resumed, Transfer, TransferConfig, Waits};
 
 use super::lane::Lane;
-use super::origins::Membership;
+use super::scaling::Membership;
 use super::{Due, World};
 use crate::link::Change;
 use crate::origin::micros;
@@ -96,18 +96,12 @@ impl World<'_> {
         for (n, (at, _)) in self.scenario.link.changes.iter().enumerate() {
             self.plan(micros(*at), Due::Change(n));
         }
+        for (at, _) in self.scenario.caps.memory.iter().take(1) {
+            self.plan(micros(*at), Due::Look);
+        }
         if let Some(at) = self.scenario.crash {
             self.plan(micros(at), Due::Crash);
         }
-    }
-
-    pub(super) fn lanes_max(&self) -> usize {
-        let lanes = self
-            .scenario
-            .jobs
-            .iter()
-            .map(|job| usize::from(job.lanes_max));
-        lanes.max().unwrap_or(1).max(1)
     }
 
     /// A run of a download begins, with what the last one left.
@@ -118,6 +112,7 @@ impl World<'_> {
         };
         let download = &mut self.downloads[d];
         download.runs += 1;
+        download.bounds = None;
         let (first, run) = (download.asked_at.is_none(), download.runs);
         download.asked_at.get_or_insert(self.now);
         let journal = download.journal.take();
@@ -175,7 +170,6 @@ impl World<'_> {
             }
             // What it has learned dies with it.
             (self.downloads[d].end, self.downloads[d].member) = (None, None);
-            self.downloads[d].bounds = None;
             self.leave(d);
             self.plan(self.now + AGAIN_US, Due::Begin(d));
         }
@@ -184,6 +178,7 @@ impl World<'_> {
         }
         self.words.clear();
         self.origins.clear();
+        self.budget = Budget::new(self.scenario.caps.process);
     }
 
     /// Something becomes different.
@@ -232,17 +227,11 @@ impl World<'_> {
         for lane in lanes {
             self.give_back(d, lane);
         }
-        let origins: Vec<Origin> = self.origins.keys().cloned().collect();
         // Words that are under way are for lanes that want nothing any more; what they lend goes back.
         while let Some(word) = self.words.pop_front() {
             self.word(word);
         }
-        for origin in origins {
-            if let Some(side) = self.origins.get_mut(&origin) {
-                side.pool.forget(d as u64);
-            }
-            self.carry(&origin);
-        }
+        self.forget_wishes(d);
         let download = &mut self.downloads[d];
         download.lanes.clear();
         if let Some(transfer) = download.transfer.take() {

@@ -8,7 +8,8 @@ mod flow;
 mod lane;
 mod life;
 mod obey;
-mod origins;
+mod pools;
+mod scaling;
 #[cfg(test)]
 mod tests;
 
@@ -16,11 +17,11 @@ use core::fmt;
 use std::collections::{BTreeMap, VecDeque};
 
 use tur_core::{Fault, Origin, Timestamp, Wall};
-use tur_sched::{Event, LaneId, LanesEvent, OriginMemory, SessionId};
+use tur_sched::{Budget, Event, LaneId, LanesEvent, OriginMemory, SessionId};
 
 use self::lane::{Op, Socket, Word};
 use self::life::Download;
-use self::origins::OriginSide;
+use self::pools::OriginSide;
 use crate::dice::Dice;
 use crate::net::{ConnId, Net};
 use crate::origin::{Desk, Reply};
@@ -68,6 +69,8 @@ enum Due {
     /// A user does something, in the run of this number.
     Wish(usize, u32, Wish),
     Crash,
+    /// The process looks at what is left of memory.
+    Look,
     /// The change of this number.
     Change(usize),
     /// A connection's first packet arrives at the origin.
@@ -94,6 +97,7 @@ struct World<'a> {
     desk: Desk,
     sockets: BTreeMap<ConnId, Socket>,
     origins: BTreeMap<Origin, OriginSide>,
+    budget: Budget<Origin>,
     downloads: Vec<Download>,
     queue: BTreeMap<(u64, u64), Due>,
     queued: u64,
@@ -123,6 +127,7 @@ impl<'a> World<'a> {
             dice: dice.fork(3),
             sockets: BTreeMap::new(),
             origins: BTreeMap::new(),
+            budget: Budget::new(scenario.caps.process),
             downloads: Vec::new(),
             queue: BTreeMap::new(),
             queued: 0,
@@ -243,6 +248,7 @@ impl<'a> World<'a> {
             Due::Begin(download) => self.begin(download),
             Due::Wish(download, run, wish) => self.wished(download, run, wish),
             Due::Crash => self.crash(),
+            Due::Look => self.looks(),
             Due::Change(n) => self.changes(n),
             Due::Knock(op, id, origin) => self.knocks(op, id, origin),
             Due::Connected(op, id, origin, conn) => self.connected(op, id, &origin, conn),

@@ -258,6 +258,7 @@ impl World<'_> {
                 origin,
             } => self.lend(download, lane, id, origin),
             Word::Width { download, lanes } => self.tell(download, Event::Width(lanes)),
+            Word::Room { origin, lanes } => self.make_room(&origin, lanes),
         }
     }
 
@@ -270,10 +271,25 @@ impl World<'_> {
         if !self.wants(d, lane, &origin) {
             return self.tell_pool(&origin, PoolEvent::Failed(id));
         }
+        if self.dice.chance(self.scenario.caps.exhausted) {
+            return self.is_short(d, lane, (id, origin));
+        }
         let op = self.new_op(d, lane);
         self.stop(d, lane);
         self.downloads[d].lanes.entry(lane).or_default().op = Some(op);
         self.plan(self.there(), Due::Knock(op, id, origin));
+    }
+
+    /// This machine has nothing left for a connection.
+    fn is_short(&mut self, d: usize, lane: LaneId, (id, origin): (SessionId, Origin)) {
+        if self.exhausted(&origin, id) {
+            return;
+        }
+        if let Some(entry) = self.downloads[d].lanes.get_mut(&lane) {
+            entry.wanting = None;
+        }
+        let fault = Fault::Exhausted("no descriptor".into());
+        self.tell(d, Event::Denied { lane, fault });
     }
 
     /// The first packet of a connection arrives at the origin, which takes it or refuses it.

@@ -1,32 +1,14 @@
-//! What all downloads have in common at an origin: the pool, the lanes, and what is remembered of it.
+//! How many lanes downloads get: the lanes of each origin, and what is remembered of it.
 //!
-//! Read [`OriginSide`]. Whoever drives transfers tells `OriginLanes` what they do and hands each its width; the widths
-//! travel as words, as those of the pool do.
-
-use core::time::Duration;
-use std::collections::BTreeMap;
+//! Read [`World::attend`]. As in the engine, whoever drives transfers tells `OriginLanes` what they do and hands each its
+//! width; the widths travel as words, as those of the pools do.
 
 use tur_core::{Origin, Timestamp};
-use tur_sched::{
-    Event, Hint, LanesAction, LanesEvent, OriginLanes, Pool, PoolAction, PoolEvent, ScalerConfig,
-    SessionId,
-};
+use tur_sched::{Event, Hint, LanesAction, LanesEvent, OriginLanes, ScalerConfig};
 
 use super::World;
 use super::lane::Word;
-use crate::net::ConnId;
-use crate::violation::Violation;
-
-/// How long the engine keeps an unused connection.
-const IDLE_MAX: Duration = Duration::from_secs(15);
-
-/// One origin: the pool decides about sessions, `live` holds the connections, `lanes` says who may use how many.
-#[derive(Debug)]
-pub(super) struct OriginSide {
-    pub(super) pool: Pool,
-    pub(super) live: BTreeMap<SessionId, ConnId>,
-    pub(super) lanes: Option<Scaling>,
-}
+use super::pools::index;
 
 /// The lanes of an origin, as long as a download works there.
 #[derive(Debug)]
@@ -35,14 +17,10 @@ pub(super) struct Scaling {
     members: usize,
 }
 
-impl OriginSide {
-    /// When something is to be done by itself: by the pool, by the lanes.
-    pub(super) fn wakeups(&self) -> [Option<Timestamp>; 2] {
-        let lanes = self
-            .lanes
-            .as_ref()
-            .and_then(|scaling| scaling.lanes.next_wakeup());
-        [self.pool.next_wakeup(), lanes]
+impl Scaling {
+    /// When the lanes want a tick.
+    pub(super) fn next_wakeup(&self) -> Option<Timestamp> {
+        self.lanes.next_wakeup()
     }
 }
 
@@ -55,54 +33,6 @@ pub(super) struct Membership {
 }
 
 impl World<'_> {
-    /// Tells an origin's pool what happened and passes on what it decides.
-    pub(super) fn tell_pool(&mut self, origin: &Origin, event: PoolEvent) {
-        let (now, limit) = (self.timestamp(), self.lanes_max());
-        let side = self
-            .origins
-            .entry(origin.clone())
-            .or_insert_with(|| OriginSide {
-                pool: Pool::new(limit, IDLE_MAX),
-                live: BTreeMap::new(),
-                lanes: None,
-            });
-        side.pool.handle(now, event);
-        let lanes = side.pool.len();
-        if lanes > limit {
-            self.broken(Violation::TooManyLanes { lanes, limit });
-        }
-        self.carry(origin);
-    }
-
-    /// Passes on what a pool has decided.
-    pub(super) fn carry(&mut self, origin: &Origin) {
-        while let Some(side) = self.origins.get_mut(origin)
-            && let Some(action) = side.pool.poll_action()
-        {
-            let word = match action {
-                PoolAction::Close(id) => {
-                    if let Some(conn) = side.live.remove(&id) {
-                        self.drop_conn(conn);
-                    }
-                    continue;
-                }
-                PoolAction::Open(id, asker) => Word::Open {
-                    download: index(asker.transfer),
-                    lane: asker.lane,
-                    id,
-                    origin: origin.clone(),
-                },
-                PoolAction::Lend(id, asker) => Word::Lend {
-                    download: index(asker.transfer),
-                    lane: asker.lane,
-                    id,
-                    origin: origin.clone(),
-                },
-            };
-            self.words.push_back(word);
-        }
-    }
-
     /// Tells the lanes of an origin what happened and passes on what they decide.
     pub(super) fn tell_lanes(&mut self, origin: &Origin, event: LanesEvent) {
         let now = self.timestamp();
@@ -167,7 +97,7 @@ impl World<'_> {
     fn join(&mut self, d: usize, origin: &Origin) {
         let hint = self.memory.hint(origin, self.wall);
         let config = ScalerConfig {
-            lanes_max: u16::try_from(self.lanes_max()).unwrap_or(u16::MAX),
+            lanes_max: self.lanes_max(),
             lanes_start: hint.map_or(1, |hint| hint.lanes),
             limit: hint.and_then(|hint| Some(hint.lanes_limit?.lanes)),
         };
@@ -246,8 +176,4 @@ impl World<'_> {
             ratio: profile.ratio.value(),
         })
     }
-}
-
-fn index(transfer: u64) -> usize {
-    usize::try_from(transfer).expect("made of an index")
 }
