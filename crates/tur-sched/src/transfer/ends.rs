@@ -235,7 +235,12 @@ impl Transfer {
             // The file is being served to other lanes: one bad answer is an attempt, not a verdict.
             None if self.crew.streaming() > 0 && self.pace.failed(now, now) => {
                 let after = self.pace.backoff(self.pace.failures());
+                if matches!(fault, Fault::Status { status: 403, .. }) {
+                    // Some origins say so to one connection too many; bytes of the others end no such row of refusals.
+                    self.fewer(id, &fault);
+                }
                 if let Some(lane) = self.crew.get_mut(id) {
+                    lane.faults += 1;
                     lane.hold = now + after;
                 }
                 let attempt = self.pace.failures();

@@ -7,7 +7,7 @@ use tur_core::Fault;
 
 use super::elsewhere;
 use super::world::*;
-use crate::transfer::Event;
+use crate::transfer::{Decision, Event};
 
 /// Runs to the end with at most `sessions` sessions, granted in the order of the wishes.
 fn finish_with(world: &mut World, sessions: usize) {
@@ -107,6 +107,32 @@ fn sessions_to_another_origin_are_not_kept_while_one_is_wanted_here() {
     let home = target("/file").origin;
     let kept = world.sessions.values().filter(|origin| **origin != home);
     assert_eq!(kept.count(), 0, "{:?}", world.sessions);
+    world.finish();
+    world.assert_whole();
+}
+
+/// Some origins say 403 to one connection too many: that is a limit, and not asked about again and again.
+#[test]
+fn forbidden_beside_lanes_that_receive_is_a_limit() {
+    let mut world = World::new(config(4), 4096 * KIB);
+    world.grant_all();
+    let first = world.first();
+    world.open(first);
+    world.flow(first, 64 * KIB);
+    let limited = |world: &World| {
+        let fewer = |note: &Decision| matches!(note, Decision::Fewer { lanes: 1, .. });
+        world.notes.iter().any(fewer)
+    };
+    while !limited(&world) {
+        world.grant_all();
+        let others: Vec<_> = world.running.keys().copied().skip(1).collect();
+        for lease in others {
+            world.refuse(lease, status(403, None));
+        }
+        world.flow(first, KIB);
+        assert!(world.requests < 12, "{} requests", world.requests);
+        assert!(limited(&world) || world.jump());
+    }
     world.finish();
     world.assert_whole();
 }
