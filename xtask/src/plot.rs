@@ -39,14 +39,14 @@ pub(crate) fn picture(title: &str, panels: &[Panel], mark: f64, legend: &str) ->
         &format!("<tspan font-size=\"13\">{}</tspan>", escape(title)),
     );
     let x = |at: f64| LEFT + at / end * (WIDTH - LEFT - RIGHT);
-    for (n, panel) in panels.iter().enumerate() {
-        let top = TOP + n as f64 * (PANEL + GAP);
-        draw(&mut svg, panel, top, &x);
-    }
     let bottom = height - BOTTOM;
     for at in ticks(end, 8) {
         line(&mut svg, (x(at), TOP), (x(at), bottom), "#e4e4e4");
         text(&mut svg, (x(at), bottom + 14.0), "middle", &number(at));
+    }
+    for (n, panel) in panels.iter().enumerate() {
+        let top = TOP + n as f64 * (PANEL + GAP);
+        draw(&mut svg, panel, top, &x);
     }
     text(&mut svg, (WIDTH - RIGHT, bottom + 30.0), "end", "seconds");
     svg.push_str(&format!(

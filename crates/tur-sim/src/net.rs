@@ -258,12 +258,6 @@ impl Net {
         })
     }
 
-    /// What a connection carries now, in bytes per second.
-    #[cfg(test)]
-    pub(crate) fn rate(&self, id: ConnId) -> f64 {
-        self.conns.get(&id).map_or(0.0, |conn| conn.rate)
-    }
-
     /// The round trip as it is now, queue included, in microseconds.
     pub(crate) fn rtt(&self) -> u64 {
         micros(self.shape.rtt + self.delay)

@@ -67,9 +67,7 @@ impl Scene {
         let mut dice = lane_dice(&Dice::new(seed));
         let law = crate::net::loss_cap(link);
         let lane = self.replaced.unwrap_or(link.lane);
-        let sum: f64 = (1..=lanes)
-            .map(|n| lane.draw(n, &mut dice).min(law))
-            .sum();
+        let sum: f64 = (1..=lanes).map(|n| lane.draw(n, &mut dice).min(law)).sum();
         let share = f64::from(lanes) / f64::from(lanes + link.cross);
         sum.min(link.rate.bytes_per_second() as f64 * share)
     }

@@ -91,10 +91,8 @@ impl World<'_> {
     /// The process looks at what is left of memory, and does so again.
     pub(super) fn looks(&mut self) {
         let now = self.now;
-        let told = self.scenario.caps.memory.iter();
-        let left = told
-            .filter(|(at, _)| crate::origin::micros(*at) <= now)
-            .next_back();
+        let mut told = self.scenario.caps.memory.iter();
+        let left = told.rfind(|(at, _)| crate::origin::micros(*at) <= now);
         let signs: Vec<Sign> = left
             .map(|(_, left)| Sign::Available(*left))
             .into_iter()
