@@ -151,6 +151,10 @@ impl OriginLanes {
             }
             LanesEvent::Refused { transfer } if self.members.contains_key(&transfer) => {
                 self.scaler.handle(now, ScalerEvent::Refused);
+                // It has taken back its own width: it is told what holds, also if that is what it was.
+                if let Some(member) = self.members.get_mut(&transfer) {
+                    member.told = 0;
+                }
             }
             LanesEvent::Refused { .. } => {}
             LanesEvent::Landed { lane, bytes, busy } => {
@@ -225,8 +229,10 @@ impl OriginLanes {
         };
         self.members.insert(id, member);
         let least = self.members.values().map(|m| m.least).max().unwrap_or(1);
-        let least = least.max(start.unwrap_or(1).min(most));
         self.scaler.handle(now, ScalerEvent::AtLeast(least));
+        if let Some(start) = start {
+            self.scaler.handle(now, ScalerEvent::Start(start.min(most)));
+        }
         self.sum(now);
     }
 

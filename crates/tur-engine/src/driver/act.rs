@@ -107,7 +107,6 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
             Decision::Fewer { .. } => {
                 let transfer = self.id;
                 self.tell_scaler(LanesEvent::Refused { transfer });
-                self.tell(What::Note(decision.to_string()));
             }
             Decision::SingleStream { .. }
             | Decision::Resolving { .. }

@@ -2,7 +2,7 @@
 
 use tur_core::port::Transport;
 use tur_core::{Origin, Timestamp};
-use tur_sched::{Event, Facts, LaneId, LanesEvent, ScalerConfig};
+use tur_sched::{Event, Facts, LaneId, LanesEvent, ScalerConfig, ScalerNote};
 use tur_storage::Disk;
 
 use super::Driver;
@@ -136,7 +136,11 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
             Order::Width(lanes) => self.tell_machine(Event::Width(lanes)),
             Order::Note(note) => {
                 tracing::debug!(id = self.id, %note);
-                self.tell(What::Decision(note.to_string()));
+                let told = note.to_string();
+                self.tell(match note {
+                    ScalerNote::Limited { .. } => What::Note(told),
+                    _ => What::Decision(told),
+                });
             }
         }
     }

@@ -114,6 +114,8 @@ pub enum ScalerEvent {
     Refused,
     /// At least so many lanes from now on, if they are of use: the user's word.
     AtLeast(u16),
+    /// So many lanes to begin with: the user's word, or a guess.
+    Start(u16),
     /// At most so many lanes from now on.
     AtMost(u16),
     /// A transfer has gone, and its lanes with it.
@@ -221,6 +223,8 @@ pub struct Scaler {
     limit_hold: Duration,
     /// Lanes refused since the width was set.
     refusals: u16,
+    /// Most lanes that have received at once since then.
+    peak: u16,
     n: u16,
     stage: Stage,
     growth: Growth,
@@ -264,6 +268,7 @@ impl Scaler {
             limit,
             limit_hold: LIMIT_MIN,
             refusals: 0,
+            peak: 0,
             n,
             stage: Stage::Settling {
                 since: now,
@@ -309,12 +314,9 @@ impl Scaler {
             ScalerEvent::Refused => self.refused(now),
             ScalerEvent::AtLeast(lanes) => {
                 self.lanes_min = lanes.clamp(1, self.lanes_max);
-                if self.n < self.lanes_min {
-                    self.growth = Growth::Probing;
-                    self.before = None;
-                    self.set(now, self.lanes_min);
-                }
+                self.start(now, lanes);
             }
+            ScalerEvent::Start(lanes) => self.start(now, lanes),
             ScalerEvent::AtMost(lanes) => {
                 self.lanes_max = lanes.max(1);
                 self.lanes_min = self.lanes_min.min(self.lanes_max);
@@ -383,6 +385,16 @@ impl Scaler {
         }
     }
 
+    fn start(&mut self, now: Timestamp, lanes: u16) {
+        let limit = self.limit.map_or(u16::MAX, |limit| limit.lanes);
+        let lanes = lanes.min(self.lanes_max).min(limit);
+        if self.n < lanes {
+            self.growth = Growth::Probing;
+            self.before = None;
+            self.set(now, lanes);
+        }
+    }
+
     fn answered(&mut self, rtt: Duration, reused: bool) {
         self.rtt = Some(self.rtt.map_or(rtt, |old| old.min(rtt)));
         let sample = if reused { 1.0 } else { 0.0 };
@@ -413,13 +425,20 @@ impl Scaler {
         }
         self.streaming = streaming;
         self.useful = useful;
+        self.peak = self.peak.max(streaming);
+        if streaming >= self.n {
+            self.refusals = 0;
+        }
     }
 
     /// The origin allows as many as are receiving. If none is, it is out of order, and not at a limit. While lanes are
     /// being added, the others are waited for first: some of them may still be let in.
     fn refused(&mut self, now: Timestamp) {
         self.refusals = self.refusals.saturating_add(1);
-        if !matches!(self.stage, Stage::Settling { .. }) {
+        // A lane that comes back may meet its own old connection, which the origin has not yet seen closing: one refusal
+        // of each missing lane is not a limit.
+        let missing = self.n.saturating_sub(self.streaming);
+        if !matches!(self.stage, Stage::Settling { .. }) && self.refusals > 2 * missing {
             self.limited(now);
         }
     }
@@ -429,7 +448,10 @@ impl Scaler {
         if self.streaming == 0 {
             return;
         }
-        let lanes = self.streaming;
+        let lanes = match self.stage {
+            Stage::Settling { .. } => self.peak,
+            _ => self.streaming,
+        };
         if self.limit.is_some_and(|limit| limit.lanes <= lanes) {
             self.limit_hold = (2 * self.limit_hold).min(LIMIT_MAX);
         }
@@ -467,7 +489,7 @@ impl Scaler {
     }
 
     fn settle(&mut self, now: Timestamp, since: Timestamp, full: Option<Timestamp>) {
-        let answered = self.streaming.saturating_add(self.refusals) >= self.n;
+        let answered = self.peak.saturating_add(self.refusals) >= self.n;
         if self.refusals > 0 && (answered || now >= since + self.settle_max()) {
             return self.limited(now);
         }
@@ -557,7 +579,8 @@ impl Scaler {
 
     fn hold(&mut self, now: Timestamp, lanes: u16, rate: Rate) {
         self.before = None;
-        let lanes = lanes.max(self.lanes_min);
+        let limit = self.limit.map_or(u16::MAX, |limit| limit.lanes);
+        let lanes = lanes.max(self.lanes_min.min(limit));
         self.note(ScalerNote::Holding { lanes, rate });
         if lanes != self.n {
             self.set(now, lanes);
@@ -622,6 +645,7 @@ impl Scaler {
     fn set(&mut self, now: Timestamp, lanes: u16) {
         self.n = lanes.clamp(1, self.lanes_max);
         self.refusals = 0;
+        self.peak = self.streaming.min(self.n);
         self.stage = Stage::Settling {
             since: now,
             full: None,
