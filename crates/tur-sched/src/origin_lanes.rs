@@ -258,6 +258,7 @@ impl OriginLanes {
             let want = Want {
                 least: member.least,
                 useful,
+                most: member.most,
             };
             (*id, want)
         });

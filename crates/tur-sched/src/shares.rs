@@ -9,11 +9,13 @@ pub struct Want {
     pub least: u16,
     /// Lanes that would find work.
     pub useful: u16,
+    /// Its ceiling.
+    pub most: u16,
 }
 
 /// Divides `width` lanes: everybody who can use one gets one, even if the width does not suffice, because nobody must
 /// starve; promises come next; what is left goes, one lane at a
-/// time, to whoever has fewest and can use one more.
+/// time, to whoever has fewest and can use one more, and at last to whoever may have one more: it costs nothing there.
 #[must_use]
 pub fn shares(width: u16, wants: &BTreeMap<u64, Want>) -> BTreeMap<u64, u16> {
     let mut shares: BTreeMap<u64, u16> = wants
@@ -27,7 +29,12 @@ pub fn shares(width: u16, wants: &BTreeMap<u64, Want>) -> BTreeMap<u64, u16> {
             .sum::<usize>(),
     );
     let promised = |want: &Want| want.least.min(want.useful);
-    for most in [promised as fn(&Want) -> u16, |want: &Want| want.useful] {
+    let ways = [
+        promised as fn(&Want) -> u16,
+        |want| want.useful,
+        |want| want.most,
+    ];
+    for most in ways {
         while left > 0 {
             let poorest = shares
                 .iter_mut()
@@ -51,8 +58,15 @@ mod tests {
         let wants = (0u64..)
             .zip(wants)
             .map(|(id, (least, useful))| {
-                let (least, useful) = (*least, *useful);
-                (id, Want { least, useful })
+                let (least, useful, most) = (*least, *useful, *useful);
+                (
+                    id,
+                    Want {
+                        least,
+                        useful,
+                        most,
+                    },
+                )
             })
             .collect();
         shares(width, &wants).into_values().collect()
@@ -64,6 +78,19 @@ mod tests {
         assert_eq!(divide(8, &[(0, 2), (0, 32)]), [2, 6]);
         assert_eq!(divide(8, &[(6, 32), (0, 32)]), [6, 2]);
         assert_eq!(divide(2, &[(0, 5), (0, 5), (0, 5), (0, 0)]), [1, 1, 1, 0]);
+    }
+
+    #[test]
+    fn what_nobody_can_use_is_left_with_those_who_may_have_it() {
+        let want = |useful| Want {
+            least: 1,
+            useful,
+            most: 32,
+        };
+        let one = BTreeMap::from([(7, want(3))]);
+        assert_eq!(shares(16, &one)[&7], 16);
+        let two = BTreeMap::from([(7, want(3)), (8, want(32))]);
+        assert_eq!(shares(16, &two)[&7], 3);
     }
 
     proptest! {

@@ -5,7 +5,7 @@ use core::time::Duration;
 use tur_core::{ByteRange, Fault, Timestamp};
 
 use super::{After, Phase, Ranges, Transfer};
-use crate::crew::{Abort, Fetch};
+use crate::crew::{Abort, Fetch, State};
 use crate::retry::asked_wait;
 use crate::{Action, Decision, Ended, Failure, LaneId, LeaseId, Remedy, remedy};
 
@@ -158,6 +158,9 @@ impl Transfer {
         if self.crew.streaming() == 0 {
             // Nobody gets through: another lane would only use up the attempts sooner.
             self.hold_all(now + after);
+        } else if remedy(&fault) == Remedy::Fewer {
+            // It is a place that was refused, and not this lane: another one would fare no better.
+            self.hold_free(now + after);
         }
         let attempt = self.pace.failures();
         self.note(Decision::Retrying {
@@ -199,6 +202,14 @@ impl Transfer {
     fn hold_all(&mut self, until: Timestamp) {
         for (_, lane) in self.crew.iter_mut() {
             lane.hold = lane.hold.max(until);
+        }
+    }
+
+    fn hold_free(&mut self, until: Timestamp) {
+        for (_, lane) in self.crew.iter_mut() {
+            if matches!(lane.state, State::Free) {
+                lane.hold = lane.hold.max(until);
+            }
         }
     }
 
