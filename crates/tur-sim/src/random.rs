@@ -16,7 +16,7 @@ use crate::scenario::{Bounds, Caps, Disk, Job, Scenario, Wish};
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
-/// The world of a seed.
+/// The world of a seed. What is added to worlds is drawn last, so that kept seeds go on to mean what they meant.
 #[must_use]
 pub fn random(seed: u64) -> Scenario {
     let mut dice = Dice::new(seed).fork(0x57);
@@ -37,7 +37,9 @@ pub fn random(seed: u64) -> Scenario {
         .chance(150)
         .then(|| Duration::from_micros(dice.below(2 * expected)));
     scenario.caps = caps(&mut dice, expected);
-    // Two downloads do not know of each other: one may take all that an origin allows for longer than the other waits.
+    scenario.disk.losses = losses(&mut dice);
+    // A download that comes second is turned away by an origin whose limit the first one has reached: it takes part in
+    // the division of lanes only from its first answer on, so it may give up before one is free.
     let alone = jobs == 1 && scenario.caps.exhausted == 0;
     scenario.gentle = alone && patient && !hard_link && !hard_server && !hard_disk;
     scenario.bounds = Bounds {
@@ -247,6 +249,17 @@ fn disk(dice: &mut Dice, size: u64) -> (Disk, bool) {
     let full = dice.chance(80);
     disk.space = full.then(|| dice.below(size.max(1)));
     (disk, false)
+}
+
+/// When the disk loses bytes.
+fn losses(dice: &mut Dice) -> Vec<Duration> {
+    let n = if dice.chance(80) {
+        dice.between(1, 3)
+    } else {
+        0
+    };
+    let at = |dice: &mut Dice| Duration::from_micros(dice.log_uniform(10_000, 60_000_000));
+    (0..n).map(|_| at(dice)).collect()
 }
 
 fn caps(dice: &mut Dice, expected: u64) -> Caps {

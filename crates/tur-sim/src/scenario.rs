@@ -73,6 +73,8 @@ pub struct Disk {
     pub latency: Duration,
     /// Bytes until it is full, for all files together.
     pub space: Option<u64>,
+    /// When it loses some of what was written, and says so.
+    pub losses: Vec<Duration>,
 }
 
 impl Disk {

@@ -96,6 +96,9 @@ impl World<'_> {
         for (n, (at, _)) in self.scenario.link.changes.iter().enumerate() {
             self.plan(micros(*at), Due::Change(n));
         }
+        for at in &self.scenario.disk.losses {
+            self.plan(micros(*at), Due::Loss);
+        }
         for (at, _) in self.scenario.caps.memory.iter().take(1) {
             self.plan(micros(*at), Due::Look);
         }
@@ -179,6 +182,48 @@ impl World<'_> {
         self.words.clear();
         self.origins.clear();
         self.budget = Budget::new(self.scenario.caps.process);
+    }
+
+    /// The disk finds that some of what was written is gone. As in the engine, what lanes have written is told first:
+    /// told the other way round, lost bytes would seem to be there.
+    pub(super) fn loses(&mut self) {
+        for d in 0..self.downloads.len() {
+            if self.downloads[d].transfer.is_none() {
+                continue;
+            }
+            let lanes: Vec<LaneId> = self.downloads[d].lanes.keys().copied().collect();
+            for lane in lanes {
+                self.write(d, lane);
+                let fetching = self.downloads[d]
+                    .lanes
+                    .get(&lane)
+                    .and_then(|lane| lane.fetching.as_ref());
+                let Some((lease, body)) = fetching.and_then(|f| Some((f.order.lease, f.body?)))
+                else {
+                    continue;
+                };
+                let (upto, busy) = (body.at, Duration::ZERO);
+                self.tell(d, Event::Landed { lease, upto, busy });
+            }
+            let end = self.downloads[d]
+                .truth
+                .written()
+                .iter()
+                .next_back()
+                .map_or(0, |last| last.end);
+            let start = self.dice.below(end);
+            let len = self.dice.log_uniform(1, end);
+            let gone = self.downloads[d]
+                .truth
+                .written()
+                .intersect(ByteRange::new(start, start + len));
+            if self.downloads[d].end.is_none() {
+                for range in gone.iter() {
+                    self.downloads[d].truth.forget(range);
+                    self.tell(d, Event::Lost { range });
+                }
+            }
+        }
     }
 
     /// Something becomes different.

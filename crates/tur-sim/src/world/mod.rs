@@ -69,6 +69,8 @@ enum Due {
     /// A user does something, in the run of this number.
     Wish(usize, u32, Wish),
     Crash,
+    /// The disk loses bytes.
+    Loss,
     /// The process looks at what is left of memory.
     Look,
     /// The change of this number.
@@ -248,6 +250,7 @@ impl<'a> World<'a> {
             Due::Begin(download) => self.begin(download),
             Due::Wish(download, run, wish) => self.wished(download, run, wish),
             Due::Crash => self.crash(),
+            Due::Loss => self.loses(),
             Due::Look => self.looks(),
             Due::Change(n) => self.changes(n),
             Due::Knock(op, id, origin) => self.knocks(op, id, origin),
