@@ -298,7 +298,9 @@ impl<S> Shared<S> {
     /// closed.
     fn narrow(&mut self, origin: &Origin, n: usize) {
         let held = self.origins.get(origin).map_or(0, |entry| entry.pool.len());
-        self.say_room(origin, held.saturating_sub(n));
+        if n > 0 {
+            self.say_room(origin, held.saturating_sub(n));
+        }
         self.with(origin, |pool| pool.owe(n));
     }
 

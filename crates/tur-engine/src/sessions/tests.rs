@@ -311,10 +311,19 @@ fn a_shortage_and_its_end_are_told_to_the_transfers_that_run() {
         world.sessions.pressure(world.now, &free);
     }
     let words = &mut world.transfer(0).words;
-    let mut told = Vec::new();
-    while let Ok(Word::Note(text)) = words.try_recv() {
-        told.push(text);
+    let (mut told, mut room) = (Vec::new(), Vec::new());
+    while let Ok(word) = words.try_recv() {
+        match word {
+            Word::Note(text) => told.push(text),
+            Word::Room { lanes, .. } => room.push(lanes),
+            _ => {}
+        }
     }
+    assert_eq!(
+        room,
+        [2, 32],
+        "its lanes become fewer at once, and then as many as before"
+    );
     assert_eq!(
         told,
         [

@@ -22,7 +22,8 @@ async fn lanes_bring_the_file_over_real_sockets() {
             (lanes / 2 + 1..=lanes).contains(&done.lanes_max),
             "{done:?}"
         );
-        assert!(done.connections <= u32::from(lanes) + 1);
+        // A lane whose body was cut short for another begins anew.
+        assert!(done.connections <= 2 * u32::from(lanes), "{done:?}");
         assert_eq!(u64::from(done.requests), stand.origin.requests());
         stand.assert_file(0, size);
     }

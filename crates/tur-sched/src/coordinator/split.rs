@@ -48,7 +48,8 @@ pub(crate) struct Split {
 ///
 /// With both rates known, victim and thief finish together: the thief takes `x = (R - c·v)·t / (t + v)` of the rest `R`,
 /// where `v` and `t` are the rates and `c` is what the thief costs. It pays if the lease is done at least `c` sooner. For
-/// equal rates that means that no tail is taken that comes sooner than a new request would. A victim that brings next to
+/// equal rates that means that no tail is taken that comes sooner than a new request would, and half as long again where the
+/// victim's connection ends by it. A victim that brings next to
 /// nothing loses everything. With no rate known, the thief takes the golden section.
 pub(crate) fn steal(candidates: impl Iterator<Item = Candidate>, thief: Thief) -> Option<Split> {
     candidates
@@ -92,7 +93,10 @@ fn cut(candidate: &Candidate, thief: &Thief) -> Option<(f64, Split)> {
     let pays = |at: &u64| {
         let victim = as_f64(at - candidate.rest.start) / victim_rate;
         let tail = cost + as_f64(candidate.rest.end - at) / thief_rate;
-        !known || alone - victim.max(tail) >= cost
+        // A cut into what was asked for ends a connection: it must save twice as much.
+        let closes = *at < candidate.asked && *at > candidate.rest.start;
+        let worth = if closes { 2.0 * cost } else { cost };
+        !known || alone - victim.max(tail) >= worth
     };
     let at = places(candidate, as_u64(take), thief.piece_min)
         .into_iter()

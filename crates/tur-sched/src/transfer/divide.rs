@@ -11,7 +11,7 @@ use crate::crew::{Abort, Lane, State, fade};
 use crate::{Action, Decision, LaneId, LeaseId};
 
 /// No new request is reckoned cheaper than this: what the engine itself takes for one.
-const COST_MIN: Duration = Duration::from_millis(5);
+const COST_MIN: Duration = Duration::from_millis(10);
 /// A lane that found nothing worth taking looks again after this.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// A lane this many times slower than a typical one is closed, and another connection tried in its place.
