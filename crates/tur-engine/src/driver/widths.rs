@@ -23,7 +23,7 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
     /// Tells the scaler what the transfer does now. A redirect takes the transfer to another origin, and so to another
     /// scaler.
     pub(super) fn follow_origin(&mut self) {
-        if self.compare.is_some() || self.transfer.identity().is_none() {
+        if self.compare.is_some() {
             return;
         }
         let now = self.now();

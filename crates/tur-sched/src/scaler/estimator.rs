@@ -3,7 +3,7 @@
 //! Read [`Estimator`]. It divides bytes by the time in which lanes were busy with them, so that reports which come in
 //! batches, and lanes that wait for a limiter or a disk, do not look like a slow network.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, VecDeque};
 use core::time::Duration;
 
 use tur_core::{Rate, Timestamp};
@@ -18,6 +18,11 @@ const GAP_MIN: Duration = Duration::from_millis(100);
 const GAP_MEMORY: Duration = Duration::from_secs(10);
 /// Longer silences are stalls, and not in the nature of the origin.
 const GAP_MAX: Duration = Duration::from_secs(2);
+
+/// Samples that the variation of goodput is taken of.
+const SAMPLES_MAX: usize = 10;
+/// A fall of goodput to less than this share is a change of the path: what was learned about it is void.
+const FALL: f64 = 0.6;
 
 /// One lane within a window.
 #[derive(Clone, Copy, Debug)]
@@ -138,6 +143,38 @@ impl Estimator {
             .map(|rate| number(rate.bytes_per_second()))
             .collect();
         variation(&rates)
+    }
+}
+
+/// Goodput of the last seconds, smoothed the more, the less it varies by itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Recent {
+    samples: VecDeque<f64>,
+    pub(crate) rate: f64,
+}
+
+impl Recent {
+    /// Everything before is forgotten.
+    pub(crate) fn restart(&mut self, rate: f64) {
+        self.samples.clear();
+        self.samples.push_back(rate);
+        self.rate = rate;
+    }
+
+    /// Adds a sample. True if it shows that the path is not what it was: then the past is forgotten.
+    pub(crate) fn add(&mut self, sample: f64) -> bool {
+        if sample < FALL * self.rate || sample * FALL > self.rate {
+            self.restart(sample);
+            return true;
+        }
+        self.samples.push_back(sample);
+        if self.samples.len() > SAMPLES_MAX {
+            self.samples.pop_front();
+        }
+        let cv = variation(self.samples.make_contiguous()).unwrap_or(0.0);
+        let weight = (0.5 - 0.4 * cv).clamp(0.1, 0.5);
+        self.rate += weight * (sample - self.rate);
+        false
     }
 }
 

@@ -14,16 +14,17 @@ mod estimator;
 mod ladder;
 #[cfg(test)]
 mod tests;
+mod word;
 
 use alloc::collections::VecDeque;
-use core::fmt;
 use core::time::Duration;
 
 use tur_core::{Rate, Timestamp};
 
-use self::estimator::{Estimator, number, variation};
+pub use self::word::{Measurements, ScalerAction, ScalerConfig, ScalerEvent, ScalerNote};
+
+use self::estimator::{Estimator, Recent, number};
 use self::ladder::{Growth, Measured, Thresholds, Verdict, judge, step_up};
-use crate::Asker;
 
 /// Shortest window: reports come every 50 ms.
 const WINDOW_MIN: Duration = Duration::from_millis(100);
@@ -44,10 +45,6 @@ const HOLD_MIN: Duration = Duration::from_secs(2);
 const HOLD_MAX: Duration = Duration::from_secs(30);
 /// While holding, goodput is sampled this often.
 const SAMPLE: Duration = Duration::from_secs(1);
-/// Samples that the variation of goodput is taken of.
-const SAMPLES_MAX: usize = 10;
-/// A fall of goodput to less than this share is a change of the path: what was learned about it is void.
-const FALL: f64 = 0.6;
 /// A limit that an origin has shown is tried again after this, doubled each time that it shows it again.
 const LIMIT_MIN: Duration = Duration::from_secs(60);
 const LIMIT_MAX: Duration = Duration::from_secs(900);
@@ -56,144 +53,6 @@ const INITIAL_WINDOW: u64 = 14_600;
 /// Marks of connection reuse, of all requests: below the first it is low, above the second it is good again.
 const REUSE_LOW: f64 = 0.6;
 const REUSE_GOOD: f64 = 0.8;
-
-/// Bounds and beginning of a [`Scaler`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ScalerConfig {
-    /// Ceiling of lanes to the origin.
-    pub lanes_max: u16,
-    /// Width to begin with: one, unless the user or an earlier visit says otherwise.
-    pub lanes_start: u16,
-    /// A limit that an earlier visit has met.
-    pub limit: Option<u16>,
-}
-
-impl Default for ScalerConfig {
-    /// From one lane to 32.
-    fn default() -> Self {
-        Self {
-            lanes_max: 32,
-            lanes_start: 1,
-            limit: None,
-        }
-    }
-}
-
-/// What happened at the origin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ScalerEvent {
-    /// A lane was busy with `bytes` for `busy`, up to now.
-    Landed {
-        /// Which.
-        lane: Asker,
-        /// How many.
-        bytes: u64,
-        /// For how long.
-        busy: Duration,
-    },
-    /// A connection was set up.
-    Opened {
-        /// Connect and TLS.
-        handshake: Duration,
-    },
-    /// A request was answered.
-    Answered {
-        /// From the request to its head.
-        rtt: Duration,
-        /// True if its connection had carried one before.
-        reused: bool,
-    },
-    /// Lanes that receive a body, and lanes that would find work.
-    Lanes {
-        /// Receive.
-        streaming: u16,
-        /// Would find work.
-        useful: u16,
-    },
-    /// The origin refused a lane while others were receiving.
-    Refused,
-    /// At least so many lanes from now on, if they are of use: the user's word.
-    AtLeast(u16),
-    /// So many lanes to begin with: the user's word, or a guess.
-    Start(u16),
-    /// At most so many lanes from now on.
-    AtMost(u16),
-    /// A transfer has gone, and its lanes with it.
-    Gone {
-        /// Which.
-        transfer: u64,
-    },
-    /// The time that `next_wakeup` named has come.
-    Tick,
-}
-
-/// What is to be done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ScalerAction {
-    /// So many lanes from now on.
-    Width(u16),
-    /// A decision, for people, tests and traces.
-    Note(ScalerNote),
-}
-
-/// A decision worth telling.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ScalerNote {
-    /// More lanes are tried.
-    Trying {
-        /// From so many.
-        from: u16,
-        /// To so many.
-        to: u16,
-    },
-    /// What was tried is kept, or not.
-    Holding {
-        /// Lanes.
-        lanes: u16,
-        /// What they bring.
-        rate: Rate,
-    },
-    /// The origin allows no more than this, for now.
-    Limited {
-        /// Lanes.
-        lanes: u16,
-    },
-    /// Connections are seldom used again: new lanes have to bring more.
-    ReuseDegraded,
-    /// Connections are used again.
-    ReuseRecovered,
-}
-
-impl fmt::Display for ScalerNote {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ScalerNote::Trying { from, to } => write!(f, "trying {to} lanes instead of {from}"),
-            ScalerNote::Holding { lanes, rate } => write!(f, "{lanes} lanes bring {rate}"),
-            ScalerNote::Limited { lanes } => write!(f, "the origin allows {lanes} lanes"),
-            ScalerNote::ReuseDegraded => f.write_str("connections are seldom used again"),
-            ScalerNote::ReuseRecovered => f.write_str("connections are used again"),
-        }
-    }
-}
-
-/// What a visit has measured.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Measurements {
-    /// The width it ended with.
-    pub lanes: u16,
-    /// True if that width was compared with another.
-    pub searched: bool,
-    /// The limit that the origin has shown.
-    pub limit: Option<u16>,
-    /// What one lane brings.
-    pub lane_rate: Option<Rate>,
-    /// Shortest time from a request to its answer.
-    pub rtt: Option<Duration>,
-    /// Shortest set-up of a connection.
-    pub handshake: Option<Duration>,
-    /// How much lanes differ: coefficient of variation of their rates.
-    pub variation: Option<f64>,
-}
 
 #[derive(Clone, Copy, Debug)]
 enum Stage {
@@ -702,37 +561,6 @@ impl Scaler {
     /// True for the first steps, which are taken without knowing what bursts amount to.
     fn is_early(&self) -> bool {
         self.growth == Growth::Doubling && self.n < EARLY
-    }
-}
-
-/// Goodput of the last seconds, smoothed the more, the less it varies by itself.
-#[derive(Clone, Debug, Default)]
-struct Recent {
-    samples: VecDeque<f64>,
-    rate: f64,
-}
-
-impl Recent {
-    fn restart(&mut self, rate: f64) {
-        self.samples.clear();
-        self.samples.push_back(rate);
-        self.rate = rate;
-    }
-
-    /// Adds a sample. True if it shows that the path is not what it was: then the past is forgotten.
-    fn add(&mut self, sample: f64) -> bool {
-        if sample < FALL * self.rate || sample * FALL > self.rate {
-            self.restart(sample);
-            return true;
-        }
-        self.samples.push_back(sample);
-        if self.samples.len() > SAMPLES_MAX {
-            self.samples.pop_front();
-        }
-        let cv = variation(self.samples.make_contiguous()).unwrap_or(0.0);
-        let weight = (0.5 - 0.4 * cv).clamp(0.1, 0.5);
-        self.rate += weight * (sample - self.rate);
-        false
     }
 }
 

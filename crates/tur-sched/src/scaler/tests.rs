@@ -3,6 +3,7 @@
 use std::vec::Vec;
 
 use super::*;
+use crate::Asker;
 use crate::LaneId;
 
 const MS: Duration = Duration::from_millis(1);
