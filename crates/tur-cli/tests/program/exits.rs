@@ -273,7 +273,7 @@ fn a_limit_of_file_size_is_9_and_kills_nobody() {
 #[test]
 fn few_descriptors_mean_few_connections_and_no_failure() {
     let pace = Rate::per_second(4 * MIB);
-    for most in [26, 32] {
+    for most in [24, 26] {
         let origin = Loopback::start([("/f", Behaviour::new(8 * MIB).pace(pace))]);
         let place = Place::new();
         let mut command = place.run("sh");
@@ -289,6 +289,7 @@ fn few_descriptors_mean_few_connections_and_no_failure() {
         let ran = Ran::of(command.output().expect("there is a shell")).ends_with(0);
         place.check("f", 0, 8 * MIB);
         let lanes = ran.last()["lanes_max"].as_u64().expect("a number");
+
         assert!((1..8).contains(&lanes), "{most}: {lanes} lanes");
         assert!(ran.stderr.contains("for now: "), "{ran:?}");
     }
