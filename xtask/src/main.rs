@@ -1,8 +1,9 @@
-//! Contributors' commands: `cargo xtask demo`, `bench`, `sim`, `scoreboard`, `replay`.
+//! Contributors' commands: `cargo xtask demo`, `bench`, `sim`, `scoreboard`, `ablation`, `replay`.
 //!
 //! The walls of the workspace are not commands but tests: `cargo test -p xtask`.
 #![forbid(unsafe_code)]
 
+mod ablation;
 mod bench;
 mod demo;
 mod lanes;
@@ -51,6 +52,8 @@ enum Command {
     },
     /// Compares time with the ideal in chosen worlds and rewrites docs/scoreboard.md and its pictures.
     Scoreboard,
+    /// Compares ways to divide the work, with and without memory, in the same worlds and rewrites docs/ablation.md.
+    Ablation,
     /// Runs a recorded world again and says where it differs.
     Replay {
         /// What `cargo xtask sim --seed K` printed.
@@ -77,6 +80,7 @@ fn main() -> Result<()> {
         } => sim::one(seed),
         Command::Sim { seeds, from, .. } => sim::run(seeds, from),
         Command::Scoreboard => scoreboard::run(),
+        Command::Ablation => ablation::run(),
         Command::Replay { file } => replay::run(&file),
     }
 }

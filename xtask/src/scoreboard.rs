@@ -126,7 +126,7 @@ fn measure(scene: &Scene) -> Result<(String, Report)> {
 }
 
 /// Runs a scene in which every download has to become complete.
-fn complete(scene: &Scene, seed: u64, memory: &mut OriginMemory) -> Result<Report> {
+pub(crate) fn complete(scene: &Scene, seed: u64, memory: &mut OriginMemory) -> Result<Report> {
     let name = &scene.scenario.name;
     let visit = || tur_sim::visit(&scene.scenario, seed, memory, &mut Trace::off());
     let report = match caught(visit) {

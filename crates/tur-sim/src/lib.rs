@@ -40,3 +40,5 @@ pub use world::{run, visit};
 
 /// What earlier visits have learned of origins: [`visit`] takes it and leaves more.
 pub use tur_sched::OriginMemory;
+/// The geometry of a first division, of [`Job`].
+pub use tur_sched::Schedule;

@@ -5,7 +5,7 @@
 use core::time::Duration;
 
 use tur_core::Rate;
-use tur_sched::{OnChange, RetryPolicy, SpeedFloor};
+use tur_sched::{OnChange, RetryPolicy, Schedule, SpeedFloor};
 
 use crate::link::Link;
 use crate::origin::{Deed, PAGE, PAGE_LEN, Server};
@@ -129,6 +129,10 @@ pub struct Job {
     pub lanes_max: u16,
     /// Lanes to start with, whatever is measured.
     pub lanes_start: Option<u16>,
+    /// Geometry of the first division.
+    pub schedule: Schedule,
+    /// The phi ratio of an adaptive plan, whatever is remembered of the origin.
+    pub ratio: Option<f64>,
     /// Never split below.
     pub piece_min: Option<u64>,
     /// Retries.
@@ -153,6 +157,8 @@ impl Default for Job {
             at: Duration::ZERO,
             lanes_max: 32,
             lanes_start: None,
+            schedule: Schedule::default(),
+            ratio: None,
             piece_min: None,
             retry: RetryPolicy::default(),
             read_wait: Duration::from_secs(30),

@@ -130,6 +130,7 @@ impl World<'_> {
         }
         let mut config = config(job, self.seed ^ d as u64);
         config.hint = self.hint(&config.target.origin);
+        config.hint.ratio = job.ratio.unwrap_or(config.hint.ratio);
         let download = &mut self.downloads[d];
         download.transfer = Some(Transfer::new(config, resumed, now));
         self.trace.line(self.now, |text| {
@@ -455,6 +456,7 @@ fn config(job: &Job, seed: u64) -> TransferConfig {
     TransferConfig {
         lanes_max: job.lanes_max,
         lanes_start: job.lanes_start,
+        schedule: job.schedule,
         piece_min: job.piece_min,
         retry: job.retry,
         waits: Waits {
