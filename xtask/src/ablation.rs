@@ -253,7 +253,7 @@ fn decision(worlds: &[World]) -> String {
         .max_by(|a, b| a.1.total_cmp(&b.1));
     match best {
         None => "work is\ndivided equally, and `Schedule::Fibonacci`, `Schedule::Adaptive` and with it R have to be asked \
-                 for by whoever builds\non `tur-sched`; the program has no option for them. R is learned and stored all \
+                 for\n(`--schedule` of the program, `Download::schedule` of the library). R is learned and stored all \
                  the same: it is one number, and says how\neven the lanes to an origin were."
             .to_owned(),
         Some((way, _)) => format!(

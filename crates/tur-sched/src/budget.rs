@@ -192,7 +192,7 @@ impl<K: Ord + Clone> Budget<K> {
         self.ceiling = ceiling;
     }
 
-    /// Takes the signs of the machine; none is none. Less is allowed at once; more only after [`CALM`], and if there
+    /// Takes the signs of the machine; none is none. Less is allowed at once; more only after ten seconds of calm, and if there
     /// is more room than the number needs, so that it does not go up and down.
     pub fn pressure(&mut self, now: Timestamp, signs: &[Sign]) {
         let (target, why) = self.target(signs);

@@ -7,7 +7,7 @@ use tur_core::Rate;
 
 use crate::Asker;
 
-/// Bounds and beginning of a [`Scaler`].
+/// Bounds and beginning of a [`Scaler`](crate::Scaler).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScalerConfig {
     /// Ceiling of lanes to the origin.
