@@ -298,6 +298,15 @@ impl Crew {
             .min_by_key(|(_, hold)| *hold)
     }
 
+    /// When the first free lane with a session to `origin` may work again.
+    pub(crate) fn next_warm(&self, origin: &Origin) -> Option<(LaneId, Timestamp)> {
+        let warm = self.lanes.iter().filter(|(_, lane)| {
+            matches!(lane.state, State::Free) && lane.session.as_ref() == Some(origin)
+        });
+        warm.map(|(id, lane)| (*id, lane.hold))
+            .min_by_key(|(_, hold)| *hold)
+    }
+
     /// What a lane brings as a rule: the median of those that bring something.
     pub(crate) fn typical_rate(&self, now: Timestamp) -> Option<Rate> {
         let streaming = self.lanes.values().filter(|lane| lane.is_streaming());

@@ -42,6 +42,14 @@ impl Transfer {
                 .map(|at| (at, Reason::MinSpeed)),
         );
         if matches!(self.phase, Phase::Running)
+            && self.crew.wanting() > 0
+            && let Some((lane, hold)) = self.crew.next_warm(&self.route.target().origin)
+            && hold > self.fed_at
+        {
+            // There may be no session to come for those that wait: this one has one.
+            next = sooner(next, Some((hold, Reason::Retry(lane))));
+        }
+        if matches!(self.phase, Phase::Running)
             && self.has_room()
             && let Some((lane, hold)) = self.crew.next_hold()
         {

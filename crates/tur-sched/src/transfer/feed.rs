@@ -10,6 +10,7 @@ use crate::{Action, FetchOrder, LaneId, LeaseId};
 impl Transfer {
     /// Completes the transfer, or gives free lanes work while there is any.
     pub(super) fn feed(&mut self, now: Timestamp) {
+        self.fed_at = now;
         self.finish_drain();
         if !matches!(self.phase, Phase::Running) {
             return;
@@ -122,7 +123,14 @@ impl Transfer {
         if warm == 0 {
             return;
         }
-        let room = self.pieces().saturating_add(self.count_openings(now));
+        let work = self.pieces().saturating_add(self.count_openings(now));
+        let busy = self.crew.working() - self.crew.wanting();
+        let mut room = work.min(usize::from(self.crew.cap()).saturating_sub(busy));
+        if self.is_solo() {
+            // One lane tries for all, and this one can at once.
+            let trying = self.crew.trying() - self.crew.wanting();
+            room = room.min(1_usize.saturating_sub(trying));
+        }
         let needless = (self.crew.wanting() + warm).saturating_sub(room);
         let wanting = self
             .crew

@@ -206,6 +206,8 @@ pub struct Transfer {
     /// Lanes closed because they were much slower than the others.
     revoked: u32,
     demands: Demands,
+    /// When lanes were last given work.
+    fed_at: Timestamp,
     /// When a rate limit last held a lane, or let it go.
     held_at: Option<Timestamp>,
     /// What setting up a lane costs, as last seen.
@@ -245,6 +247,7 @@ impl Transfer {
             sealed: false,
             revoked: 0,
             demands: Demands::default(),
+            fed_at: now,
             held_at: None,
             handshake: Duration::ZERO,
             rtt: Duration::ZERO,
