@@ -20,6 +20,8 @@ const WINDOW_FIRST: f64 = 10.0 * SEGMENT;
 const WINDOW_MIN: f64 = 2.0 * SEGMENT;
 /// Windows larger than this are not useful to any receiver here.
 const WINDOW_MAX: f64 = 64.0 * 1024.0 * 1024.0;
+/// What a connection holds for a reader that does not read, where the system chooses (Linux, `tcp_rmem`).
+const ROOM: f64 = 6.0 * 1024.0 * 1024.0;
 /// A connection that was silent for so long begins with its first window again (RFC 5681, section 4.1).
 const IDLE_MAX_US: u64 = 1_000_000;
 /// While it grows by segments, a window is adjusted so often at most.
@@ -39,6 +41,10 @@ struct Conn {
     threshold: f64,
     /// Its own limit, in bytes per second.
     cap: f64,
+    /// What the window is bounded by because a receive buffer was asked for, in bytes.
+    room: Option<f64>,
+    /// True while what has arrived fills the receive buffer: the far end may send nothing.
+    full: bool,
     sending: bool,
     silent_until: u64,
     rate: f64,
@@ -55,11 +61,25 @@ impl Conn {
     }
 
     fn limit(&self, net: &Shape) -> f64 {
-        self.cap.min(net.loss_cap)
+        let law = self.cap.min(net.loss_cap);
+        self.room.map_or(law, |room| law.min(room / net.rtt))
     }
 
     fn flows(&self, now: u64) -> bool {
-        self.sending && self.silent_until <= now
+        self.sending && self.silent_until <= now && !self.full
+    }
+
+    fn holds(&self) -> f64 {
+        self.room.unwrap_or(ROOM)
+    }
+
+    /// When what arrives fills the receive buffer.
+    fn full_at(&self, now: u64) -> u64 {
+        if self.rate <= 0.0 {
+            return u64::MAX;
+        }
+        let us = libm::ceil((self.holds() - self.arrived) / self.rate * 1e6);
+        now.saturating_add((us.max(0.0) as u64).max(1))
     }
 }
 
@@ -117,8 +137,8 @@ impl Net {
         }
     }
 
-    /// A connection that carries nothing yet.
-    pub(crate) fn open(&mut self) -> ConnId {
+    /// A connection that carries nothing yet, with a receive buffer of `room` bytes if one is asked for.
+    pub(crate) fn open(&mut self, room: Option<u64>) -> ConnId {
         self.opened += 1;
         let id = ConnId(self.opened);
         let cap = self.lane.draw(self.opened, &mut self.lane_dice);
@@ -128,6 +148,8 @@ impl Net {
                 window: WINDOW_FIRST,
                 threshold: WINDOW_MAX,
                 cap,
+                room: room.map(|bytes| bytes as f64),
+                full: false,
                 sending: false,
                 silent_until: 0,
                 rate: 0.0,
@@ -152,7 +174,7 @@ impl Net {
             if now.saturating_sub(conn.idle_since) > IDLE_MAX_US {
                 conn.window = conn.window.min(WINDOW_FIRST);
             }
-            conn.sending = true;
+            (conn.sending, conn.full) = (true, false);
             conn.arrived = 0.0;
             conn.grow_at = now + rtt;
         }
@@ -227,10 +249,15 @@ impl Net {
             .map_or(0, |conn| (conn.arrived + 1e-3) as u64)
     }
 
-    /// Takes bytes that have arrived.
+    /// Takes bytes that have arrived. A receive buffer that was full is opened again when half of it is free: what is
+    /// told of less would cost more than it brings (RFC 9293, section 3.8.6.2).
     pub(crate) fn take(&mut self, id: ConnId, bytes: u64) {
         if let Some(conn) = self.conns.get_mut(&id) {
             conn.arrived = (conn.arrived - bytes as f64).max(0.0);
+            if conn.full && conn.arrived <= conn.holds() / 2.0 {
+                conn.full = false;
+                self.stale = true;
+            }
         }
     }
 
@@ -269,8 +296,10 @@ impl Net {
         let times = sending.map(|conn| {
             if conn.silent_until > self.now {
                 conn.silent_until
+            } else if conn.full {
+                u64::MAX
             } else {
-                conn.grow_at
+                conn.grow_at.min(conn.full_at(self.now))
             }
         });
         times.min().filter(|at| *at < u64::MAX)
@@ -282,6 +311,10 @@ impl Net {
         self.now = self.now.max(to);
         for conn in self.conns.values_mut().filter(|conn| conn.sending) {
             conn.arrived += conn.rate * seconds;
+            if !conn.full && conn.arrived >= conn.holds() {
+                conn.full = true;
+                self.stale = true;
+            }
             if conn.silent_until > 0 && conn.silent_until <= self.now {
                 // It comes back as a connection does after a time-out: with a small window.
                 conn.silent_until = 0;

@@ -38,6 +38,7 @@ pub fn random(seed: u64) -> Scenario {
         .then(|| Duration::from_micros(dice.below(2 * expected)));
     scenario.caps = caps(&mut dice, expected);
     scenario.disk.losses = losses(&mut dice);
+    limits(&mut dice, &mut scenario, expected);
     // A download that comes second is turned away by an origin whose limit the first one has reached: it takes part in
     // the division of lanes only from its first answer on, so it may give up before one is free.
     let alone = jobs == 1 && scenario.caps.exhausted == 0;
@@ -260,6 +261,30 @@ fn losses(dice: &mut Dice) -> Vec<Duration> {
     };
     let at = |dice: &mut Dice| Duration::from_micros(dice.log_uniform(10_000, 60_000_000));
     (0..n).map(|_| at(dice)).collect()
+}
+
+/// Rate limits, of the process and of downloads, that may come, change and go. None is a reason to give up, and none
+/// is so low that the run takes more than a few minutes: each draw is a step.
+fn limits(dice: &mut Dice, scenario: &mut Scenario, expected: u64) {
+    let least = (scenario.server.size / 100).max(20 * KIB);
+    let rate = |dice: &mut Dice| Rate::per_second(dice.log_uniform(least, 64 * MIB));
+    let other = |dice: &mut Dice| {
+        let at = Duration::from_micros(dice.log_uniform(1_000, 2 * expected + 10_000_000));
+        (at, dice.chance(700).then(|| rate(dice)))
+    };
+    if dice.chance(80) {
+        scenario.limit = dice.chance(800).then(|| rate(dice));
+        scenario.relimits = (0..dice.below(3)).map(|_| other(dice)).collect();
+    }
+    for job in &mut scenario.jobs {
+        if dice.chance(80) {
+            job.limit = dice.chance(800).then(|| rate(dice));
+            for _ in 0..dice.below(3) {
+                let (at, rate) = other(dice);
+                job.wishes.push((at, Wish::Limit(rate)));
+            }
+        }
+    }
 }
 
 fn caps(dice: &mut Dice, expected: u64) -> Caps {

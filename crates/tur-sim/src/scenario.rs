@@ -23,6 +23,10 @@ pub struct Scenario {
     pub disk: Disk,
     /// How many sessions there may be.
     pub caps: Caps,
+    /// What all downloads together may receive.
+    pub limit: Option<Rate>,
+    /// What they may receive from a time on.
+    pub relimits: Vec<(Duration, Option<Rate>)>,
     /// Who downloads. All from the one server.
     pub jobs: Vec<Job>,
     /// When the process dies; it begins again a second later, with what was written.
@@ -43,6 +47,8 @@ impl Scenario {
             server,
             disk: Disk::default(),
             caps: Caps::default(),
+            limit: None,
+            relimits: Vec::new(),
             jobs: vec![Job::default()],
             crash: None,
             gentle: true,
@@ -143,6 +149,8 @@ pub struct Job {
     pub total_wait: Option<Duration>,
     /// Minimum speed.
     pub speed_floor: Option<SpeedFloor>,
+    /// What it may receive.
+    pub limit: Option<Rate>,
     /// What to do about a change.
     pub on_change: OnChange,
     /// What the user does, by time since the download began.
@@ -164,6 +172,7 @@ impl Default for Job {
             read_wait: Duration::from_secs(30),
             total_wait: None,
             speed_floor: None,
+            limit: None,
             on_change: OnChange::Restart,
             wishes: Vec::new(),
             again: 0,
@@ -180,6 +189,8 @@ pub enum Wish {
     Unpause,
     /// At least and at most so many lanes from now on.
     Lanes(u16, u16),
+    /// Receive no more than this from now on.
+    Limit(Option<Rate>),
     /// Stop for good; what landed is kept.
     Cancel,
 }

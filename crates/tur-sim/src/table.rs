@@ -69,7 +69,9 @@ impl Scene {
         let lane = self.replaced.unwrap_or(link.lane);
         let sum: f64 = (1..=lanes).map(|n| lane.draw(n, &mut dice).min(law)).sum();
         let share = f64::from(lanes) / f64::from(lanes + link.cross);
-        sum.min(link.rate.bytes_per_second() as f64 * share)
+        let limit = self.scenario.limit.unwrap_or(link.rate).min(link.rate);
+        sum.min(limit.bytes_per_second() as f64)
+            .min(link.rate.bytes_per_second() as f64 * share)
     }
 }
 
@@ -243,6 +245,18 @@ fn lanes() -> Vec<Scene> {
 fn limits() -> Vec<Scene> {
     let mut resetting = Server::new(960 * MB);
     resetting.reset_every = Some(8 * MB);
+    let mut limited = scene(
+        "limited to 5 MB/s, 8 lanes",
+        "5 MB/s allowed by the user, 8 lanes, over 125 MB/s, 150 MB",
+        Link::new(mbps(125)),
+        Server::new(150 * MB),
+    )
+    .lanes_max(8)
+    .ideal_with(8, "the rate limit");
+    limited.scenario.limit = Some(mbps(5));
+    for job in &mut limited.scenario.jobs {
+        job.lanes_start = Some(8);
+    }
     vec![
         scene(
             "429 past 4 lanes",
@@ -264,6 +278,7 @@ fn limits() -> Vec<Scene> {
             capped(32, each(4 * MB)),
             resetting,
         ),
+        limited,
     ]
 }
 
@@ -385,6 +400,7 @@ mod tests {
         near("one of 4 lanes 20x slower", 0.04 + 30.0);
         near("rate dip", 16.0 + (640.0 - 25.0 * 9.96 - 6.25 * 6.0) / 25.0);
         near("two downloads at once", 0.04 + 30.0);
+        near("limited to 5 MB/s, 8 lanes", 0.04 + 30.0);
         near(
             "0.5 % loss",
             0.08 + 600e6 / (32.0 * 1.22 * 1460.0 / (0.04 * 0.005f64.sqrt())),

@@ -35,7 +35,7 @@ fn net(link: &Link) -> Net {
 fn started(net: &mut Net, n: usize) -> Vec<ConnId> {
     (0..n)
         .map(|_| {
-            let id = net.open();
+            let id = net.open(None);
             net.start(id);
             id
         })

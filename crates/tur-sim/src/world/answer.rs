@@ -5,7 +5,7 @@ use core::time::Duration;
 use tur_core::{Answer, Fault, Target};
 use tur_sched::{Event, LanesEvent};
 
-use super::lane::{Body, Op};
+use super::lane::{Body, Op, Turn};
 use super::{Due, World};
 use crate::admit::{Admitted, admit};
 use crate::net::ConnId;
@@ -214,6 +214,8 @@ impl World<'_> {
             version,
             keeps: reply.keeps,
             told: (start, now),
+            turn: Turn::Wanted,
+            held: false,
         });
         let (lease, gate) = (fetching.order.lease, fetching.gate.clone());
         self.net.start(fetching.conn);

@@ -6,14 +6,16 @@ use tur_core::{ByteRange, Fault};
 use tur_sched::{Ended, Event, LaneId, LanesEvent, LeaseId};
 
 use super::World;
-use super::lane::{Body, Fetching};
+use super::lane::{Body, Lane};
 use super::life::End;
 use super::obey::asker;
 use crate::net::SEGMENT;
 
 /// The control plane hears of progress so often at most.
 const REPORT_BYTES: u64 = 1024 * 1024;
-const REPORT_US: u64 = 50_000;
+pub(super) const REPORT_US: u64 = 50_000;
+/// Steps of one lane at one instant before others have theirs.
+const IN_A_ROW: usize = 64;
 
 /// What a lane has to say.
 enum Said {
@@ -24,17 +26,24 @@ enum Said {
 impl World<'_> {
     /// When a lane has something to say next.
     pub(super) fn next_flow(&self) -> Option<u64> {
-        let lanes = self
-            .downloads
-            .iter()
-            .flat_map(|download| download.lanes.values());
-        lanes
-            .filter_map(|lane| self.next_of(lane.fetching.as_ref()?))
+        let downloads = self.downloads.iter().enumerate();
+        downloads
+            .filter_map(|(d, download)| {
+                let lanes = download.lanes.values();
+                lanes.filter_map(|lane| self.next_of(d, lane)).min()
+            })
             .min()
     }
 
-    fn next_of(&self, fetching: &Fetching) -> Option<u64> {
+    fn next_of(&self, d: usize, lane: &Lane) -> Option<u64> {
+        let fetching = lane.fetching.as_ref()?;
         let body = fetching.body?;
+        if self.is_limited(d) {
+            return self.next_draw(d, lane.op?, fetching);
+        }
+        if body.held {
+            return Some(self.now);
+        }
         let gate = fetching.gate.end();
         let stop = [Some(body.end), Some(gate), body.stall]
             .into_iter()
@@ -69,32 +78,67 @@ impl World<'_> {
         for d in 0..self.downloads.len() {
             let lanes: Vec<LaneId> = self.downloads[d].lanes.keys().copied().collect();
             for lane in lanes {
-                let fetching = self.downloads[d]
-                    .lanes
-                    .get(&lane)
-                    .and_then(|lane| lane.fetching.as_ref());
-                let due = fetching.and_then(|fetching| self.next_of(fetching));
-                if due.is_some_and(|at| at <= self.now) {
-                    self.flows(d, lane);
-                    self.heed();
+                // Under a limit many draws may follow one wait; a loop without end is left to the world to see.
+                for _ in 0..IN_A_ROW {
+                    let entry = self.downloads[d].lanes.get(&lane);
+                    let due = entry.and_then(|entry| self.next_of(d, entry));
+                    if due.is_none_or(|at| at > self.now) {
+                        break;
+                    }
+                    if self.is_limited(d) {
+                        self.paces(d, lane);
+                        self.heed();
+                    } else {
+                        self.flows(d, lane);
+                        self.heed();
+                        break;
+                    }
                 }
             }
         }
     }
 
     fn flows(&mut self, d: usize, lane: LaneId) {
-        let fresh = self.write(d, lane);
-        if self.downloads[d].end.is_some() {
-            return;
+        if let Some((lease, body)) = self.body_mut(d, lane)
+            && std::mem::take(&mut body.held)
+        {
+            // The limit that it waited for is gone.
+            return self.tell(d, Event::Released { lease });
         }
-        let Some((lease, (told, told_at))) = self.body(d, lane).map(|(id, body)| (id, body.told))
-        else {
-            return;
+        let fresh = self.write(d, lane);
+        self.speaks(d, lane, fresh);
+    }
+
+    /// Says what there is to say after `fresh` bytes have come. True if there was something.
+    pub(super) fn speaks(&mut self, d: usize, lane: LaneId, fresh: u64) -> bool {
+        let told = self.body(d, lane).map(|(_, body)| body.told);
+        let ended = self.downloads[d].end.is_some();
+        let Some(told) = told.filter(|_| !ended) else {
+            return true;
         };
         let Some(said) = self.says(d, lane, fresh) else {
-            return;
+            return false;
         };
-        let Some((_, body)) = self.body(d, lane) else {
+        self.utter(d, lane, (said, told));
+        true
+    }
+
+    /// Reports what has landed, if anything has. True if so.
+    pub(super) fn reports(&mut self, d: usize, lane: LaneId) -> bool {
+        let now = self.now;
+        let Some((_, body)) = self
+            .body_mut(d, lane)
+            .filter(|(_, body)| body.at > body.told.0)
+        else {
+            return false;
+        };
+        let told = std::mem::replace(&mut body.told, (body.at, now));
+        self.utter(d, lane, (Said::Landed, told));
+        true
+    }
+
+    fn utter(&mut self, d: usize, lane: LaneId, (said, (told, told_at)): (Said, (u64, u64))) {
+        let Some((lease, body)) = self.body(d, lane) else {
             return;
         };
         let busy = Duration::from_micros(self.now - told_at);
@@ -126,7 +170,13 @@ impl World<'_> {
         self.tell(d, event);
     }
 
-    fn body(&self, d: usize, lane: LaneId) -> Option<(LeaseId, Body)> {
+    pub(super) fn body_mut(&mut self, d: usize, lane: LaneId) -> Option<(LeaseId, &mut Body)> {
+        let lane = self.downloads[d].lanes.get_mut(&lane)?;
+        let fetching = lane.fetching.as_mut()?;
+        Some((fetching.order.lease, fetching.body.as_mut()?))
+    }
+
+    pub(super) fn body(&self, d: usize, lane: LaneId) -> Option<(LeaseId, Body)> {
         let fetching = self.downloads[d].lanes.get(&lane)?.fetching.as_ref()?;
         Some((fetching.order.lease, fetching.body?))
     }
@@ -140,10 +190,14 @@ impl World<'_> {
             return;
         };
         if !session {
-            let coming = self
-                .net
-                .in_flight(conn)
-                .min(body.end.saturating_sub(body.at));
+            // What a limit has held back has come for nothing, too.
+            let held_back = if self.is_limited(d) {
+                self.net.arrived(conn)
+            } else {
+                0
+            };
+            let coming =
+                (self.net.in_flight(conn) + held_back).min(body.end.saturating_sub(body.at));
             self.downloads[d].tally.wasted += coming;
         }
         self.settle_session(op, session);
@@ -177,8 +231,18 @@ impl World<'_> {
         None
     }
 
-    /// Writes what has arrived and may be written; the rest is dropped. Returns how many bytes had arrived.
+    /// Writes what has arrived and may be written; the rest is dropped. Returns how many bytes had arrived. Under a
+    /// limit nothing is written but what was drawn, and that is written already.
     pub(super) fn write(&mut self, d: usize, lane: LaneId) -> u64 {
+        if self.is_limited(d) {
+            0
+        } else {
+            self.draw(d, lane, u64::MAX)
+        }
+    }
+
+    /// As [`write`](World::write), but of `most` bytes, whatever the limits.
+    pub(super) fn draw(&mut self, d: usize, lane: LaneId, most: u64) -> u64 {
         let fetching = self.downloads[d]
             .lanes
             .get_mut(&lane)
@@ -191,7 +255,8 @@ impl World<'_> {
         let arrived = self
             .net
             .arrived(fetching.conn)
-            .min(stop.saturating_sub(body.at));
+            .min(stop.saturating_sub(body.at))
+            .min(most);
         if arrived == 0 {
             return 0;
         }

@@ -106,4 +106,21 @@ pub(super) struct Body {
     pub(super) keeps: bool,
     /// What was told last: up to where, and when.
     pub(super) told: (u64, u64),
+    /// Where it stands with the rate limits, if there are any.
+    pub(super) turn: Turn,
+    /// True while the machine believes that it waits for them.
+    pub(super) held: bool,
+}
+
+/// Where a lane stands with the rate limits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// It has to ask.
+    #[default]
+    Wanted,
+    /// It waits in line since a time, at the limit of its download or (`last`) already at that of the process, for a
+    /// draw of `most` bytes.
+    Waiting { since: u64, most: u64, last: bool },
+    /// It was let through at a time, and has yet to draw.
+    Granted { since: u64, most: u64 },
 }

@@ -7,6 +7,7 @@ use tur_core::{ByteRange, Identity, Origin, Scheme, Target, Timestamp};
 use tur_sched::{Budget, Event, Failure, LaneId, Resumed, Transfer, TransferConfig, Waits};
 
 use super::lane::Lane;
+use super::limits::Limit;
 use super::scaling::Membership;
 use super::{Due, World};
 use crate::link::Change;
@@ -49,6 +50,8 @@ pub(super) struct Download {
     pub(super) member: Option<Membership>,
     /// Bounds that the user has set since: at least, at most.
     pub(super) bounds: Option<(u16, u16)>,
+    /// What it may receive.
+    pub(super) limit: Limit,
 }
 
 /// What is counted.
@@ -77,6 +80,7 @@ impl Download {
             series: Vec::new(),
             member: None,
             bounds: None,
+            limit: Limit::default(),
         }
     }
 
@@ -102,6 +106,9 @@ impl World<'_> {
         for (at, _) in self.scenario.caps.memory.iter().take(1) {
             self.plan(micros(*at), Due::Look);
         }
+        for (n, (at, _)) in self.scenario.relimits.iter().enumerate() {
+            self.plan(micros(*at), Due::Relimit(n));
+        }
         if let Some(at) = self.scenario.crash {
             self.plan(micros(at), Due::Crash);
         }
@@ -116,6 +123,7 @@ impl World<'_> {
         let download = &mut self.downloads[d];
         download.runs += 1;
         download.bounds = None;
+        download.limit = Limit::new(now, job.limit);
         let (first, run) = (download.asked_at.is_none(), download.runs);
         download.asked_at.get_or_insert(self.now);
         let journal = download.journal.take();
@@ -154,6 +162,7 @@ impl World<'_> {
             Wish::Pause => self.tell(d, Event::Pause),
             Wish::Unpause => self.tell(d, Event::Unpause),
             Wish::Lanes(least, most) => self.set_bounds(d, (least, most)),
+            Wish::Limit(rate) => self.relimit(Some(d), rate),
             Wish::Cancel => download.end = Some(End::Cancelled),
         }
     }
@@ -183,6 +192,7 @@ impl World<'_> {
         self.words.clear();
         self.origins.clear();
         self.budget = Budget::new(self.scenario.caps.process);
+        self.limit = Limit::new(self.timestamp(), self.scenario.limit);
     }
 
     /// The disk finds that some of what was written is gone. As in the engine, what lanes have written is told first:

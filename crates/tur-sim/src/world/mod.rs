@@ -1,12 +1,14 @@
 //! The world: it lets time pass, obeys the machines, and judges.
 //!
 //! Read [`run`], then [`World::turn`]. As in the engine, `obey.rs` carries out what machines want, `answer.rs` turns
-//! what the far end does into events, `flow.rs` moves bytes, and `life.rs` begins and ends downloads.
+//! what the far end does into events, `flow.rs` moves bytes,
+//! `limits.rs` as fast as rate limits allow, and `life.rs` begins and ends downloads.
 
 mod answer;
 mod flow;
 mod lane;
 mod life;
+mod limits;
 mod obey;
 mod pools;
 mod scaling;
@@ -21,6 +23,7 @@ use tur_sched::{Budget, Event, LaneId, LanesEvent, OriginMemory, SessionId};
 
 use self::lane::{Op, Socket, Word};
 use self::life::Download;
+use self::limits::Limit;
 use self::pools::OriginSide;
 use crate::dice::Dice;
 use crate::net::{ConnId, Net};
@@ -75,6 +78,8 @@ enum Due {
     Look,
     /// The change of this number.
     Change(usize),
+    /// The process gets the other limit of this number.
+    Relimit(usize),
     /// A connection's first packet arrives at the origin.
     Knock(Op, SessionId, Origin),
     Connected(Op, SessionId, Origin, Option<ConnId>),
@@ -101,6 +106,8 @@ struct World<'a> {
     origins: BTreeMap<Origin, OriginSide>,
     budget: Budget<Origin>,
     downloads: Vec<Download>,
+    /// What all downloads together may receive.
+    limit: Limit,
     queue: BTreeMap<(u64, u64), Due>,
     queued: u64,
     words: VecDeque<Word>,
@@ -131,6 +138,7 @@ impl<'a> World<'a> {
             origins: BTreeMap::new(),
             budget: Budget::new(scenario.caps.process),
             downloads: Vec::new(),
+            limit: Limit::new(Timestamp::from_micros(0), scenario.limit),
             queue: BTreeMap::new(),
             queued: 0,
             words: VecDeque::new(),
@@ -163,6 +171,7 @@ impl<'a> World<'a> {
     /// Goes to the next instant at which something happens. Data comes before deadlines, as in the engine's driver: a
     /// deadline is judged only when no lane had anything to say.
     fn turn(&mut self) {
+        self.line_up();
         self.net.settle();
         let next = self.next();
         if !self.may_go_on(next) {
@@ -253,6 +262,11 @@ impl<'a> World<'a> {
             Due::Loss => self.loses(),
             Due::Look => self.looks(),
             Due::Change(n) => self.changes(n),
+            Due::Relimit(n) => {
+                if let Some((_, rate)) = self.scenario.relimits.get(n) {
+                    self.relimit(None, *rate);
+                }
+            }
             Due::Knock(op, id, origin) => self.knocks(op, id, origin),
             Due::Connected(op, id, origin, conn) => self.connected(op, id, &origin, conn),
             Due::Request(op, conn) => self.request_arrives(op, conn),

@@ -303,7 +303,7 @@ impl World<'_> {
             return self.plan(self.there(), Due::Connected(op, id, origin, None));
         }
         self.desk.connected += 1;
-        let conn = self.net.open();
+        let conn = self.net.open(self.receive_buffer(op.download));
         let at = (sent + handshake).max(self.there());
         self.sockets.insert(
             conn,

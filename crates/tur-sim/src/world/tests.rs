@@ -11,6 +11,8 @@ use crate::report::Outcome;
 use crate::scenario::Wish;
 use crate::{KEPT, kept, random};
 
+mod limits;
+
 const MIB: u64 = 1 << 20;
 
 fn good(scenario: &Scenario, seed: u64) -> Report {
