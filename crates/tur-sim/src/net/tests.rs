@@ -61,11 +61,31 @@ fn a_capped_connection_carries_its_cap() {
     for id in ids {
         close_to(brought[&id] as f64, 10.0 * MIB, 1e-4);
     }
-    assert_eq!(
-        net.next(),
-        None,
-        "nothing changes any more, so no step is needed"
-    );
+    // Nothing changes any more, so no step is needed before six seconds without a reader have filled the buffers.
+    let next = net.next().expect("full buffers");
+    close_to((next - net.now) as f64, 6e6, 1e-4);
+}
+
+#[test]
+fn a_full_receive_buffer_stops_the_far_end_until_half_of_it_is_free() {
+    let mut net = net(&Link::new(Rate::per_second(100 << 20)));
+    let id = net.open(Some(64 * 1024));
+    net.start(id);
+    while let Some(next) = net.next() {
+        net.advance(next);
+        net.settle();
+    }
+    let full = net.arrived(id);
+    close_to(full as f64, 65_536.0, 1e-2);
+    net.take(id, 30_000);
+    net.settle();
+    assert_eq!((net.next(), net.when(id, full)), (None, None));
+    net.take(id, 5_000);
+    net.settle();
+    assert!(net.when(id, full).is_some());
+    // A window is never larger than the buffer: 64 KiB in each round trip of 20 ms.
+    let brought = run(&mut net, 10.0)[&id] as f64;
+    close_to(brought, 64.0 * 1024.0 * 500.0, 1e-2);
 }
 
 #[test]
