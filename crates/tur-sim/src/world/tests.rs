@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use tur_core::Rate;
+use tur_sched::Schedule;
 
 use super::*;
 use crate::link::{Change, LaneSpeed, Link};
@@ -46,6 +47,24 @@ fn random_worlds_keep_their_promises() {
     for seed in 0..400 {
         good(&random(seed), seed);
     }
+}
+
+/// The lines of a plain world whose work is divided like this.
+fn divided(schedule: Schedule, ratio: f64) -> Vec<String> {
+    let (mut scenario, mut trace) = (plain(), Trace::on());
+    for job in &mut scenario.jobs {
+        (job.schedule, job.ratio) = (schedule, Some(ratio));
+    }
+    run(&scenario, 1, &mut trace).expect("no promise is broken");
+    trace.lines().to_vec()
+}
+
+#[test]
+fn work_is_divided_as_the_job_says() {
+    let equal = divided(Schedule::Equal, 2.5);
+    assert_eq!(divided(Schedule::Adaptive, 1.0), equal);
+    assert_ne!(divided(Schedule::Adaptive, 2.5), equal);
+    assert_ne!(divided(Schedule::Fibonacci, 2.5), equal);
 }
 
 #[test]
