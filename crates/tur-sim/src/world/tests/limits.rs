@@ -5,8 +5,10 @@ use tur_sched::SpeedFloor;
 use super::*;
 
 const KB: u64 = 1_000;
-/// No draw is larger.
-const DRAW_MAX: f64 = 256.0 * 1024.0;
+/// The largest draw at a rate: what 20 ms and the credit of 100 ms are worth, from 2 KiB to 256 KiB.
+fn draw_max(rate: u64) -> f64 {
+    (rate as f64 * 0.12).clamp(2_048.0, 262_144.0)
+}
 
 /// A download of `seconds` at `rate` with exactly `lanes` lanes, over a link that is much faster. A lane that waits for
 /// the limit is silent for longer than an origin may be.
@@ -44,7 +46,7 @@ fn limits_hold_from_50_kb_to_1_gb() {
             assert!(error.abs() <= 0.03 && seconds >= 20.0, "{what}: {error}");
             for sample in &one.series {
                 let most = rate as f64 * (sample.at.as_secs_f64() + 0.1);
-                let most = most + f64::from(lanes) * DRAW_MAX.min(most);
+                let most = most + f64::from(lanes) * draw_max(rate);
                 assert!(sample.landed as f64 <= most, "{what}: {sample:?}");
             }
         }
