@@ -47,10 +47,10 @@ pub(crate) struct Split {
 /// What the thief takes, if it pays.
 ///
 /// With both rates known, victim and thief finish together: the thief takes `x = (R - c·v)·t / (t + v)` of the rest `R`,
-/// where `v` and `t` are the rates and `c` is what the thief costs. It pays if the lease is done at least `c` sooner. For
-/// equal rates that means that no tail is taken that comes sooner than a new request would, and half as long again where the
-/// victim's connection ends by it. A victim that brings next to
-/// nothing loses everything. With no rate known, the thief takes the golden section.
+/// where `v` and `t` are the rates and `c` is what the thief costs. It pays if the lease is done at least `c` sooner: for
+/// equal rates, no rest of less than three times `c` is split. Where the victim's connection ends by it, it must save
+/// twice as much, and no rest of less than five times `c` is split. A victim that brings next to nothing loses everything.
+/// With no rate known, the thief takes the golden section.
 pub(crate) fn steal(candidates: impl Iterator<Item = Candidate>, thief: Thief) -> Option<Split> {
     candidates
         .filter_map(|candidate| cut(&candidate, &thief))
