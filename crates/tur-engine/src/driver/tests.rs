@@ -16,3 +16,4 @@ mod redirects;
 mod scarce;
 mod stand;
 mod statuses;
+mod widths;
