@@ -64,7 +64,7 @@ const LANES: u16 = 32;
 /// Longest name that a user may give, in bytes: file systems take 255, and the part adds to it.
 const NAME_MAX: usize = 250;
 /// Most lanes of a file.
-const LANES_MAX: u16 = 256;
+pub(crate) const LANES_MAX: u16 = 256;
 
 impl Download {
     pub(crate) fn new(downloader: Downloader, url: &str) -> Self {

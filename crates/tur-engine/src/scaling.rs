@@ -2,7 +2,7 @@
 //!
 //! Read [`Scaling`]: one [`OriginLanes`] per origin decides, this brings it what drivers see and brings them its words.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
@@ -31,7 +31,7 @@ struct Shared {
 
 struct Entry {
     lanes: OriginLanes,
-    members: usize,
+    members: BTreeSet<u64>,
 }
 
 impl Scaling {
@@ -67,9 +67,11 @@ impl Scaling {
             .entry(origin.clone())
             .or_insert_with(|| Entry {
                 lanes: OriginLanes::new(config, now),
-                members: 0,
+                members: BTreeSet::new(),
             });
-        entry.members += 1;
+        if let LanesEvent::Join { transfer, .. } = event {
+            entry.members.insert(transfer);
+        }
         // A download with more lanes than the others may have raised what an origin can have.
         let lanes = config.lanes_max;
         shared.tell(now, origin, LanesEvent::Room { lanes });
@@ -83,8 +85,8 @@ impl Scaling {
         shared.tell(now, origin, LanesEvent::Gone { transfer });
         let entry = shared.origins.get_mut(origin)?;
         let facts = entry.lanes.facts();
-        entry.members = entry.members.saturating_sub(1);
-        if entry.members == 0 {
+        entry.members.remove(&transfer);
+        if entry.members.is_empty() {
             shared.origins.remove(origin);
         }
         Some(facts)
@@ -123,7 +125,7 @@ impl Shared {
                     say(&self.drivers, transfer, Order::Width(lanes));
                 }
                 LanesAction::Note(note) => {
-                    for transfer in self.drivers.keys() {
+                    for transfer in &entry.members {
                         say(&self.drivers, *transfer, Order::Note(note));
                     }
                 }

@@ -300,6 +300,9 @@ impl<S> Shared<S> {
         let held = self.origins.get(origin).map_or(0, |entry| entry.pool.len());
         if n > 0 {
             self.say_room(origin, held.saturating_sub(n));
+        } else {
+            let (PerOrigin::AtLeast(limit) | PerOrigin::Given(limit)) = self.per_origin;
+            self.say_room(origin, limit.min(self.budget.allowed()));
         }
         self.with(origin, |pool| pool.owe(n));
     }

@@ -147,6 +147,7 @@ impl OriginLanes {
             LanesEvent::Gone { transfer } => {
                 self.members.remove(&transfer);
                 self.scaler.handle(now, ScalerEvent::Gone { transfer });
+                self.promise(now);
                 self.sum(now);
             }
             LanesEvent::Refused { transfer } if self.members.contains_key(&transfer) => {
@@ -164,6 +165,7 @@ impl OriginLanes {
             LanesEvent::Room { lanes } => {
                 self.lanes_max = lanes.max(1);
                 self.scaler.handle(now, ScalerEvent::AtMost(lanes));
+                self.promise(now);
             }
             LanesEvent::Opened { handshake } => {
                 self.scaler.handle(now, ScalerEvent::Opened { handshake });
@@ -217,7 +219,8 @@ impl OriginLanes {
         (least, most): (u16, u16),
         start: Option<u16>,
     ) {
-        let most = most.clamp(1, self.lanes_max);
+        // As asked for: what there is room for now is not what there will be.
+        let most = most.max(1);
         let least = least.clamp(1, most);
         let old = self.members.get(&id).copied();
         let member = Member {
@@ -228,12 +231,17 @@ impl OriginLanes {
             told: old.map_or(0, |old| old.told),
         };
         self.members.insert(id, member);
-        let least = self.members.values().map(|m| m.least).max().unwrap_or(1);
-        self.scaler.handle(now, ScalerEvent::AtLeast(least));
+        self.promise(now);
         if let Some(start) = start {
             self.scaler.handle(now, ScalerEvent::Start(start.min(most)));
         }
         self.sum(now);
+    }
+
+    /// Tells the scaler the largest promise that was made to a transfer that is here.
+    fn promise(&mut self, now: Timestamp) {
+        let least = self.members.values().map(|m| m.least).max().unwrap_or(1);
+        self.scaler.handle(now, ScalerEvent::AtLeast(least));
     }
 
     /// Tells the scaler what all transfers do together.
@@ -258,7 +266,7 @@ impl OriginLanes {
             let want = Want {
                 least: member.least,
                 useful,
-                most: member.most,
+                most: member.most.min(self.lanes_max),
             };
             (*id, want)
         });

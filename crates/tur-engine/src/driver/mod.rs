@@ -248,6 +248,8 @@ impl<'a, T: Transport, D: Disk + Clone> Driver<'a, T, D> {
     /// Begins the machine anew: with what an earlier run left, or only to compare an existing file.
     fn begin(&mut self, saved: Option<Saved>, compare: Option<Existing>) {
         self.release_all();
+        // The machine that comes now has not been told how many lanes it may use.
+        self.leave_origin();
         let now = self.now();
         self.compare = compare;
         let resumed = saved.map(|saved| {

@@ -27,7 +27,8 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
             return;
         }
         let now = self.now();
-        if self.membership.origin.as_ref() != Some(&self.transfer.target().origin) {
+        let moved = self.membership.origin.as_ref() != Some(&self.transfer.target().origin);
+        if moved && !self.transfer.is_resolving() {
             self.leave_origin();
             self.join_origin(now);
         }
@@ -74,8 +75,11 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
     pub(super) fn set_bounds(&mut self, (least, most): (u16, u16)) {
         let now = self.now();
         self.membership.bounds = Some((least, most));
+        self.world.sessions.raise_limit(usize::from(most));
         self.tell_machine(Event::Ceiling(most));
         if self.membership.origin.is_some() {
+            let lanes = self.world.sessions.lanes_max();
+            self.tell_scaler(LanesEvent::Room { lanes });
             self.tell_scaler(self.join_event(now, None));
         }
     }
@@ -111,6 +115,9 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
         };
         let bytes = upto.saturating_sub(fetching.landed);
         fetching.landed = fetching.landed.max(upto);
+        if self.membership.origin.as_ref() != Some(&fetching.order.target.origin) {
+            return;
+        }
         self.tell_scaler(LanesEvent::Landed { lane, bytes, busy });
     }
 
@@ -120,7 +127,12 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
         let Some(lane) = self.lanes.get_mut(&id) else {
             return;
         };
-        let Some(rtt) = lane.fetching.as_ref().map(|f| now.since(f.asked_at)) else {
+        let here = self.membership.origin.as_ref();
+        let fetching = lane.fetching.as_ref();
+        let Some(rtt) = fetching
+            .filter(|fetching| Some(&fetching.order.target.origin) == here)
+            .map(|fetching| now.since(fetching.asked_at))
+        else {
             return;
         };
         let reused = lane

@@ -64,12 +64,20 @@ impl Estimator {
     pub(crate) fn gap(&self, now: Timestamp) -> Duration {
         let open = self.lanes.values().map(|meter| meter.last).max();
         let open = open.map_or(Duration::ZERO, |last| now.since(last).min(GAP_MAX));
-        let old = now.since(self.gap.1) > GAP_MEMORY;
-        let seen = if old { Duration::ZERO } else { self.gap.0 };
-        if seen.max(open) < GAP_MIN {
+        let longest = self.usual(now).max(open);
+        if longest < GAP_MIN {
             Duration::ZERO
         } else {
-            seen.max(open)
+            longest
+        }
+    }
+
+    /// The longest silence that ended lately.
+    fn usual(&self, now: Timestamp) -> Duration {
+        if now.since(self.gap.1) > GAP_MEMORY {
+            Duration::ZERO
+        } else {
+            self.gap.0
         }
     }
 
@@ -109,7 +117,7 @@ impl Estimator {
     pub(crate) fn rates(&self, now: Timestamp) -> impl Iterator<Item = Rate> + '_ {
         self.lanes.values().filter_map(move |meter| {
             let silence = now.since(meter.last);
-            let idle = if silence > SILENCE.max(self.gap.0) {
+            let idle = if silence > SILENCE.max(self.usual(now)) {
                 silence
             } else {
                 Duration::ZERO

@@ -288,6 +288,8 @@ impl Transfer {
         self.demands.served(self.ledger.landed());
         let limit = self.ledger.total().unwrap_or(ByteRange::OPEN);
         let missing = self.ledger.landed().gaps(ByteRange::new(0, limit));
+        // What lies outside the window waits for the window.
+        let missing = self.demands.allowed(&missing);
         let Some(at) = self.demands.urgent(&missing) else {
             return;
         };
@@ -298,6 +300,11 @@ impl Transfer {
             .map(|(id, lease)| (id, *lease));
         if let Some((id, lease)) = owner {
             let lane = self.crew.get(lease.lane);
+            let stream = lane.and_then(Lane::fetch).and_then(|fetch| fetch.stream);
+            if stream.is_some_and(|stream| stream.spent) {
+                // It has taken more than it has told of: these bytes may be there already.
+                return;
+            }
             let soon = lane
                 .and_then(|lane| lane.rate_at(now))
                 .map_or(ALIGN, |rate| rate.bytes_in(self.cost(Some(rate), true)));

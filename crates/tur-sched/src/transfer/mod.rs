@@ -364,6 +364,13 @@ impl Transfer {
         self.route.target()
     }
 
+    /// True while an expired URL is asked for anew: where that leads is not known yet, and other lanes may still receive
+    /// from where it led before.
+    #[must_use]
+    pub fn is_resolving(&self) -> bool {
+        self.route.is_resolving()
+    }
+
     /// Lanes that are receiving a body.
     #[must_use]
     pub fn lanes_streaming(&self) -> usize {
