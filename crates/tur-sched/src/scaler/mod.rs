@@ -34,6 +34,8 @@ const WINDOW_TRIPS: u32 = 4;
 const WINDOW_GAPS: u32 = 3;
 /// Longest window.
 const WINDOW_MAX: Duration = Duration::from_secs(6);
+/// While doubling, no measurement shorter than this stops it.
+const CONFIRM: Duration = Duration::from_secs(1);
 /// An origin that sends bursts with silence between leaves the path idle: up to so many lanes, there is no need to
 /// measure how much.
 const EARLY: u16 = 8;
@@ -95,6 +97,10 @@ pub struct Scaler {
     estimator: Estimator,
     /// When the window of a measurement ends, and that of a sample.
     judged_at: Timestamp,
+    /// True while a doubtful measurement is made longer.
+    confirming: bool,
+    /// True once measurements have been made long enough for the bursts of the origin.
+    bursts_known: bool,
     sampled_at: Timestamp,
     recent: Recent,
     streaming: u16,
@@ -144,6 +150,8 @@ impl Scaler {
             hold: HOLD_MIN,
             estimator: Estimator::new(now),
             judged_at: now,
+            confirming: false,
+            bursts_known: false,
             sampled_at: now,
             recent: Recent::default(),
             streaming: 0,
@@ -338,7 +346,10 @@ impl Scaler {
             Stage::Measuring if self.is_short_of_work() => {}
             Stage::Measuring => {
                 // Silence makes the window longer while it lasts.
-                self.judged_at = self.estimator.since() + self.window(now);
+                let window =
+                    self.window(now)
+                        .max(if self.confirming { CONFIRM } else { WINDOW_MIN });
+                self.judged_at = self.estimator.since() + window;
                 if now >= self.judged_at {
                     self.judge(now);
                 }
@@ -370,7 +381,14 @@ impl Scaler {
         if self.is_early() && !self.estimator.gap(now).is_zero() {
             // What came in so short a time says nothing, but silence says that there is room.
             self.before = None;
+            self.confirming = false;
             return self.climb(now, None);
+        }
+        let bursts = WINDOW_GAPS * self.estimator.gap(now);
+        if self.growth == Growth::Doubling && bursts > CONFIRM {
+            // What was measured before silence was heard of was measured in a burst.
+            self.before = self.before.filter(|_| self.bursts_known);
+            self.bursts_known = true;
         }
         let rate = self.estimator.goodput(now);
         let measured = Measured {
@@ -379,11 +397,20 @@ impl Scaler {
         };
         self.learn(now);
         self.recent.restart(measured.rate);
-        self.searched |= self.before.is_some();
+        let patient = now.since(self.estimator.since()) >= CONFIRM;
         let verdict = self.before.map(|before| {
             let thresholds = Thresholds::http1(self.reuse_is_low);
             judge(before, measured, self.growth, thresholds)
         });
+        let doubtful = !matches!(verdict, None | Some(Verdict::Worth | Verdict::Enough));
+        if doubtful && self.growth == Growth::Doubling && !patient {
+            // A first burst, or a slow start, may have made the narrower set look better than it is.
+            self.judged_at = self.estimator.since() + CONFIRM;
+            self.confirming = true;
+            return;
+        }
+        self.confirming = false;
+        self.searched |= verdict.is_some();
         match verdict {
             None | Some(Verdict::Worth) if self.growth == Growth::Doubling => {
                 self.climb(now, Some(measured));
