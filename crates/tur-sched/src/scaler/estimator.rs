@@ -202,6 +202,15 @@ pub(crate) fn number(n: u64) -> f64 {
     n as f64
 }
 
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float cast saturates, and a rate is not negative"
+)]
+pub(crate) fn as_u64(x: f64) -> u64 {
+    x as u64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

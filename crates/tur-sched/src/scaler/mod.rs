@@ -23,7 +23,7 @@ use tur_core::{Rate, Timestamp};
 
 pub use self::word::{Measurements, ScalerAction, ScalerConfig, ScalerEvent, ScalerNote};
 
-use self::estimator::{Estimator, Recent, number};
+use self::estimator::{Estimator, Recent, as_u64, number};
 use self::ladder::{Growth, Measured, Thresholds, Verdict, judge, step_up};
 
 /// Shortest window: reports come every 50 ms.
@@ -589,13 +589,4 @@ impl Scaler {
     fn is_early(&self) -> bool {
         self.growth == Growth::Doubling && self.n < EARLY
     }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a float cast saturates, and a rate is not negative"
-)]
-fn as_u64(x: f64) -> u64 {
-    x as u64
 }
