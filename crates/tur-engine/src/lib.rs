@@ -38,6 +38,7 @@ mod handle;
 mod job;
 mod limits;
 mod origins;
+mod overlap;
 mod pressure;
 mod region;
 mod scaling;

@@ -1,7 +1,7 @@
 //! The hot path: bytes from a body to their place in the file.
 //!
 //! A [`Region`] is made only of a lease's gate and an [`Admitted`], and nothing else writes to the part: so no byte
-//! reaches the file that was not leased and admitted.
+//! reaches the file that was not leased and admitted. Bytes that are there already are compared instead.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use tur_storage::{Disk, StorageError, Writer};
 
 use crate::clock::Clock;
 use crate::limits::{Limits, Turn};
+use crate::overlap::Overlap;
 
 /// Bytes taken from a body before they are written: enough to make the call cheap, small enough to lose nothing much.
 const FILL_MAX: usize = 256 * 1024;
@@ -32,43 +33,70 @@ const REPORT_TIME: Duration = Duration::from_millis(50);
 pub(crate) struct Region<D: Disk> {
     gate: Arc<Gate>,
     place: ByteRange,
-    writer: Writer<D>,
+    sink: Sink<D>,
+}
+
+/// What becomes of the bytes.
+pub(crate) enum Sink<D: Disk> {
+    /// They are written.
+    Part(Writer<D>),
+    /// They are there, and must be the same.
+    Overlap(Overlap<D>),
+}
+
+/// Why bytes did not go where they belong.
+enum Stuck {
+    Disk(StorageError),
+    /// They are not what is there.
+    Differs,
 }
 
 impl<D: Disk> Region<D> {
     /// The place that an admitted body has, behind the gate of its lease.
-    pub(crate) fn new(gate: Arc<Gate>, admitted: &Admitted, writer: Writer<D>) -> Self {
+    pub(crate) fn new(gate: Arc<Gate>, admitted: &Admitted, sink: Sink<D>) -> Self {
         let place = admitted.place();
-        assert_eq!(
-            place.start,
-            writer.cursor(),
-            "a body is written where it belongs"
-        );
-        Self {
-            gate,
-            place,
-            writer,
+        let region = Self { gate, place, sink };
+        assert_eq!(place.start, region.cursor(), "a body goes where it belongs");
+        region
+    }
+
+    /// Where the next byte goes.
+    fn cursor(&self) -> u64 {
+        match &self.sink {
+            Sink::Part(writer) => writer.cursor(),
+            Sink::Overlap(overlap) => overlap.cursor(),
         }
     }
 
-    /// Writes what of `chunks` may be written and drops the rest. Returns how many bytes were dropped.
-    fn write(&mut self, chunks: &mut Chunks) -> Result<u64, StorageError> {
-        let at = self.writer.cursor();
+    /// Writes or compares what of `chunks` may be, and drops the rest. Returns how many bytes came for nothing.
+    fn take(&mut self, chunks: &mut Chunks) -> Result<u64, Stuck> {
+        let at = self.cursor();
         let wanted = (chunks.len() as u64).min(self.place.end.saturating_sub(at));
         let granted = usize::try_from(self.gate.take(at, wanted)).unwrap_or(0);
         let dropped = chunks.truncate(granted);
-        self.writer.write(chunks, granted)?;
+        let wasted = match &mut self.sink {
+            Sink::Part(writer) => {
+                writer.write(chunks, granted).map_err(Stuck::Disk)?;
+                dropped
+            }
+            Sink::Overlap(overlap) => {
+                if !overlap.agrees(chunks, granted).map_err(Stuck::Disk)? {
+                    return Err(Stuck::Differs);
+                }
+                dropped + granted
+            }
+        };
         assert_eq!(
-            self.writer.cursor(),
+            self.cursor(),
             at + granted as u64,
-            "all that was granted is written"
+            "all that was granted is where it belongs"
         );
-        Ok(dropped as u64)
+        Ok(wasted as u64)
     }
 
     /// True if the lane has to stop, whatever the body still holds.
     fn is_full(&self) -> bool {
-        self.writer.cursor() >= self.gate.end() && self.writer.cursor() < self.place.end
+        self.cursor() >= self.gate.end() && self.cursor() < self.place.end
     }
 }
 
@@ -99,6 +127,8 @@ pub(crate) enum Flowed {
     Released,
     /// It is over.
     Ended { at: u64, how: Ended },
+    /// The bytes from `at` on are not those that are there.
+    Differs { at: u64 },
     /// The disk refused; bytes up to `at` are written, whatever the gate has granted.
     Disk { at: u64, error: StorageError },
 }
@@ -112,7 +142,7 @@ impl<B: Body, D: Disk> Flow<B, D> {
         limits: Limits,
         clock: Clock,
     ) -> Self {
-        let reported = (region.writer.cursor(), clock.now());
+        let reported = (region.cursor(), clock.now());
         let budget = (UNWRITTEN_MAX / lanes.max(1)).clamp(FILL_MIN, FILL_MAX);
         Self {
             body,
@@ -140,11 +170,12 @@ impl<B: Body, D: Disk> Flow<B, D> {
                 Ok(filled) => filled,
                 Err(said) => return said,
             };
-            let written = self.region.write(&mut self.chunks);
-            let at = self.region.writer.cursor();
-            match written {
-                Ok(dropped) => self.wasted += dropped,
-                Err(error) => return Flowed::Disk { at, error },
+            let taken = self.region.take(&mut self.chunks);
+            let at = self.region.cursor();
+            match taken {
+                Ok(wasted) => self.wasted += wasted,
+                Err(Stuck::Differs) => return Flowed::Differs { at },
+                Err(Stuck::Disk(error)) => return Flowed::Disk { at, error },
             }
             match filled {
                 Err(fault) => {
@@ -195,7 +226,7 @@ impl<B: Body, D: Disk> Flow<B, D> {
             let turn = self.turn().await?;
             if self.region.is_full() {
                 // Its tail went to another lane while it waited.
-                let at = self.region.writer.cursor();
+                let at = self.region.cursor();
                 return Err(Flowed::Ended {
                     at,
                     how: Ended::Cut,
@@ -224,7 +255,7 @@ impl<B: Body, D: Disk> Flow<B, D> {
         if let Some(turn) = self.limits.try_turn() {
             return Ok(turn);
         }
-        if self.region.writer.cursor() > self.reported.0 {
+        if self.region.cursor() > self.reported.0 {
             return Err(self.report());
         }
         if !std::mem::replace(&mut self.held, true) {
@@ -245,7 +276,7 @@ impl<B: Body, D: Disk> Flow<B, D> {
     /// Draws what is ready; `None` if nothing came while bytes wait to be reported, and their time has come.
     async fn fill(&mut self, most: usize) -> Option<Result<Fill, Fault>> {
         let fill = pin!(self.body.fill(&mut self.chunks, most));
-        if self.region.writer.cursor() == self.reported.0 {
+        if self.region.cursor() == self.reported.0 {
             return Some(fill.await);
         }
         let due = pin!(sleep_until(
@@ -258,7 +289,7 @@ impl<B: Body, D: Disk> Flow<B, D> {
     }
 
     fn report(&mut self) -> Flowed {
-        let (upto, now) = (self.region.writer.cursor(), self.clock.now());
+        let (upto, now) = (self.region.cursor(), self.clock.now());
         let busy = now.since(self.reported.1);
         self.reported = (upto, now);
         Flowed::Landed { upto, busy }

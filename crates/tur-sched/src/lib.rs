@@ -45,5 +45,5 @@ pub use pool::{Asker, Pool, PoolAction, PoolEvent, SessionId};
 pub use retry::{Remedy, remedy};
 pub use scaler::{Measurements, Scaler, ScalerAction, ScalerConfig, ScalerEvent, ScalerNote};
 pub use shares::{Want, shares};
-pub use transfer::{Hint, OnChange, Resumed, Transfer, TransferConfig, Waits};
+pub use transfer::{Hint, OnChange, Proof, Resumed, Transfer, TransferConfig, Waits};
 pub use word::{Action, Decision, Ended, Event, Failure, FetchOrder, LaneId, LeaseId, Reason};

@@ -103,6 +103,14 @@ pub enum Event {
         /// Whose.
         lease: LeaseId,
     },
+    /// What came is not what is there, from `at` on, in a fetch that was to compare. The fetch is over, and so is its
+    /// session.
+    Differs {
+        /// The lease that was compared.
+        lease: LeaseId,
+        /// The first byte that differs, or one before it.
+        at: u64,
+    },
     /// The answer to [`Action::Cut`]: the lease now ends at `at`.
     CutAt {
         /// Whose.
@@ -148,6 +156,9 @@ pub struct FetchOrder {
     pub if_range: bool,
     /// True after a change: caches are to ask the origin.
     pub no_cache: bool,
+    /// True if the bytes are there already and are to be compared with what comes, not written. Equal ones have landed;
+    /// a difference is told by [`Event::Differs`].
+    pub compare: bool,
 }
 
 /// What is to be done.
@@ -295,6 +306,16 @@ pub enum Decision {
         /// Why.
         why: String,
     },
+    /// What an earlier run left is compared, so many bytes of it: no strong validator says that it is the same file.
+    Comparing {
+        /// How many.
+        bytes: u64,
+    },
+    /// What was compared is equal: the rest is gone on with.
+    Agreed {
+        /// How many bytes.
+        bytes: u64,
+    },
     /// The representation changed.
     Restarted {
         /// What differed.
@@ -342,6 +363,11 @@ impl fmt::Display for Decision {
             Decision::Fewer { lanes, why } => write!(f, "at most {lanes} lanes from now on: {why}"),
             Decision::Resolving { why } => write!(f, "asking the first URL again: {why}"),
             Decision::SingleStream { why } => write!(f, "one stream: {why}"),
+            Decision::Comparing { bytes } => write!(
+                f,
+                "no strong validator proves that it is the same file: {bytes} bytes are compared"
+            ),
+            Decision::Agreed { bytes } => write!(f, "{bytes} bytes are equal: going on"),
             Decision::Restarted { why } => write!(f, "starting again from zero: {why}"),
             Decision::Away { why } => write!(f, "the network is away: waiting ({why})"),
             Decision::Back => f.write_str("the network is back"),

@@ -152,6 +152,7 @@ fn event_text(text: &mut String, event: &Event) -> core::fmt::Result {
             }
             write!(text, " {}", session(*open))
         }
+        Event::Differs { lease: id, at } => write!(text, "differs {} {at}", lease(*id)),
         Event::CutAt { lease: id, at } => write!(text, "cut-at {} {at}", lease(*id)),
         Event::Lost { range } => write!(text, "lost {range}"),
         Event::Held { lease: id } => write!(text, "held {}", lease(*id)),
@@ -176,7 +177,11 @@ fn action_text(text: &mut String, action: &Action) -> core::fmt::Result {
                 Ask::Whole => "whole".to_owned(),
                 Ask::Range(range) => range.to_string(),
             };
-            let flags = [(order.if_range, " if-range"), (order.no_cache, " no-cache")];
+            let flags = [
+                (order.if_range, " if-range"),
+                (order.no_cache, " no-cache"),
+                (order.compare, " compare"),
+            ];
             let flags: String = flags
                 .iter()
                 .filter(|(on, _)| *on)

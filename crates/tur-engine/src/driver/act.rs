@@ -109,10 +109,12 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
                 self.tell_scaler(LanesEvent::Refused { transfer });
             }
             Decision::SingleStream { .. }
+            | Decision::Comparing { .. }
             | Decision::Resolving { .. }
             | Decision::Away { .. }
             | Decision::Back => self.tell(What::Note(decision.to_string())),
             Decision::Planned { .. }
+            | Decision::Agreed { .. }
             | Decision::Stole { .. }
             | Decision::Revoked { .. }
             | Decision::Width { .. } => {}

@@ -14,7 +14,8 @@ use super::slot::stoppable;
 use super::{Driver, End};
 use crate::What;
 use crate::clock::Clock;
-use crate::region::{Flow, Flowed, Region};
+use crate::overlap::Overlap;
+use crate::region::{Flow, Flowed, Region, Sink};
 
 type BodyOf<T> = <<T as Transport>::Session as Session>::Body;
 
@@ -111,7 +112,8 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
         order: &FetchOrder,
         (admitted, reply): (Admitted, Reply<BodyOf<T>>),
     ) {
-        if !self.filing.begun && !self.first(&admitted, &reply.answer) {
+        // What is only compared proves nothing yet: the part goes on belonging to what it was of.
+        if !order.compare && !self.filing.begun && !self.first(&admitted, &reply.answer) {
             return;
         }
         let lanes = self.lanes.len();
@@ -129,14 +131,19 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
             return;
         };
         // The gate, not the writer, knows where a lease ends: it may still grow.
-        let writer = part.writer(lane_id.0, order.lease.0, ByteRange::from(order.grant.start));
+        let range = ByteRange::from(order.grant.start);
+        let sink = if order.compare {
+            Sink::Overlap(Overlap::new(part.reader(), range.start))
+        } else {
+            Sink::Part(part.writer(lane_id.0, order.lease.0, range))
+        };
         let place = admitted.place();
         if admitted.body() == BodyKind::UntilClose && admitted.identity().total.is_none() {
             self.tally.unverifiable = true;
             let text = "length unknown: only the end of the connection ends the file";
             self.tell(What::Note(text.to_owned()));
         }
-        let region = Region::new(Arc::clone(&gate), &admitted, writer);
+        let region = Region::new(Arc::clone(&gate), &admitted, sink);
         let limits = self.world.limits.clone();
         let flow = Box::new(Flow::new(
             reply.body,
@@ -266,6 +273,11 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
                     session,
                 });
                 self.check_if_cut();
+            }
+            Flowed::Differs { at } => {
+                drop(flow);
+                self.settle_session(lane, false);
+                self.tell_machine(Event::Differs { lease, at });
             }
             // What a failed sync has lost is told by the checkpoint that failed.
             Flowed::Disk {

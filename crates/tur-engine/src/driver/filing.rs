@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tur_core::{ByteRange, Identity, Kind, RangeSet, Representation, Wall};
 use tur_http::SafeName;
+use tur_sched::Proof;
 use tur_storage::{Disk, Exists, Found, Open, Part, Place, Saved, StorageError, survey};
 
 use crate::checksum::{Algorithm, Hasher};
@@ -37,7 +38,13 @@ pub(super) enum Named {
     /// The file is there, complete.
     Already(PathBuf),
     /// Under the name that the answer gives, an earlier run has left these bytes.
-    Resume(Saved),
+    Resume(Resumable),
+}
+
+/// What an earlier run left, and what has to show that it can be gone on with.
+pub(super) struct Resumable {
+    pub(super) saved: Saved,
+    pub(super) proof: Proof,
 }
 
 /// Name, part and journal of one download.
@@ -137,15 +144,23 @@ impl<D: Disk + Clone> Filing<D> {
     }
 
     /// Opens the part and tells what can be gone on with.
-    pub(super) fn open(&mut self) -> Result<Option<Saved>, StorageError> {
+    pub(super) fn open(&mut self) -> Result<Option<Resumable>, StorageError> {
         let opened = Part::open(self.disk.clone(), &self.place, &self.url)?;
         self.part = Some(opened.part);
-        // Without a strong validator nobody can say that the bytes on disk belong to what the origin serves now.
         let saved = opened
             .saved
-            .filter(|saved| saved.identity.is_strong() && !saved.claimed.is_empty());
-        // A validator speaks of one resource (RFC 9110, section 8.8): under another URL an equal one proves nothing.
-        Ok(saved.filter(|saved| saved.identity.total.is_some() && saved.url == self.url))
+            .filter(|saved| saved.identity.total.is_some() && !saved.claimed.is_empty());
+        Ok(saved.map(|saved| Resumable {
+            proof: if saved.url != self.url {
+                // A validator speaks of one resource (RFC 9110, section 8.8): under another URL an equal one proves nothing.
+                Proof::OtherUrl
+            } else if saved.identity.is_strong() {
+                Proof::Validator
+            } else {
+                Proof::Overlap
+            },
+            saved,
+        }))
     }
 
     /// The first answer may name the file. Moves to that name, if it is another one.
@@ -204,14 +219,10 @@ impl<D: Disk + Clone> Filing<D> {
         }
     }
 
-    /// True if bytes are there that a later run can use.
-    pub(super) fn is_worth_keeping(&self, identity: Option<&Identity>) -> bool {
-        let strong = identity.is_some_and(Identity::is_strong) || (self.keep && !self.begun);
-        strong
-            && self
-                .part
-                .as_ref()
-                .is_some_and(|part| !part.covered().is_empty())
+    /// True if bytes are there that a later run can use. `joinable` says whether those of this run can be.
+    pub(super) fn is_worth_keeping(&self, joinable: bool) -> bool {
+        let covers = |part: &Part<D>| !part.covered().is_empty();
+        (joinable || (self.keep && !self.begun)) && self.part.as_ref().is_some_and(covers)
     }
 
     /// Bytes of `0..total` that are not there.

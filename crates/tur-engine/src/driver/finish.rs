@@ -274,7 +274,7 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
     }
 
     fn interrupted(&mut self) -> Error {
-        if !self.filing.is_worth_keeping(self.identity()) {
+        if !self.filing.is_worth_keeping(self.transfer.can_keep()) {
             return self.part_with(false, Error::cancelled());
         }
         let kept = self.filing.part().map_or(0, |part| part.covered().len());
@@ -285,7 +285,7 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
 
     /// Ends without the file, keeping what a later run can use.
     fn leave(&mut self, error: Error) -> Error {
-        let keep = self.filing.is_worth_keeping(self.identity());
+        let keep = self.filing.is_worth_keeping(self.transfer.can_keep());
         self.part_with(keep, error)
     }
 

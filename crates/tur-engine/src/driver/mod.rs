@@ -31,7 +31,7 @@ use tokio::time::{Instant, sleep_until};
 use tur_core::port::{Session, Transport};
 use tur_core::{Identity, Timestamp};
 use tur_sched::{Event, Failure, Hint, LaneId, LanesEvent, Transfer, TransferConfig, Waits};
-use tur_storage::{Disk, Durable, Saved, StorageError};
+use tur_storage::{Disk, Durable, StorageError};
 
 use crate::board::Board;
 use crate::clock::Clock;
@@ -45,7 +45,7 @@ use crate::sessions::{Sessions, Word};
 use crate::{Completed, Error, PhaseWord, What};
 
 use self::digest::Follower;
-use self::filing::{Existing, Filing};
+use self::filing::{Existing, Filing, Resumable};
 use self::lane::{Done, Lane};
 use self::slot::Running;
 use self::tally::Tally;
@@ -246,19 +246,20 @@ impl<'a, T: Transport, D: Disk + Clone> Driver<'a, T, D> {
     }
 
     /// Begins the machine anew: with what an earlier run left, or only to compare an existing file.
-    fn begin(&mut self, saved: Option<Saved>, compare: Option<Existing>) {
+    fn begin(&mut self, saved: Option<Resumable>, compare: Option<Existing>) {
         self.release_all();
         // The machine that comes now has not been told how many lanes it may use.
         self.leave_origin();
         let now = self.now();
         self.compare = compare;
-        let resumed = saved.map(|saved| {
+        let resumed = saved.map(|Resumable { saved, proof }| {
             for note in saved.notes {
                 self.tell(What::Note(note));
             }
             tur_sched::Resumed {
                 identity: saved.identity,
                 landed: saved.claimed,
+                proof,
             }
         });
         self.tally.resumed = resumed.as_ref().map_or(0, |resumed| resumed.landed.len());

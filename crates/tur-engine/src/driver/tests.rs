@@ -12,6 +12,7 @@ mod life;
 mod limits;
 mod memory;
 mod outages;
+mod overlaps;
 mod redirects;
 mod scarce;
 mod stand;

@@ -61,7 +61,7 @@ fn flow(clock: Clock, ready: &[bool], limit: Option<Rate>) -> Flow<Steps, MemDis
     };
     let admitted = admit(&answer, &asked).expect("a plain answer");
     let writer = opened.part.writer(0, 0, ByteRange::from(0));
-    let region = Region::new(Arc::new(Gate::new(0, total)), &admitted, writer);
+    let region = Region::new(Arc::new(Gate::new(0, total)), &admitted, Sink::Part(writer));
     let body = Steps {
         clock,
         ready: ready.iter().copied().collect(),
@@ -87,6 +87,7 @@ async fn said(
             Flowed::Released => ("released", Duration::ZERO),
             Flowed::Ended { .. } => ("ended", Duration::ZERO),
             Flowed::Disk { error, .. } => panic!("{error}"),
+            Flowed::Differs { at } => panic!("nothing was to be compared at {at}"),
         };
         said.push((word, clock.now().since(start), busy));
         if word == "ended" {

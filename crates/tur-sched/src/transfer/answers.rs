@@ -127,6 +127,13 @@ impl Transfer {
         self.ledger.reaches(place.end);
         if !partial {
             self.whole(first);
+            if self.is_proving() {
+                // The whole came although a sample was asked for: all of it is taken, and nothing of what was kept.
+                self.note(Decision::SingleStream {
+                    why: "the server does not serve ranges".to_string(),
+                });
+                self.drain(After::Adopt, None);
+            }
             return;
         }
         if self.ranges == Ranges::Absent {
@@ -230,6 +237,8 @@ impl Transfer {
                 self.blame(now, id, fetch, Fault::NotAdmitted(Refusal::Page));
             }
             Refusal::Page => self.page(),
+            // Nothing shows that it is the file that was kept.
+            Refusal::ValidatorMissing(_) if self.is_proving() => self.changed(refusal.to_string()),
             Refusal::ValidatorMissing(_) | Refusal::Contradiction(_) => {
                 self.blame(now, id, fetch, Fault::NotAdmitted(refusal));
             }
@@ -268,7 +277,12 @@ impl Transfer {
     }
 
     /// The representation changed.
-    fn changed(&mut self, why: alloc::string::String) {
+    pub(super) fn changed(&mut self, why: alloc::string::String) {
+        if self.is_stranger() {
+            // Another URL may well serve another file.
+            self.drain(After::Restart(why), None);
+            return;
+        }
         if self.config.on_change == OnChange::Fail || self.restarts > 0 {
             let again = if self.restarts > 0 {
                 " again, after one restart"
@@ -310,6 +324,9 @@ impl Transfer {
 
     /// A body that runs to the end of the representation.
     fn open_stream(&self) -> Option<LeaseId> {
+        if self.is_proving() {
+            return None;
+        }
         let total = self.ledger.total().unwrap_or(ByteRange::OPEN);
         self.crew
             .iter()

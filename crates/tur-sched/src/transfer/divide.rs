@@ -31,7 +31,8 @@ impl Transfer {
     /// True if more than one lane can be of use.
     pub(super) fn divides(&self) -> bool {
         let coded = self.identity.as_ref().is_some_and(|i| i.encoding.is_some());
-        self.ranges == Ranges::Proven && self.ledger.total().is_some() && !coded && !self.sealed
+        let divisible = self.ranges == Ranges::Proven && self.ledger.total().is_some();
+        divisible && !coded && !self.sealed && !self.is_proving()
     }
 
     /// So many lanes would find work now, if they were allowed: at most the ceiling, and none once it is over.

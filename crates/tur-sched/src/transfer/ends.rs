@@ -38,6 +38,7 @@ impl Transfer {
         if fresh == 0 {
             return;
         }
+        self.agreed(ByteRange::new(upto - fresh, upto));
         if let Some(lane) = self.crew.get_mut(id) {
             lane.faults = 0;
             lane.brought(fresh, busy);
@@ -281,7 +282,7 @@ impl Transfer {
             message = alloc::format!("{message} ({tries} tries)");
         }
         let keep = self.can_keep();
-        let landed = self.ledger.landed().len();
+        let landed = self.kept();
         if let Some(total) = self.ledger.total().filter(|_| landed > 0) {
             let fate = if keep { "are kept" } else { "had come" };
             message = alloc::format!("{message}; {landed} of {total} bytes {fate}");
@@ -317,6 +318,8 @@ impl Transfer {
     }
 
     fn restart(&mut self, why: alloc::string::String) {
+        let stranger = self.is_stranger();
+        self.proving = None;
         self.ledger.restart();
         self.pace.restart();
         self.identity = None;
@@ -325,8 +328,8 @@ impl Transfer {
         self.strikes = 0;
         self.if_range_off = false;
         self.sealed = false;
-        self.no_cache = true;
-        self.restarts += 1;
+        self.no_cache = !stranger;
+        self.restarts += u32::from(!stranger);
         self.single();
         self.actions.push_back(Action::Restart { why: why.clone() });
         self.note(Decision::Restarted { why });
@@ -353,7 +356,7 @@ impl Transfer {
     }
 
     pub(super) fn void(&mut self, range: ByteRange) {
-        if self.ledger.landed().overlaps(range) {
+        if self.give_up_proof(range) || self.ledger.landed().overlaps(range) {
             self.ledger.forget(range);
             self.actions.push_back(Action::Forget { range });
         }

@@ -156,7 +156,13 @@ impl Transfer {
     /// Grants the next hole, or a piece of it, to a lane with a session, and asks for it; where there is none, begins to
     /// take from another lane. False if nothing more can be given out now.
     fn start(&mut self, now: Timestamp, lane: LaneId) -> bool {
-        let Some(hole) = self.demands.next_hole(self.ledger.holes()) else {
+        let sample = self.next_sample();
+        if self.is_proving() && sample.is_none() {
+            // The last sample is on its way.
+            return false;
+        }
+        let hole = sample.or_else(|| self.demands.next_hole(self.ledger.holes()));
+        let Some(hole) = hole else {
             self.steal(now, lane);
             return false;
         };
@@ -172,7 +178,9 @@ impl Transfer {
             len = geometry.next_len();
             geometry.take();
         }
-        let len = len.min(self.demands.lease_max(self.crew.width));
+        if sample.is_none() {
+            len = len.min(self.demands.lease_max(self.crew.width));
+        }
         let range = ByteRange::new(hole.start, hole.start.saturating_add(len));
         let lease = self.ledger.grant(lane, range);
         self.ask(now, lane, lease);
@@ -232,13 +240,14 @@ impl Transfer {
             ask,
             if_range,
             no_cache: self.no_cache,
+            compare: self.is_proving(),
         }));
     }
 
     /// When the origin allows no lane for a hole, a body that runs on into it takes it over.
     fn absorb(&mut self) {
-        if self.crew.limit >= self.crew.width || self.crew.working() < usize::from(self.crew.cap())
-        {
+        let free = self.crew.working() < usize::from(self.crew.cap());
+        if self.crew.limit >= self.crew.width || free || self.is_proving() {
             return;
         }
         let running = self

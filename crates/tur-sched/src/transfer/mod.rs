@@ -9,13 +9,15 @@
 //! ```
 //!
 //! Read [`Transfer::handle`], then `answers.rs` (what an answer means), `ends.rs` (what the end of a fetch means),
-//! `feed.rs` (who fetches what next), `divide.rs` (how work moves between lanes) and `clock.rs` (deadlines).
+//! `feed.rs` (who fetches what next), `divide.rs` (how work moves between lanes), `prove.rs` (whether what an earlier run
+//! left may be gone on with) and `clock.rs` (deadlines).
 
 mod answers;
 mod clock;
 mod divide;
 mod ends;
 mod feed;
+mod prove;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +36,9 @@ use crate::{
     Action, Decision, Event, Facts, Failure, LaneId, LeaseId, Ledger, RetryPolicy, Schedule,
     SpeedFloor,
 };
+
+pub use prove::Proof;
+use prove::Proving;
 
 /// What to do when the representation changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -135,13 +140,15 @@ impl TransferConfig {
     }
 }
 
-/// What an earlier run left: bytes that are there, of a representation with a strong validator.
+/// What an earlier run left: bytes that are there, of a representation whose length is known.
 #[derive(Clone, Debug)]
 pub struct Resumed {
     /// Of which representation.
     pub identity: Identity,
     /// Which bytes.
     pub landed: RangeSet,
+    /// What has to show that they belong to what the origin serves now.
+    pub proof: Proof,
 }
 
 /// Whether the origin serves ranges.
@@ -189,6 +196,8 @@ pub struct Transfer {
     pace: Pace,
     speed: Option<SpeedWatch>,
     identity: Option<Identity>,
+    /// Set while samples of what an earlier run left are compared.
+    proving: Option<Proving>,
     ranges: Ranges,
     phase: Phase,
     actions: VecDeque<Action>,
@@ -236,6 +245,7 @@ impl Transfer {
             pace: Pace::new(config.retry, config.seed),
             speed: config.speed_floor.map(SpeedWatch::new),
             identity: None,
+            proving: None,
             ranges: Ranges::Unknown,
             phase: Phase::Running,
             actions: VecDeque::new(),
@@ -260,20 +270,34 @@ impl Transfer {
             stalled: false,
             config,
         };
-        if let Some(Resumed { identity, landed }) = resumed
-            && let Some(total) = identity.total
-            && identity.is_strong()
-        {
-            transfer.ledger = Ledger::resumed(total, &landed);
-            transfer.pace.progress(transfer.ledger.landed().len());
-            if transfer.ledger.is_complete() && total > 0 {
-                // Nothing is complete before the origin has confirmed what it is: the last byte is asked for.
-                transfer.void(ByteRange::new(total - 1, total));
-            }
-            transfer.identity = Some(identity);
+        if let Some(resumed) = resumed {
+            transfer.take_up(resumed);
         }
         transfer.feed(now);
         transfer
+    }
+
+    /// Goes on with what an earlier run left.
+    fn take_up(&mut self, resumed: Resumed) {
+        let Resumed {
+            identity,
+            landed,
+            proof,
+        } = resumed;
+        let Some(total) = identity.total else { return };
+        self.ledger = Ledger::resumed(total, &landed);
+        let proven = proof == Proof::Validator && identity.is_strong();
+        self.identity = Some(identity);
+        if self.ledger.landed().is_empty() {
+            return;
+        }
+        if !proven {
+            self.begin_proof(proof == Proof::OtherUrl);
+        } else if self.ledger.is_complete() && total > 0 {
+            // Nothing is complete before the origin has confirmed what it is: the last byte is asked for.
+            self.void(ByteRange::new(total - 1, total));
+        }
+        self.pace.progress(self.ledger.landed().len());
     }
 
     /// Takes what happened. Actions must have been drained before.
@@ -323,12 +347,16 @@ impl Transfer {
             } => self.ended(now, lease, ends::Ending { at, how, session }),
             Event::Held { lease } => self.hold(now, lease, true),
             Event::Released { lease } => self.hold(now, lease, false),
+            Event::Differs { lease, at } => self.differs(lease, at),
             Event::CutAt { lease, at } => self.cut_at(lease, at),
             Event::Width(lanes) => self.set_width(now, lanes),
             Event::Ceiling(lanes) => self.set_ceiling(now, lanes),
             Event::Demand(range) => self.demands.want(range),
             Event::Window(window) => self.demands.set_window(window),
-            Event::Lost { range } => self.ledger.forget(range),
+            Event::Lost { range } => {
+                self.ledger.forget(range);
+                self.cannot_compare(range);
+            }
             Event::Pause => self.pause(),
             Event::Unpause => self.unpause(),
             Event::Tick => self.tick(now),
@@ -402,11 +430,15 @@ impl Transfer {
         self.actions.push_back(Action::Fail(failure));
     }
 
-    /// True if bytes that have landed can be joined with those of a later run.
-    fn can_keep(&self) -> bool {
-        !matches!(self.ranges, Ranges::Absent | Ranges::Ignored)
-            && !self.ledger.landed().is_empty()
-            && self.identity.as_ref().is_some_and(Identity::is_strong)
+    /// True if bytes that are there may be joined with those of a later run, by a validator or by an overlap.
+    #[must_use]
+    pub fn can_keep(&self) -> bool {
+        self.ranges != Ranges::Absent && self.kept() > 0 && self.ledger.total().is_some()
+    }
+
+    /// Bytes that are there.
+    fn kept(&self) -> u64 {
+        self.ledger.landed().len() + self.unproven()
     }
 
     /// Ends every fetch but `keep`'s, blaming nobody, and takes back what lanes wait for.

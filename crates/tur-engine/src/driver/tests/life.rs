@@ -166,23 +166,6 @@ async fn a_crash_at_any_point_ends_in_the_right_bytes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn bytes_without_a_strong_validator_are_not_kept() {
-    for behaviour in [
-        origin(SIZE).no_validators(),
-        origin(SIZE).etag(Some(tur_testkit::weak("w"))),
-    ] {
-        let mut stand = Stand::new(behaviour);
-        let handle = stand.start(job());
-        stand.transport.bytes_reach(SIZE / 2).await;
-        handle.cancel();
-        let ran = stand.end(handle).await;
-        stand.assert_left(&ran, Want::Nothing(Kind::Signal));
-        let ran = stand.check(job(), Want::File(0, SIZE)).await;
-        assert_eq!(ran.done().resumed_bytes, 0);
-    }
-}
-
-#[tokio::test(start_paused = true)]
 async fn what_is_left_meets_another_origin() {
     let gone = Deed::Status {
         status: 404,

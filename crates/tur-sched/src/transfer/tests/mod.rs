@@ -2,6 +2,7 @@
 
 mod held;
 mod outages;
+mod proofs;
 mod scarce;
 mod world;
 
@@ -278,6 +279,7 @@ fn a_resumed_transfer_asks_for_its_holes_only() {
     let resumed = Resumed {
         identity: identity(total),
         landed,
+        proof: Proof::Validator,
     };
     let mut world = World::resumed(config(4), total, Some(resumed));
     world.grant_all();
@@ -339,6 +341,7 @@ fn a_part_that_seems_complete_is_confirmed_by_its_last_byte() {
     let resumed = Resumed {
         identity: identity(total),
         landed,
+        proof: Proof::Validator,
     };
     let mut world = World::resumed(config(4), total, Some(resumed));
     world.grant_all();

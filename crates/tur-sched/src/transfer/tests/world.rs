@@ -66,11 +66,15 @@ pub(super) struct World {
     pub(super) transfer: Transfer,
     pub(super) now: Timestamp,
     pub(super) total: u64,
+    /// What answers tell; that of [`identity`] unless set.
+    pub(super) identity: Option<Identity>,
     pub(super) wanting: Vec<LaneId>,
     /// The origin of the session that each lane wants or holds.
     pub(super) sessions: BTreeMap<LaneId, Origin>,
     pub(super) running: BTreeMap<LeaseId, Running>,
     pub(super) written: RangeSet,
+    /// Bytes that were compared with what is there.
+    pub(super) compared: u64,
     pub(super) requests: usize,
     pub(super) notes: Vec<Decision>,
     pub(super) end: Option<Result<u64, Failure>>,
@@ -90,10 +94,12 @@ impl World {
             transfer: Transfer::new(config, resumed, Timestamp::ZERO),
             now: Timestamp::ZERO,
             total,
+            identity: None,
             wanting: Vec::new(),
             sessions: BTreeMap::new(),
             running: BTreeMap::new(),
             written,
+            compared: 0,
             requests: 0,
             notes: Vec::new(),
             end: None,
@@ -179,7 +185,10 @@ impl World {
         let end = run.order.ask.range().end.min(self.total);
         run.body_end = Some(end);
         let place = ByteRange::new(run.at, end);
-        let identity = identity(self.total);
+        let identity = self
+            .identity
+            .clone()
+            .unwrap_or_else(|| identity(self.total));
         self.tell(Event::Opened {
             lease,
             place,
@@ -196,11 +205,16 @@ impl World {
         let body_end = run.body_end.expect("an answer came");
         let granted = run.gate.take(run.at, n.min(body_end - run.at));
         let fresh = ByteRange::new(run.at, run.at + granted);
-        assert_eq!(
-            self.written.insert(fresh),
-            granted,
-            "written twice: {fresh}"
-        );
+        if run.order.compare {
+            assert!(self.written.covers(fresh), "nothing to compare: {fresh}");
+            self.compared += granted;
+        } else {
+            assert_eq!(
+                self.written.insert(fresh),
+                granted,
+                "written twice: {fresh}"
+            );
+        }
         run.at += granted;
         let (at, end) = (run.at, run.gate.end());
         if at == body_end || at >= end {
