@@ -217,14 +217,14 @@ fn rule(dice: &mut Dice, server: &Server) -> ((When, Deed), bool) {
         14 if tells => Deed::EndAfter(n),
         15 => Deed::StallAfter(n),
         16 => Deed::Late(dice.log_uniform(10, 60_000)),
-        17 if server.tag == Tag::Strong => return (change(dice, server.size), true),
+        17 if server.tag != Tag::Absent => return (change(dice, server.size), true),
         _ => dice.pick(&[Deed::Mute, Deed::Hangup]),
     };
     // An answer without a validator that is the first is believed: nothing then tells a change.
     ((when(dice), deed), true)
 }
 
-/// Another version, told apart by its strong tag.
+/// Another version, told apart by its tag.
 fn change(dice: &mut Dice, size: u64) -> (When, Deed) {
     let other = if dice.chance(500) {
         size

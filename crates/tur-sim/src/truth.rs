@@ -44,6 +44,13 @@ impl Truth {
         Ok(())
     }
 
+    /// True if all of `range` is there, and of this version: only then are bytes of that version equal to it.
+    pub(crate) fn is_of(&self, range: ByteRange, version: u32) -> bool {
+        self.versions
+            .iter()
+            .any(|(known, set)| *known == version && set.covers(range))
+    }
+
     /// The machine gave up what is in `range`.
     pub(crate) fn forget(&mut self, range: ByteRange) {
         self.given_up += self.written.remove(range);

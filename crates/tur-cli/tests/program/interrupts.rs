@@ -76,6 +76,35 @@ fn what_landed_survives_a_kill() {
     goes_on(&place, &origin, &gate);
 }
 
+/// Without a strong validator samples of what landed are compared first; those come twice.
+#[test]
+fn what_landed_is_gone_on_with_if_an_overlap_is_equal() {
+    for (version, same) in [(0, true), (1, false)] {
+        let gate = Gate::at(MIB);
+        let first = Behaviour::new(SIZE)
+            .no_validators()
+            .rule(When::Always, Deed::Hold(gate.clone()));
+        let origin = Loopback::start([("/f", first)]);
+        let place = Place::new();
+        let mut running = place.start(&["-x1", &origin.url("/f")]);
+        running.wait_for_landed(MIB - (64 << 10));
+        running.signal(Signal::KILL);
+        assert_eq!(running.end().code, None);
+        let silent = Behaviour {
+            version,
+            ..Behaviour::new(SIZE).no_validators()
+        };
+        origin.swap("/f", silent);
+        let ran = place
+            .tur(&["--json", "-v", "-x1", &origin.url("/f")])
+            .ends_with(0);
+        place.check("f", version, SIZE);
+        assert_eq!(place.names(), ["f"]);
+        let resumed = ran.last()["resumed_bytes"].as_u64();
+        assert_eq!(resumed > Some(MIB / 2), same, "{ran:?}");
+    }
+}
+
 #[test]
 fn a_signal_before_anything_landed_leaves_nothing() {
     let behaviour = Behaviour::new(SIZE).rule(When::Always, Deed::BlackHole);

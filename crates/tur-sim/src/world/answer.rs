@@ -216,6 +216,7 @@ impl World<'_> {
             told: (start, now),
             turn: Turn::Wanted,
             held: false,
+            differs: false,
         });
         let (lease, gate) = (fetching.order.lease, fetching.gate.clone());
         self.net.start(fetching.conn);

@@ -21,6 +21,7 @@ const IN_A_ROW: usize = 64;
 enum Said {
     Landed,
     Ended(Ended),
+    Differs,
 }
 
 impl World<'_> {
@@ -156,6 +157,10 @@ impl World<'_> {
                 upto: body.at,
                 busy,
             },
+            Said::Differs => {
+                self.ends(d, lane, &body, false);
+                Event::Differs { lease, at: body.at }
+            }
             Said::Ended(how) => {
                 let session = how == Ended::Clean && body.keeps;
                 self.ends(d, lane, &body, session);
@@ -208,6 +213,9 @@ impl World<'_> {
         let fetching = self.downloads[d].lanes.get_mut(&lane)?.fetching.as_mut()?;
         let (gate, conn) = (fetching.gate.end(), fetching.conn);
         let body = fetching.body.as_mut()?;
+        if body.differs {
+            return Some(Said::Differs);
+        }
         if body.at >= body.end {
             let how = if body.clean {
                 Ended::Clean
@@ -243,7 +251,8 @@ impl World<'_> {
 
     /// As [`write`](World::write), but of `most` bytes, whatever the limits.
     pub(super) fn draw(&mut self, d: usize, lane: LaneId, most: u64) -> u64 {
-        let fetching = self.downloads[d]
+        let download = &mut self.downloads[d];
+        let fetching = download
             .lanes
             .get_mut(&lane)
             .and_then(|lane| lane.fetching.as_mut());
@@ -263,6 +272,13 @@ impl World<'_> {
         self.net.take(fetching.conn, arrived);
         let placed = arrived.min(body.place.end.saturating_sub(body.at));
         let granted = fetching.gate.take(body.at, placed);
+        if fetching.order.compare {
+            let range = ByteRange::new(body.at, body.at + granted);
+            body.differs = !download.truth.is_of(range, body.version);
+            body.at += if body.differs { 0 } else { granted };
+            download.tally.wasted += arrived;
+            return arrived;
+        }
         let fits = granted.min(self.space.unwrap_or(u64::MAX));
         let fresh = ByteRange::new(body.at, body.at + fits);
         body.at += fits;
@@ -270,7 +286,6 @@ impl World<'_> {
         if let Some(socket) = self.sockets.get_mut(&fetching.conn) {
             socket.carried += arrived;
         }
-        let download = &mut self.downloads[d];
         download.tally.wasted += arrived - fits;
         let written = download.truth.write(fresh, version);
         if let Some(space) = &mut self.space {

@@ -110,6 +110,8 @@ pub(super) struct Body {
     pub(super) turn: Turn,
     /// True while the machine believes that it waits for them.
     pub(super) held: bool,
+    /// True once bytes came that are not those that are there, in a fetch that compares.
+    pub(super) differs: bool,
 }
 
 /// Where a lane stands with the rate limits.

@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use tur_core::{ByteRange, Identity, Origin, Scheme, Target, Timestamp};
-use tur_sched::{Budget, Event, Failure, LaneId, Resumed, Transfer, TransferConfig, Waits};
+use tur_sched::{Budget, Event, Failure, LaneId, Proof, Resumed, Transfer, TransferConfig, Waits};
 
 use super::lane::Lane;
 use super::limits::Limit;
@@ -127,10 +127,11 @@ impl World<'_> {
         let (first, run) = (download.asked_at.is_none(), download.runs);
         download.asked_at.get_or_insert(self.now);
         let journal = download.journal.take();
-        let resumed = journal.filter(|identity| identity.is_strong() && identity.total.is_some());
+        let resumed = journal.filter(|identity| identity.total.is_some());
         let resumed = resumed.map(|identity| Resumed {
             identity,
             landed: download.truth.written().clone(),
+            proof: Proof::Validator,
         });
         if resumed.is_none() {
             // Nothing can be joined with what comes: the file is begun anew.
