@@ -120,6 +120,16 @@ pub(crate) fn sha256(version: u8, size: u64) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// True if this process, and so what it starts, ignores SIGHUP. Where that cannot be read, it does not.
+pub(crate) fn hangup_is_ignored() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & 1 == 1)
+}
+
 /// The program after its end.
 #[derive(Debug)]
 pub(crate) struct Ran {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tur_testkit::{Behaviour, Deed, Gate, Loopback, When};
 
-use crate::harness::{Place, Running};
+use crate::harness::{Place, Running, hangup_is_ignored};
 
 const MIB: u64 = 1 << 20;
 const SIZE: u64 = 4 * MIB;
@@ -29,16 +29,6 @@ fn goes_on(place: &Place, origin: &Loopback, gate: &Gate) {
     assert!(origin.bytes_sent() <= SIZE + MIB / 2, "{:?}", origin.seen());
     let done = ran.last();
     assert!(done["resumed_bytes"].as_u64() >= Some(MIB / 2), "{done}");
-}
-
-/// True if this process, and so what it starts, ignores SIGHUP. Where that cannot be read, it does not.
-fn hangup_is_ignored() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status
-        .lines()
-        .find_map(|line| line.strip_prefix("SigIgn:"))
-        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    mask.is_some_and(|mask| mask & 1 == 1)
 }
 
 #[test]
