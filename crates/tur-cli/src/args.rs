@@ -54,6 +54,11 @@ pub(crate) struct Args {
     #[arg(long, help_heading = FILES)]
     pub(crate) no_remote_time: bool,
 
+    /// Store with system calls (pwrite) or through mapped windows (mmap) where the file system bears it; auto is pwrite
+    /// everywhere [default: auto]
+    #[arg(long, value_name = "HOW", value_enum, hide_possible_values = true, help_heading = FILES)]
+    pub(crate) storage: Option<Storage>,
+
     /// Require this digest; ALG is sha256, sha512, sha1, md5 or blake3
     #[arg(long, value_name = "ALG:HEX", help_heading = FILES)]
     pub(crate) checksum: Option<String>,
@@ -194,6 +199,17 @@ pub(crate) enum Exists {
     Overwrite,
     /// Do nothing.
     Skip,
+}
+
+/// How bytes come into a file.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Storage {
+    /// What is best here.
+    Auto,
+    /// By system calls.
+    Pwrite,
+    /// Through mapped windows.
+    Mmap,
 }
 
 /// How the work is divided at first.
@@ -377,6 +393,7 @@ mod tests {
             (&["--retry", "-1", "u"], "'-1'"),
             (&["--read-timeout", "0", "u"], "more than 0"),
             (&["--exists", "guess", "u"], "overwrite"),
+            (&["--storage", "tape", "u"], "pwrite"),
             (&["--speed-time", "3", "u"], "--speed-limit"),
             (&["--limit-rate", "0", "u"], "more than 0"),
             (&["--limit-rate-per-file", "0K", "u"], "more than 0"),
@@ -417,6 +434,7 @@ mod tests {
             "--max-connections",
             "--max-per-origin",
             "--exists",
+            "--storage",
             "--on-change",
             "--header",
             "--user-agent",

@@ -7,9 +7,11 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tur_engine::{Checksum, OnChange, OnExists, Rate, RetryPolicy, Schedule, SpeedFloor};
+use tur_engine::{
+    Checksum, OnChange, OnExists, Rate, RetryPolicy, Schedule, SpeedFloor, StorageKind,
+};
 
-use crate::args::{Args, Change, Exists, Plan as FirstPlan, Progress};
+use crate::args::{Args, Change, Exists, Plan as FirstPlan, Progress, Storage};
 use crate::field::{self, Credentials, Field};
 
 /// Everything this run is to do.
@@ -30,6 +32,7 @@ pub(crate) struct Job {
     pub(crate) remote_time: bool,
     pub(crate) on_exists: OnExists,
     pub(crate) on_change: OnChange,
+    pub(crate) storage: StorageKind,
     pub(crate) checksum: Option<Checksum>,
     pub(crate) lanes: Option<u16>,
     pub(crate) start_lanes: Option<u16>,
@@ -141,6 +144,7 @@ impl Job {
             remote_time: !args.no_remote_time,
             on_exists: args.exists.map_or(OnExists::ByName, on_exists),
             on_change: args.on_change.map_or(OnChange::Restart, on_change),
+            storage: args.storage.map_or(StorageKind::Auto, storage),
             checksum: args.checksum.as_deref().map(checksum).transpose()?,
             // Who starts with more lanes than there would be by default wants them.
             lanes: args
@@ -281,6 +285,14 @@ const fn on_exists(typed: Exists) -> OnExists {
     }
 }
 
+const fn storage(typed: Storage) -> StorageKind {
+    match typed {
+        Storage::Auto => StorageKind::Auto,
+        Storage::Pwrite => StorageKind::Pwrite,
+        Storage::Mmap => StorageKind::Mmap,
+    }
+}
+
 const fn schedule(typed: FirstPlan) -> Schedule {
     match typed {
         FirstPlan::Equal => Schedule::Equal,
@@ -334,6 +346,11 @@ mod tests {
         assert!(job.rate.is_none() && job.rate_per_file.is_none());
         assert_eq!(job.limits.retry, RetryPolicy::default());
         assert!(job.remote_time && !job.create_dirs);
+        assert_eq!(job.storage, StorageKind::Auto);
+        assert_eq!(
+            plan(&["--storage", "mmap", "u"]).job.storage,
+            StorageKind::Mmap
+        );
         assert_eq!(job.origins, Some("/state".into()));
         assert_eq!(plan(&["--no-origin-memory", "u"]).job.origins, None);
         assert_eq!((show.face, show.detail), (Face::Bar, Detail::Normal));

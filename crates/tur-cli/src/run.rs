@@ -116,7 +116,7 @@ fn stop(kind: Kind, message: &str) -> u8 {
 }
 
 fn downloader(job: &Job) -> Result<Downloader, (Kind, String)> {
-    let mut builder = Downloader::builder().limit(job.rate);
+    let mut builder = Downloader::builder().limit(job.rate).storage(job.storage);
     if let Some(limit) = job.limits.connect {
         builder = builder.connect_timeout(limit);
     }

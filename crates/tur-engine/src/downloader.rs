@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tur_core::{Kind, Rate};
 use tur_net::{HttpSession, HttpTransport, NetConfig};
-use tur_storage::PosixDisk;
+use tur_storage::{FileDisk, PosixDisk};
 
 use crate::board::Board;
 use crate::clock::Clock;
@@ -29,7 +29,7 @@ use crate::origins::{Origins, Pattern};
 use crate::pressure::Watch;
 use crate::scaling::Scaling;
 use crate::sessions::{Caps, PerOrigin, Sessions};
-use crate::{Download, Error, Handle, OriginRecord};
+use crate::{Download, Error, Handle, OriginRecord, StorageKind};
 
 /// Downloads files. Cheap to clone; all clones share the network, the pools of connections and the data thread. When
 /// the last clone goes, running downloads are cancelled and keep what landed.
@@ -46,6 +46,7 @@ struct Shared {
     starts: mpsc::UnboundedSender<Start>,
     next: AtomicU64,
     compute: Compute,
+    storage: StorageKind,
     limit: Arc<Limit>,
     clock: Clock,
     _life: watch::Sender<()>,
@@ -62,6 +63,7 @@ pub struct DownloaderBuilder {
     caps: Caps,
     limit: Option<Rate>,
     origins: Option<PathBuf>,
+    storage: StorageKind,
 }
 
 impl DownloaderBuilder {
@@ -111,6 +113,12 @@ impl DownloaderBuilder {
         self
     }
 
+    /// How bytes come into files and out of them. Default: [`StorageKind::Auto`].
+    pub fn storage(mut self, kind: StorageKind) -> Self {
+        self.storage = kind;
+        self
+    }
+
     /// Starts the data thread.
     ///
     /// # Errors
@@ -153,6 +161,7 @@ impl DownloaderBuilder {
             starts,
             next,
             compute,
+            storage: self.storage,
             limit: Limit::new(clock, self.limit),
             clock,
             _life: life,
@@ -171,6 +180,7 @@ impl Downloader {
             caps: Caps::default(),
             limit: None,
             origins: None,
+            storage: StorageKind::default(),
         }
     }
 
@@ -241,7 +251,7 @@ impl Downloader {
             transport: transport(&shared.transport, &limits),
             sessions: shared.sessions.clone(),
             origins: shared.origins.clone(),
-            disk: PosixDisk,
+            disk: FileDisk::new(shared.storage),
             compute: shared.compute.clone(),
             limits,
             scaling: shared.scaling.clone(),

@@ -58,3 +58,4 @@ pub use origins::OriginRecord;
 pub use tur_core::{Kind, Rate};
 pub use tur_http::printable;
 pub use tur_sched::{OnChange, RetryPolicy, Schedule, SpeedFloor};
+pub use tur_storage::StorageKind;

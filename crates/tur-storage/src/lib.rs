@@ -12,9 +12,10 @@
 //!
 //! Beside that, a [`StateFile`] keeps what several processes remember together: small, and replaced as a whole.
 //!
-//! All file operations go through the port [`Disk`]: [`PosixDisk`] is the real one, [`MemDisk`] records what was done
-//! and can crash at any point of it. Nothing here is asynchronous and nothing reads a clock.
-#![forbid(unsafe_code)]
+//! All file operations go through the port [`Disk`]: [`PosixDisk`] is the real one, [`FileDisk`] the same with mapped
+//! windows for who asks for them, and [`MemDisk`] records what was done and can crash at any point of it. Nothing here is asynchronous and nothing reads a clock.
+// Not forbidden, because `map` allows it for itself; a test allows no other file to.
+#![deny(unsafe_code)]
 
 mod book;
 mod checkpoint;
@@ -23,7 +24,11 @@ mod disk;
 mod error;
 mod frame;
 pub mod journal;
+#[cfg(unix)]
+mod map;
 mod mem;
+#[cfg(unix)]
+mod native;
 mod open;
 mod part;
 #[cfg(unix)]
@@ -32,6 +37,8 @@ mod room;
 mod runs;
 mod shared;
 mod state;
+#[cfg(unix)]
+mod windows;
 mod writer;
 
 pub use checkpoint::{Checkpoint, Durable};
@@ -39,6 +46,8 @@ pub use commit::Exists;
 pub use disk::{Disk, FileId, FileKind, Onto, Open, Stat};
 pub use error::StorageError;
 pub use mem::{Loss, MemDisk};
+#[cfg(unix)]
+pub use native::{FileDisk, NativeFile, StorageKind};
 pub use open::{Found, Place, survey};
 pub use part::{Opened, Part, Reader, Saved};
 #[cfg(unix)]

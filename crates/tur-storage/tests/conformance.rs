@@ -7,7 +7,7 @@ use std::io::{ErrorKind, IoSlice};
 use std::path::Path;
 
 use tur_core::Wall;
-use tur_storage::{Disk, FileKind, MemDisk, Onto, Open, PosixDisk};
+use tur_storage::{Disk, FileDisk, FileKind, MemDisk, Onto, Open, PosixDisk};
 
 fn kind<T>(result: std::io::Result<T>) -> ErrorKind {
     result.err().expect("it must fail").kind()
@@ -67,6 +67,7 @@ fn reading_and_writing<D: Disk>(disk: &D, dir: &D::Dir) {
         Err(error) => assert_eq!(error.kind(), ErrorKind::Unsupported),
     }
     assert_eq!(disk.stat(&file).unwrap().len, 9);
+    in_reserved_room(disk, &file);
     disk.set_len(&file, 6).unwrap();
     disk.set_len(&file, 8).unwrap();
     assert_eq!(disk.read_at(&file, 4, &mut into).unwrap(), 4);
@@ -78,6 +79,36 @@ fn reading_and_writing<D: Disk>(disk: &D, dir: &D::Dir) {
     let stat = disk.stat_at(dir, "f").unwrap();
     assert_eq!(stat.modified, Wall::from_unix_secs(1_000_000));
     assert_eq!((stat.mode, stat.len), (0o640, 8));
+}
+
+/// What a write into reserved room changes is what it was given, and the length up to there.
+fn in_reserved_room<D: Disk>(disk: &D, file: &D::File) {
+    let mut at = 300_000;
+    let bytes: Vec<u8> = (0..=255).cycle().take(70_000).collect();
+    while at < 370_000 {
+        let from = &bytes[at - 300_000..];
+        let taken = disk.write_at(file, at as u64, &[IoSlice::new(from)]);
+        at += taken.unwrap();
+        assert_eq!(disk.stat(file).unwrap().len, at as u64);
+    }
+    disk.write_at(file, 100_000, &[IoSlice::new(b"x")]).unwrap();
+    assert_eq!(disk.stat(file).unwrap().len, 370_000);
+    disk.sync(file).unwrap();
+    let mut into = vec![1; 80_000];
+    let mut came = 0;
+    while came < 70_000 {
+        let n = disk.read_at(file, 300_000 + came as u64, &mut into[came..]);
+        let n = n.unwrap();
+        assert!(n > 0);
+        came += n;
+    }
+    assert_eq!((came, &into[..came]), (70_000, &bytes[..]));
+    assert_eq!(disk.read_at(file, 99_999, &mut into[..3]).unwrap(), 3);
+    assert_eq!(&into[..3], b"\0x\0");
+    // Nobody but us may shorten it; if somebody does, reading says so.
+    disk.set_len(file, 100_001).unwrap();
+    assert_eq!(disk.read_at(file, 99_999, &mut into[..3]).unwrap(), 2);
+    disk.set_len(file, 9).unwrap();
 }
 
 fn locking<D: Disk>(disk: &D, dir: &D::Dir) {
@@ -134,6 +165,10 @@ fn the_disk_in_memory_conforms() {
 fn the_real_disk_conforms() {
     let dir = tempfile::tempdir().unwrap();
     suite(&PosixDisk, dir.path());
+    for (kind, root) in common::kinds_and_roots() {
+        let dir = tempfile::tempdir_in(&root).unwrap();
+        suite(&FileDisk::new(kind), dir.path());
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::path::Path;
 use common::{URL, body, content, fill, identity, open, place, range, set, tag_of, write};
 use tur_core::{ByteRange, Chunks, Identity, Kind, RangeSet, Wall};
 use tur_storage::{
-    Disk, Exists, FileKind, Found, Loss, MemDisk, Open, Opened, Part, Place, PosixDisk,
+    Disk, Exists, FileDisk, FileKind, Found, Loss, MemDisk, Open, Opened, Part, Place, PosixDisk,
     StorageError, survey,
 };
 
@@ -72,6 +72,11 @@ fn written_kept_and_committed() {
     a_download_is_written_kept_and_committed(|| short.clone(), &place("/d"));
     let dir = tempfile::tempdir().unwrap();
     a_download_is_written_kept_and_committed(|| PosixDisk, &place(dir.path().join("a/b")));
+    for (kind, root) in common::kinds_and_roots() {
+        let dir = tempfile::tempdir_in(&root).unwrap();
+        let disk = FileDisk::new(kind);
+        a_download_is_written_kept_and_committed(|| disk, &place(dir.path().join("a/b")));
+    }
 }
 
 /// An open part in memory that has begun representation 1.
@@ -535,10 +540,15 @@ fn lanes_without_a_slot_are_claimed_when_they_end() {
 
 #[test]
 fn writers_and_checkpoints_run_on_many_threads() {
+    for (kind, root) in common::kinds_and_roots() {
+        let dir = tempfile::tempdir_in(&root).unwrap();
+        many_threads(FileDisk::new(kind), &place(dir.path()));
+    }
+}
+
+fn many_threads(disk: FileDisk, place: &Place) {
     const LEN: u64 = 1 << 20;
-    let dir = tempfile::tempdir().unwrap();
-    let place = place(dir.path());
-    let part = open(PosixDisk, &place).part;
+    let part = open(disk, place).part;
     part.begin(URL, &identity(1, 8 * LEN), false).unwrap();
     let durable = std::thread::scope(|scope| {
         for lane in 0..8_u16 {
@@ -560,7 +570,7 @@ fn writers_and_checkpoints_run_on_many_threads() {
     });
     assert_eq!(durable, part.covered());
     part.commit(8 * LEN, Exists::Refuse, None).unwrap();
-    assert!(content(&PosixDisk, &place, "file").unwrap() == body(1, range(0, 8 * LEN)));
+    assert!(content(&PosixDisk, place, "file").unwrap() == body(1, range(0, 8 * LEN)));
 }
 
 /// Bytes that somebody changed under a good journal, as a power loss or a careless tool does, are not believed.

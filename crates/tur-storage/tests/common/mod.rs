@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use tur_core::{ByteRange, Chunks, ETag, Identity, RangeSet};
-use tur_storage::{Disk, Open, Opened, Part, Place, StorageError, Writer};
+use tur_storage::{Disk, Open, Opened, Part, Place, StorageError, StorageKind, Writer};
 
 pub(crate) const URL: &str = "http://origin.example/file?v=1";
 
@@ -109,4 +109,19 @@ pub(crate) fn content<D: Disk>(disk: &D, place: &Place, name: &str) -> Option<Ve
     }
     assert_eq!(done, len);
     Some(bytes)
+}
+
+pub(crate) const KINDS: [StorageKind; 3] =
+    [StorageKind::Auto, StorageKind::Pwrite, StorageKind::Mmap];
+
+/// Every way to store, where temporary files are and, if there is one, on a file system in memory.
+pub(crate) fn kinds_and_roots() -> Vec<(StorageKind, PathBuf)> {
+    let shm = PathBuf::from("/dev/shm");
+    let roots: Vec<PathBuf> = std::iter::once(std::env::temp_dir())
+        .chain(tempfile::tempdir_in(&shm).is_ok().then_some(shm))
+        .collect();
+    KINDS
+        .into_iter()
+        .flat_map(|kind| roots.iter().map(move |root| (kind, root.clone())))
+        .collect()
 }
