@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use tur_core::{ByteRange, RangeSet};
 
+use crate::frame::Record;
 use crate::journal::Run;
 use crate::runs::RunSet;
 
@@ -21,7 +22,9 @@ pub(crate) struct Book {
     /// Written and not void.
     pub(crate) covered: RangeSet,
     /// Covered, and neither in a record nor in the slot of a writer at work.
-    pub(crate) unrecorded: RangeSet,
+    pub(crate) unrecorded: Vec<Run>,
+    /// The same, where the CRC is not known any more.
+    pub(crate) bare: RangeSet,
     /// Covered, without a known CRC.
     pub(crate) unhashed: RangeSet,
     /// Closed runs that no sync has seen yet.
@@ -57,7 +60,9 @@ pub(crate) struct Active {
     pub(crate) slot: Option<u16>,
     pub(crate) lease: u32,
     /// From here on the slot vouches; before it, records do.
-    pub(crate) claim_start: u64,
+    claim_start: u64,
+    /// From `claim_start` to `run_start`.
+    claim_crc: crc32fast::Hasher,
     /// From here on `crc` reaches to `cursor`.
     run_start: u64,
     pub(crate) cursor: u64,
@@ -65,8 +70,24 @@ pub(crate) struct Active {
 }
 
 impl Active {
-    pub(crate) fn claim(&self) -> ByteRange {
-        ByteRange::new(self.claim_start, self.cursor)
+    /// What the slot vouches for.
+    pub(crate) fn claim(&self) -> Run {
+        let mut crc = self.claim_crc.clone();
+        if self.claim_start < self.run_start {
+            crc.combine(&self.crc);
+        } else {
+            crc = self.crc.clone();
+        }
+        Run {
+            range: ByteRange::new(self.claim_start, self.cursor),
+            crc: crc.finalize(),
+        }
+    }
+
+    /// What comes from here on is vouched for by the slot, what came before by records.
+    fn claim_anew(&mut self) {
+        self.claim_start = self.run_start;
+        self.claim_crc = crc32fast::Hasher::new();
     }
 }
 
@@ -86,6 +107,7 @@ impl Book {
             slot: (!taken).then_some(slot),
             lease,
             claim_start: start,
+            claim_crc: crc32fast::Hasher::new(),
             run_start: start,
             cursor: start,
             crc: crc32fast::Hasher::new(),
@@ -112,7 +134,9 @@ impl Book {
             return;
         };
         let range = ByteRange::new(active.run_start, active.cursor);
-        let crc = std::mem::take(&mut active.crc).finalize();
+        let crc = std::mem::take(&mut active.crc);
+        active.claim_crc.combine(&crc);
+        let crc = crc.finalize();
         active.run_start = active.cursor;
         if !range.is_empty() {
             self.pending.push(Run { range, crc });
@@ -128,21 +152,57 @@ impl Book {
     pub(crate) fn leave(&mut self, key: u64) {
         self.rotate(key);
         if let Some(active) = self.active.remove(&key) {
-            self.unrecorded.insert(active.claim());
+            self.unrecord(active.claim());
         }
+    }
+
+    /// A claim that is to be recorded.
+    fn unrecord(&mut self, claim: Run) {
+        if !claim.range.is_empty() {
+            self.unrecorded.push(claim);
+        }
+    }
+
+    /// Everything that is not on record yet, as records.
+    pub(crate) fn claims(&self) -> impl Iterator<Item = Record> {
+        Record::written(self.unrecorded.iter().copied()).chain(Record::claimed(self.bare.iter()))
+    }
+
+    /// All that is covered, as records: for a source that begins with it.
+    pub(crate) fn everything(&self) -> impl Iterator<Item = Record> {
+        let mut bare = self.covered.clone();
+        for run in self.durable.iter().chain(self.pending.iter().copied()) {
+            bare.remove(run.range);
+        }
+        let bare: Vec<ByteRange> = bare.iter().collect();
+        Record::durable(self.durable.iter())
+            .chain(Record::written(self.pending.iter().copied()))
+            .chain(Record::claimed(bare.into_iter()))
+    }
+
+    /// All claims are on record.
+    pub(crate) fn recorded(&mut self) {
+        self.unrecorded.clear();
+        self.bare = RangeSet::new();
     }
 
     /// Moves what the slots vouch for to what is to be recorded: before the slots' generation ends.
     pub(crate) fn take_claims(&mut self) {
-        for active in self.active.values_mut() {
-            self.unrecorded.insert(active.claim());
-            active.claim_start = active.cursor;
-        }
+        self.rotate_all();
+        let claims: Vec<Run> = self
+            .active
+            .values_mut()
+            .map(|active| {
+                let claim = active.claim();
+                active.claim_anew();
+                claim
+            })
+            .collect();
+        claims.into_iter().for_each(|claim| self.unrecord(claim));
     }
 
     /// These bytes are not vouched for any more. Runs that lose a byte lose their CRC: their rest is to be read again.
     pub(crate) fn void(&mut self, lost: &RangeSet) {
-        self.rotate_all();
         self.take_claims();
         let hit = |run: &Run| lost.overlaps(run.range);
         let mut orphans: Vec<ByteRange> = Vec::new();
@@ -156,9 +216,17 @@ impl Book {
             orphans.extend(self.durable.remove(range).iter().map(|run| run.range));
         }
         self.unhashed.extend(orphans);
+        let mut bare: Vec<ByteRange> = Vec::new();
+        self.unrecorded.retain(|run| {
+            if hit(run) {
+                bare.push(run.range);
+            }
+            !hit(run)
+        });
+        self.bare.extend(bare);
         for range in lost.iter() {
             self.covered.remove(range);
-            self.unrecorded.remove(range);
+            self.bare.remove(range);
             self.unhashed.remove(range);
         }
         if let Some(voided) = &mut self.voided {
@@ -222,9 +290,16 @@ impl Book {
             self.pending.extend(standing);
             return RangeSet::new();
         }
-        let durable = standing.iter().map(|run| run.range).collect();
+        let durable: RangeSet = standing.iter().map(|run| run.range).collect();
         for run in standing {
             self.durable.insert(run);
+        }
+        for active in self.active.values_mut() {
+            // The slots shrink to what no record vouches for.
+            let rotated = ByteRange::new(active.claim_start, active.run_start);
+            if durable.covers(rotated) {
+                active.claim_anew();
+            }
         }
         durable
     }

@@ -98,6 +98,8 @@ pub(crate) struct Slot {
     pub(crate) lease: u32,
     pub(crate) start: u64,
     pub(crate) cursor: u64,
+    /// CRC-32 of the bytes from `start` to `cursor`; 0 where it is not told.
+    pub(crate) data_crc: u32,
 }
 
 impl Slot {
@@ -107,6 +109,7 @@ impl Slot {
         out[4..8].copy_from_slice(&self.lease.to_le_bytes());
         out[8..16].copy_from_slice(&self.start.to_le_bytes());
         out[16..24].copy_from_slice(&self.cursor.to_le_bytes());
+        out[24..28].copy_from_slice(&self.data_crc.to_le_bytes());
         let crc = crc32fast::hash(&out[..28]);
         out[28..].copy_from_slice(&crc.to_le_bytes());
         out
@@ -119,6 +122,7 @@ impl Slot {
             lease: u32_at(bytes, 4),
             start: u64_at(bytes, 8),
             cursor: u64_at(bytes, 16),
+            data_crc: u32_at(bytes, 24),
         };
         (crc32fast::hash(&bytes[..28]) == u32_at(bytes, 28)).then_some(slot)
     }
@@ -140,6 +144,8 @@ pub(crate) enum Record {
     Durable(Vec<RunV1>),
     /// Not vouched for any more.
     Forgot(Vec<SpanV1>),
+    /// Written, not synced, with the CRC of what was written.
+    Written(Vec<RunV1>),
 }
 
 impl Record {
@@ -158,6 +164,10 @@ impl Record {
 
     pub(crate) fn durable(runs: impl Iterator<Item = Run>) -> impl Iterator<Item = Record> {
         split(runs.map(RunV1::from)).map(Record::Durable)
+    }
+
+    pub(crate) fn written(runs: impl Iterator<Item = Run>) -> impl Iterator<Item = Record> {
+        split(runs.map(RunV1::from)).map(Record::Written)
     }
 
     /// Appends the frame to `out`; false (and nothing appended) if the record is longer than any may be.

@@ -37,16 +37,18 @@ enum Entry {
     Source(Identity),
     Claimed(Vec<ByteRange>),
     Durable(Vec<Run>),
+    Written(Vec<Run>),
     Forgot(Vec<ByteRange>),
 }
 
 fn entry() -> impl Strategy<Value = Entry> {
     let ranges = || proptest::collection::vec(range(), 1..5);
-    let run = (range(), any::<u32>()).prop_map(|(range, crc)| Run { range, crc });
+    let run = || (range(), any::<u32>()).prop_map(|(range, crc)| Run { range, crc });
     prop_oneof![
         1 => identity().prop_map(Entry::Source),
         4 => ranges().prop_map(Entry::Claimed),
-        4 => proptest::collection::vec(run, 1..5).prop_map(Entry::Durable),
+        4 => proptest::collection::vec(run(), 1..5).prop_map(Entry::Durable),
+        4 => proptest::collection::vec(run(), 1..5).prop_map(Entry::Written),
         2 => ranges().prop_map(Entry::Forgot),
     ]
 }
@@ -57,6 +59,7 @@ impl Entry {
             Entry::Source(identity) => Record::Source(SourceV1::new("http://a/b", identity)),
             Entry::Claimed(list) => Record::claimed(list.iter().copied()).next().unwrap(),
             Entry::Durable(list) => Record::durable(list.iter().copied()).next().unwrap(),
+            Entry::Written(list) => Record::written(list.iter().copied()).next().unwrap(),
             Entry::Forgot(list) => Record::forgot(list.iter().copied()).next().unwrap(),
         }
     }
@@ -69,7 +72,9 @@ impl Entry {
                 *claimed = RangeSet::new();
             }
             Entry::Claimed(list) => claimed.extend(list.iter().copied()),
-            Entry::Durable(list) => claimed.extend(list.iter().map(|run| run.range)),
+            Entry::Durable(list) | Entry::Written(list) => {
+                claimed.extend(list.iter().map(|run| run.range))
+            }
             Entry::Forgot(list) => list.iter().for_each(|range| {
                 claimed.remove(*range);
             }),
@@ -121,6 +126,7 @@ proptest! {
         prop_assert!(found.trusted);
         prop_assert_eq!(&found.claimed, &claimed);
         prop_assert!(found.runs.iter().all(|run| claimed.covers(run.range)));
+        prop_assert!(found.written.iter().all(|run| claimed.covers(run.range)));
         prop_assert_eq!(found.source.map(|source| source.identity), source);
         // Elsewhere only runs remain, to be verified.
         let elsewhere = Here { boot: Some([8; 16]), ..HERE };
@@ -178,6 +184,7 @@ proptest! {
                 lease: 1,
                 start: range.start,
                 cursor: range.end,
+                data_crc: range.end as u32 % 2,
             })
             .collect();
         let mut bytes = journal(&entries, &list);
@@ -194,7 +201,9 @@ proptest! {
                 _ => {}
             }
         }
-        prop_assert_eq!(read(&bytes, &HERE).unwrap().claimed, claimed);
+        let found = read(&bytes, &HERE).unwrap();
+        prop_assert_eq!(&found.claimed, &claimed);
+        prop_assert!(found.written.iter().all(|run| run.crc == 1 && claimed.covers(run.range)));
     }
 }
 
@@ -213,6 +222,42 @@ fn another_version_is_told_and_a_cut_journal_is_not_believed() {
     // Without the record that takes a claim back, the claim must not come to life again.
     let bytes = journal(&[source, claim, forgot], &[]);
     assert_eq!(replay(&bytes[..with_claim], &HERE), Replayed::Damaged);
+}
+
+/// What was written before slots and records told the CRC of what they claim is read all the same; and a reader of then
+/// stops at a record that it does not know, which claims less and nothing wrong.
+#[test]
+fn claims_without_a_crc_are_still_claims() {
+    let at = |start, end| ByteRange::new(start, end);
+    let run = |start, end| Run {
+        range: at(start, end),
+        crc: 9,
+    };
+    let entries = [
+        Entry::Source(Identity::default()),
+        Entry::Claimed(vec![at(0, 10)]),
+        Entry::Written(vec![run(20, 30)]),
+    ];
+    let slot = |start, data_crc| Slot {
+        generation: 1,
+        lease: 1,
+        start,
+        cursor: start + 10,
+        data_crc,
+    };
+    let bytes = journal(&entries, &[slot(40, 0), slot(60, 7)]);
+    let found = read(&bytes, &HERE).unwrap();
+    let claimed = [at(0, 10), at(20, 30), at(40, 50), at(60, 70)];
+    assert_eq!(found.claimed, claimed.into_iter().collect());
+    let told: Vec<_> = found
+        .written
+        .iter()
+        .map(|run| (run.range.start, run.crc))
+        .collect();
+    assert_eq!(told, [(20, 9), (60, 7)]);
+    let unknown = Record::Written(vec![RunV1::from(run(20, 30))]);
+    let first = postcard::to_stdvec(&unknown).unwrap()[0];
+    assert_eq!(first, 4, "a variant of its own, behind those of before");
 }
 
 #[test]

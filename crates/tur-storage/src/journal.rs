@@ -1,14 +1,15 @@
 //! What a journal claims, as a pure function of its bytes: [`replay`].
 //!
 //! Format 1. The first page holds a header (magic, version, process, boot, the part's device and inode, generation,
-//! CRC-32) and [`SLOTS`] slots of 32 bytes (generation, lease, start, cursor, CRC-32), which lanes overwrite after each
-//! data write. Then come records, only ever appended: length, CRC-32, payload. A `Source` record says which
-//! representation the bytes belong to and voids every claim before it; `Claimed` lists bytes that were written,
-//! `Durable` runs that were synced first, with the CRC-32 of their bytes; `Forgot` takes claims back.
+//! CRC-32) and [`SLOTS`] slots of 32 bytes (generation, lease, start, cursor, CRC-32 of the bytes in between, CRC-32 of
+//! the slot), which lanes overwrite after each data write. Then come records, only ever appended: length, CRC-32, payload. A `Source` record says which
+//! representation the bytes belong to and voids every claim before it; `Written` lists runs that were
+//! written, with the CRC-32 of their bytes, `Claimed` bytes whose CRC is not known, `Durable` runs that were synced first;
+//! `Forgot` takes claims back.
 //!
 //! What may be believed depends on where the journal is read. In the same boot, with the same part, everything written
-//! is in the page cache and counts. After a loss of power only durable runs count, and only once their bytes have been
-//! read again and their CRCs agree: [`Journal::trusted`] tells the two apart.
+//! is in the page cache and counts. After a loss of power only runs count, and only once their bytes have been read again
+//! and their CRCs agree: [`Journal::trusted`] tells the two apart.
 
 use tur_core::{ByteRange, Identity, RangeSet};
 
@@ -48,7 +49,7 @@ pub struct Journal {
     /// The process that wrote it last.
     pub pid: u32,
     /// True if it was written in this boot for this very part: then `claimed` counts. Otherwise `claimed` is empty, and
-    /// `runs` count once their CRCs have been verified.
+    /// `runs` and `written` count once their CRCs have been verified.
     pub trusted: bool,
     /// The representation; `None` before the first one was known.
     pub source: Option<Source>,
@@ -56,6 +57,8 @@ pub struct Journal {
     pub claimed: RangeSet,
     /// Runs that were synced and not forgotten since.
     pub runs: Vec<Run>,
+    /// Runs that were written and not forgotten since, synced or not. They may overlap `runs`.
+    pub written: Vec<Run>,
     /// One past the last good record.
     pub tail: u64,
     /// How many records voided earlier claims.
@@ -94,38 +97,47 @@ pub fn replay(bytes: &[u8], here: &Here) -> Replayed {
         source: None,
         claimed: RangeSet::new(),
         runs: Vec::new(),
+        written: Vec::new(),
         tail: PAGE as u64,
         generation: 0,
     };
-    let mut runs = RunSet::default();
-    journal.read_records(&bytes[PAGE..], &mut runs);
-    journal.runs = runs.iter().collect();
+    let mut sets = Sets::default();
+    journal.read_records(&bytes[PAGE..], &mut sets);
     // The header is written after a record that voids claims: without that record older claims would seem to hold.
     if journal.generation < header.generation {
         return Replayed::Damaged;
     }
-    if journal.trusted {
-        journal.read_slots(&bytes[HEADER..PAGE]);
-    } else {
+    journal.read_slots(&bytes[HEADER..PAGE], &mut sets);
+    if !journal.trusted {
         journal.claimed = RangeSet::new();
     }
+    journal.runs = sets.durable.iter().collect();
+    journal.written = sets.written.iter().collect();
     Replayed::Journal(Box::new(journal))
 }
 
+/// Runs while they are collected.
+#[derive(Default)]
+struct Sets {
+    durable: RunSet,
+    written: RunSet,
+}
+
 impl Journal {
-    fn read_records(&mut self, mut rest: &[u8], runs: &mut RunSet) {
+    fn read_records(&mut self, mut rest: &[u8], sets: &mut Sets) {
         while let Some((record, len)) = Record::decode(rest, self.tail, self.generation) {
-            let room = self.claimed.fragments() + runs.len() + LIST_MAX <= FRAGMENTS_MAX;
+            let fragments = self.claimed.fragments() + sets.durable.len() + sets.written.len();
+            let room = fragments + LIST_MAX <= FRAGMENTS_MAX;
             if !room && !record.opens_generation() {
                 break;
             }
-            self.apply(record, runs);
+            self.apply(record, sets);
             self.tail += len as u64;
             rest = &rest[len..];
         }
     }
 
-    fn apply(&mut self, record: Record, runs: &mut RunSet) {
+    fn apply(&mut self, record: Record, sets: &mut Sets) {
         self.generation = self
             .generation
             .saturating_add(u32::from(record.opens_generation()));
@@ -133,32 +145,45 @@ impl Journal {
             Record::Source(source) => {
                 self.source = Some(source.into());
                 self.claimed = RangeSet::new();
-                runs.clear();
+                *sets = Sets::default();
             }
             Record::Claimed(spans) => self.claimed.extend(spans.into_iter().map(Into::into)),
             Record::Durable(list) => {
                 for run in list.into_iter().map(Run::from) {
                     self.claimed.insert(run.range);
-                    runs.insert(run);
+                    sets.durable.insert(run);
+                }
+            }
+            Record::Written(list) => {
+                for run in list.into_iter().map(Run::from) {
+                    self.claimed.insert(run.range);
+                    sets.written.insert(run);
                 }
             }
             Record::Forgot(spans) => {
                 for range in spans.into_iter().map(Into::<ByteRange>::into) {
                     self.claimed.remove(range);
                     // Its CRC could not be verified any more.
-                    runs.remove(range);
+                    sets.durable.remove(range);
+                    sets.written.remove(range);
                 }
             }
         }
     }
 
     /// A slot of an older generation is covered by records: whoever opens a generation writes them first.
-    fn read_slots(&mut self, slots: &[u8]) {
+    fn read_slots(&mut self, slots: &[u8], sets: &mut Sets) {
         let current = slots
             .chunks_exact(SLOT)
             .filter_map(Slot::decode)
             .filter(|slot| slot.generation == self.generation && self.source.is_some());
-        self.claimed
-            .extend(current.map(|slot| ByteRange::new(slot.start, slot.cursor)));
+        for slot in current {
+            let range = ByteRange::new(slot.start, slot.cursor);
+            self.claimed.insert(range);
+            if slot.data_crc != 0 {
+                let crc = slot.data_crc;
+                sets.written.insert(Run { range, crc });
+            }
+        }
     }
 }

@@ -6,10 +6,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use tur_core::{ByteRange, RangeSet, Wall};
+use tur_core::{ByteRange, Wall};
 
 use crate::frame::{HEADER, Head, Header, may_be_ours};
-use crate::journal::{Here, Journal, Replayed, replay};
+use crate::journal::{Here, Journal, Replayed, Run, replay};
 use crate::shared::{Names, crc_of, path_error, read_full, retry};
 use crate::{Disk, FileId, FileKind, Open, Stat, StorageError};
 
@@ -17,9 +17,8 @@ use crate::{Disk, FileId, FileKind, Open, Stat, StorageError};
 const PRIVATE: u32 = 0o600;
 /// How often opening begins anew because the name changed hands in between.
 const RACES_MAX: u32 = 8;
-/// How much later than the journal the part may have been changed: the time between a write and its claim, and the
-/// coarseness of file times (10 ms on slow-ticking kernels).
-const TOUCHED_NS: i128 = 50_000_000;
+/// The most that is read again of synced runs where nothing speaks against them.
+const REVIEW_MAX: u64 = 128 << 20;
 /// The most that is read of a journal: far more than any download writes.
 const JOURNAL_MAX: u64 = 16 << 20;
 
@@ -253,19 +252,21 @@ pub(crate) fn read_journal(
     }
 }
 
-/// True if somebody changed the part after our last write: each of ours is followed by a word in the journal at once.
+/// True if the part was changed after our last write: each of ours is followed by a word in the journal at once. It may
+/// have been us, killed in between.
 pub(crate) fn is_touched(part: &Stat, journal: &Stat) -> bool {
-    part.modified_ns > journal.modified_ns + TOUCHED_NS
+    part.modified_ns > journal.modified_ns
 }
 
-/// Drops from a journal's claims all that the part itself disproves; reads runs again where only their CRCs can prove
-/// them.
+/// Drops from a journal's claims all that the part itself disproves. What was never synced is read again and compared
+/// with its CRC, and so are synced runs, as many as [`REVIEW_MAX`] allows. If something speaks against the part (another
+/// boot or inode, a change after the journal's last, or bytes that turn out to be others), only what its CRC proves is
+/// kept.
 pub(crate) fn confirm<D: Disk>(
     disk: &D,
     part: &Opened<D::File>,
     journal: &mut Journal,
-    names: &Names,
-) -> Result<Vec<String>, StorageError> {
+) -> Vec<String> {
     let mut notes = Vec::new();
     let total = journal
         .source
@@ -281,27 +282,49 @@ pub(crate) fn confirm<D: Disk>(
     }
     let within = |range: ByteRange| range.start < range.end && range.end <= bounds.end;
     journal.runs.retain(|run| within(run.range));
+    journal.written.retain(|run| within(run.range));
+    if journal.trusted {
+        // What was recorded last, and is therefore most in danger, is mostly what stands last.
+        let mut left = REVIEW_MAX;
+        let last = journal.runs.iter().rev().take_while(|run| {
+            let may = left > 0;
+            left = left.saturating_sub(run.range.len());
+            may
+        });
+        for run in journal.written.iter().chain(last) {
+            if !proves(disk, &part.file, run) {
+                journal.trusted = false;
+                break;
+            }
+        }
+    }
     if journal.trusted {
         let claimed = &journal.claimed;
         journal.runs.retain(|run| claimed.covers(run.range));
-        return Ok(notes);
+        journal.written.retain(|run| claimed.covers(run.range));
+        return notes;
     }
-    let mut proven = RangeSet::new();
-    let before = journal.runs.len();
-    let mut kept = Vec::new();
-    for run in &journal.runs {
-        let crc = crc_of(disk, &part.file, run.range).map_err(names.part_error("read"))?;
-        if crc == Some(run.crc) {
-            proven.insert(run.range);
-            kept.push(*run);
-        }
+    let before = journal.runs.len() + journal.written.len();
+    for runs in [&mut journal.runs, &mut journal.written] {
+        runs.retain(|run| proves(disk, &part.file, run));
     }
-    if kept.len() < before {
+    if journal.runs.len() + journal.written.len() < before {
         notes.push("some bytes did not survive: they are fetched again".into());
     }
-    journal.runs = kept;
-    journal.claimed = proven;
-    Ok(notes)
+    let proven = journal.runs.iter().chain(&journal.written);
+    journal.claimed = proven.map(|run| run.range).collect();
+    notes
+}
+
+/// True if the bytes of a run are those that were written. What cannot be read is fetched again, like what is wrong.
+fn proves<D: Disk>(disk: &D, part: &D::File, run: &Run) -> bool {
+    match crc_of(disk, part, run.range) {
+        Ok(crc) => crc == Some(run.crc),
+        Err(error) => {
+            tracing::warn!(%error, range = ?run.range, "a run cannot be read");
+            false
+        }
+    }
 }
 
 /// Removes a name if it still leads to the file that is meant.

@@ -6,7 +6,7 @@ use tur_core::{ByteRange, Identity, RangeSet};
 
 use crate::book::Book;
 use crate::frame::{Record, SourceV1};
-use crate::journal::{Here, Journal, Run};
+use crate::journal::{Here, Journal};
 use crate::open::{self, Place};
 use crate::shared::{Shared, read_full, retry};
 use crate::{Checkpoint, Disk, StorageError, Writer};
@@ -72,18 +72,15 @@ impl<D: Disk> Part<D> {
                 return Err(error);
             }
         };
-        let mut notes = match &mut journal {
-            Some(journal) if open::is_touched(&part.stat, &journal_file.stat) => {
-                journal.trusted = false;
-                vec!["the part was changed after its journal was: only what its checksums prove is kept".into()]
+        let notes = match &mut journal {
+            Some(journal) => {
+                if open::is_touched(&part.stat, &journal_file.stat) {
+                    journal.trusted = false;
+                }
+                open::confirm(&disk, &part, journal)
             }
-            _ => Vec::new(),
-        };
-        let found = match &mut journal {
-            Some(journal) => open::confirm(&disk, &part, journal, &names)?,
             None => Vec::new(),
         };
-        notes.extend(found);
         let shared = Shared {
             size_limit: disk.file_size_limit(),
             disk,
@@ -129,13 +126,10 @@ impl<D: Disk> Part<D> {
         let source = Record::Source(SourceV1::new(url, identity));
         if keep {
             book.take_claims();
-            let runs: Vec<Run> = book.durable.iter().collect();
-            let covered: Vec<ByteRange> = book.covered.iter().collect();
-            let records = std::iter::once(source)
-                .chain(Record::durable(runs.into_iter()))
-                .chain(Record::claimed(covered.into_iter()));
+            let claims: Vec<Record> = book.everything().collect();
+            let records = std::iter::once(source).chain(claims);
             shared.append_sealed(&mut book, records)?;
-            book.unrecorded = RangeSet::new();
+            book.recorded();
             book.begun = true;
             book.total = identity.total;
         } else {
@@ -294,6 +288,13 @@ impl<D: Disk> Shared<D> {
             for run in &journal.runs {
                 book.durable.insert(*run);
                 book.unhashed.remove(run.range);
+            }
+            for run in &journal.written {
+                // Where it overlaps a durable run, that one is worth more: the rest is read again.
+                if book.unhashed.covers(run.range) {
+                    book.pending.push(*run);
+                    book.unhashed.remove(run.range);
+                }
             }
         }
         if journal.trusted {

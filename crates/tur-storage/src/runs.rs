@@ -48,10 +48,6 @@ impl RunSet {
             .collect()
     }
 
-    pub(crate) fn clear(&mut self) {
-        self.runs.clear();
-    }
-
     pub(crate) fn len(&self) -> usize {
         self.runs.len()
     }

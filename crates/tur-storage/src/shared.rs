@@ -129,12 +129,12 @@ impl<D: Disk> Shared<D> {
 
     /// Records what is covered and not recorded yet.
     pub(crate) fn record_claims(&self, book: &mut Book) -> Result<(), StorageError> {
-        if book.unrecorded.is_empty() {
+        if book.unrecorded.is_empty() && book.bare.is_empty() {
             return Ok(());
         }
-        let claims: Vec<ByteRange> = book.unrecorded.iter().collect();
-        self.append(book, Record::claimed(claims.into_iter()))?;
-        book.unrecorded = RangeSet::new();
+        let claims: Vec<Record> = book.claims().collect();
+        self.append(book, claims.into_iter())?;
+        book.recorded();
         Ok(())
     }
 
@@ -147,10 +147,10 @@ impl<D: Disk> Shared<D> {
         if !book.begun {
             return Ok(());
         }
-        let claims: Vec<ByteRange> = book.unrecorded.iter().collect();
-        let records = Record::claimed(claims.into_iter()).chain(Record::forgot(lost.iter()));
+        let claims: Vec<Record> = book.claims().collect();
+        let records = claims.into_iter().chain(Record::forgot(lost.iter()));
         self.append_sealed(book, records)?;
-        book.unrecorded = RangeSet::new();
+        book.recorded();
         Ok(())
     }
 

@@ -177,11 +177,13 @@ impl<D: Disk> Writer<D> {
         let place = {
             let book = shared.lock();
             book.active.get(&self.key).and_then(|active| {
+                let claim = active.claim();
                 let slot = Slot {
                     generation: book.generation,
                     lease: active.lease,
-                    start: active.claim_start,
-                    cursor: active.cursor,
+                    start: claim.range.start,
+                    cursor: claim.range.end,
+                    data_crc: claim.crc,
                 };
                 let at = active.slot.and_then(Slot::offset)?;
                 Some((at, slot.encode()))
