@@ -118,6 +118,10 @@ pub trait Disk: Send + Sync + 'static {
     fn available(&self, dir: &Self::Dir) -> io::Result<u64>;
     /// The largest file this process may write.
     fn file_size_limit(&self) -> Option<u64>;
+    /// The largest file that the file system can hold, where it is small enough to be met: 4 GiB on FAT.
+    fn largest_file(&self, _dir: &Self::Dir) -> Option<u64> {
+        None
+    }
     /// Names the time since the machine was started; `None` where it cannot be told: nothing unsynced is trusted then.
     fn boot_id(&self) -> Option<[u8; 16]>;
     /// The permission bits that new files do not get.

@@ -142,6 +142,10 @@ impl Disk for FileDisk {
         PosixDisk.file_size_limit()
     }
 
+    fn largest_file(&self, dir: &OwnedFd) -> Option<u64> {
+        PosixDisk.largest_file(dir)
+    }
+
     fn boot_id(&self) -> Option<[u8; 16]> {
         PosixDisk.boot_id()
     }

@@ -18,7 +18,7 @@ const PRIVATE: u32 = 0o600;
 /// How often opening begins anew because the name changed hands in between.
 const RACES_MAX: u32 = 8;
 /// The most that is read again of synced runs where nothing speaks against them.
-const REVIEW_MAX: u64 = 128 << 20;
+const REVIEW_MAX: u64 = 64 << 20;
 /// The most that is read of a journal: far more than any download writes.
 const JOURNAL_MAX: u64 = 16 << 20;
 

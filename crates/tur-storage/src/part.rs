@@ -82,7 +82,10 @@ impl<D: Disk> Part<D> {
             None => Vec::new(),
         };
         let shared = Shared {
-            size_limit: disk.file_size_limit(),
+            size_limit: [disk.file_size_limit(), disk.largest_file(&dir)]
+                .into_iter()
+                .flatten()
+                .min(),
             disk,
             dir,
             part_id: part.stat.id,

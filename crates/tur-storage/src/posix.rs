@@ -143,6 +143,14 @@ impl Disk for PosixDisk {
         rustix::process::getrlimit(rustix::process::Resource::Fsize).current
     }
 
+    fn largest_file(&self, dir: &OwnedFd) -> Option<u64> {
+        #[cfg(target_os = "linux")]
+        return magic(dir).and_then(largest_on);
+        // Where the kind of file system is not told by a number, the write that goes too far tells.
+        #[cfg(not(target_os = "linux"))]
+        None
+    }
+
     fn boot_id(&self) -> Option<[u8; 16]> {
         let text = read_small("/proc/sys/kernel/random/boot_id")?;
         parse_boot_id(&text)
@@ -184,6 +192,21 @@ fn allocate(file: &OwnedFd, at: u64, len: u64) -> Result<(), Errno> {
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn allocate(_: &OwnedFd, _: u64, _: u64) -> Result<(), Errno> {
     Err(Errno::NOSYS)
+}
+
+/// Which kind of file system it is (statfs(2)). The field has other widths and signs elsewhere; the numbers have 32 bits.
+#[cfg(target_os = "linux")]
+pub(crate) fn magic(file: &OwnedFd) -> Option<u64> {
+    let stat = rustix::fs::fstatfs(file).ok()?;
+    Some(u64::try_from(stat.f_type).ok()? & 0xffff_ffff)
+}
+
+/// The largest file by the kind of file system (statfs(2)).
+#[cfg(target_os = "linux")]
+fn largest_on(magic: u64) -> Option<u64> {
+    /// FAT, whose directory entries have 32 bits for a length. exFAT has another number and no such limit.
+    const MSDOS: u64 = 0x4d44;
+    (magic == MSDOS).then_some(u32::MAX.into())
 }
 
 /// Makes the directory and its missing parents.
@@ -285,6 +308,14 @@ mod tests {
             Some(255_u128.to_be_bytes())
         );
         assert_eq!(parse_boot_id(""), None);
+    }
+
+    #[test]
+    fn a_fat_file_system_holds_no_file_of_4_gib() {
+        assert_eq!(largest_on(0x4d44), Some(4_294_967_295));
+        for other in [0xef53, 0x5846_5342, 0x0102_1994, 0x2011_bab0, 0x6969] {
+            assert_eq!(largest_on(other), None);
+        }
     }
 
     #[test]

@@ -47,12 +47,13 @@ impl<D: Disk> Shared<D> {
         }
     }
 
-    /// Reserves room for `range` and for what follows it, up to a window and never past the total.
+    /// Reserves room for `range` and for what follows it, up to a window and never past the total. Where the file system
+    /// cannot promise room, it is at least asked how much there is.
     pub(crate) fn reserve(&self, range: ByteRange) -> Result<(), StorageError> {
         self.check_limit(range.end)?;
-        let gaps = {
+        let (gaps, allocates) = {
             let mut book = self.lock();
-            let Some(total) = book.total.filter(|_| book.allocates) else {
+            let Some(total) = book.total else {
                 return Ok(());
             };
             if book.allocated.covers(range) {
@@ -63,25 +64,63 @@ impl<D: Disk> Shared<D> {
             let gaps = book.allocated.gaps(window);
             // Entered first, so that no other writer asks for the same; taken out again if it fails.
             book.allocated.insert(window);
-            gaps
+            (gaps, book.allocates)
         };
-        for gap in gaps.iter() {
-            let done = retry(|| self.disk.allocate(&self.part, gap.start, gap.len()));
-            match done {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::Unsupported => {
-                    self.lock().allocates = false;
-                    return Ok(());
-                }
-                Err(error) => {
-                    let mut book = self.lock();
-                    for gap in gaps.iter() {
-                        book.allocated.remove(gap);
-                    }
-                    return Err(self.names.part_error("reserve space for")(error));
-                }
+        let mut done = Ok(());
+        if allocates {
+            done = gaps
+                .iter()
+                .try_for_each(|gap| retry(|| self.disk.allocate(&self.part, gap.start, gap.len())));
+        }
+        let cannot = |error: &io::Error| error.kind() == io::ErrorKind::Unsupported;
+        let result = match done {
+            Ok(()) if allocates => Ok(()),
+            Err(error) if !cannot(&error) => Err(self.no_room("reserve space for", error)),
+            Ok(()) | Err(_) => {
+                self.lock().allocates = false;
+                self.check_free(gaps.len())
+            }
+        };
+        if result.is_err() {
+            let mut book = self.lock();
+            for gap in gaps.iter() {
+                book.allocated.remove(gap);
             }
         }
-        Ok(())
+        result
+    }
+
+    /// Refuses what the file system says it has no room for. It may be wrong in both directions: a write tells.
+    fn check_free(&self, need: u64) -> Result<(), StorageError> {
+        let available = retry(|| self.disk.available(&self.dir))
+            .map_err(self.names.dir_error("see the free space of"))?;
+        if need <= available {
+            return Ok(());
+        }
+        Err(StorageError::NoSpace {
+            path: self.names.dir.clone(),
+            need,
+            available,
+        })
+    }
+
+    /// What a call on the part has failed with. A full disk is told with what is missing, where that can be known.
+    pub(crate) fn no_room(&self, doing: &'static str, error: io::Error) -> StorageError {
+        let missing = {
+            let book = self.lock();
+            book.total
+                .map(|total| total.saturating_sub(book.covered.len()))
+        };
+        // A quota is not a matter of free space: its own words say more.
+        match (error.kind(), missing, self.disk.available(&self.dir)) {
+            (io::ErrorKind::StorageFull, Some(need), Ok(available)) if need > available => {
+                StorageError::NoSpace {
+                    path: self.names.dir.clone(),
+                    need,
+                    available,
+                }
+            }
+            _ => self.names.part_error(doing)(error),
+        }
     }
 }

@@ -173,9 +173,7 @@ fn ground(file: &OwnedFd) -> Option<Ground> {
     const XFS: u64 = 0x5846_5342;
     /// tmpfs.
     const TMPFS: u64 = 0x0102_1994;
-    let stat = rustix::fs::fstatfs(file).ok()?;
-    // The field is signed on some systems; the numbers have 32 bits.
-    match u64::try_from(stat.f_type).ok()? & 0xffff_ffff {
+    match crate::posix::magic(file)? {
         EXT | XFS => Some(Ground::Firm),
         TMPFS => Some(Ground::Memory),
         magic => {

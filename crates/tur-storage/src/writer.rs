@@ -160,7 +160,7 @@ impl<D: Disk> Writer<D> {
                 done => done,
             },
         )
-        .map_err(shared.names.part_error("write"))?;
+        .map_err(|error| shared.no_room("write", error))?;
         let mut crc = crc32fast::Hasher::new();
         let mut left = taken;
         for slice in &slices {

@@ -405,6 +405,29 @@ fn a_disk_too_small_is_known_before_the_first_byte() {
     assert_eq!(saved.unwrap().claimed, part.covered());
 }
 
+/// What is missing is said as soon as the disk is found full, with the part kept.
+#[test]
+fn a_disk_that_fills_meanwhile_says_what_is_missing() {
+    let disk = MemDisk::new();
+    let part = open(disk.clone(), &place("/d")).part;
+    part.begin(URL, &identity(1, 200 << 20), false).unwrap();
+    fill(&part, 0, 1, range(0, 1_000)).unwrap();
+    disk.set_capacity(70 << 20);
+    // The next window of room does not fit.
+    let far = 100 << 20;
+    let error = fill(&part, 1, 1, range(far, far + 1_000)).unwrap_err();
+    assert_eq!(error.kind(), Kind::DiskFull);
+    let need = (200 << 20) - 1_000;
+    let begins = format!("no space: need {need} bytes more on /d, ");
+    assert!(error.to_string().starts_with(&begins), "{error}");
+    assert_eq!(part.covered(), set(&[(0, 1_000)]));
+    drop(part);
+    assert_eq!(
+        open(disk, &place("/d")).saved.unwrap().claimed,
+        set(&[(0, 1_000)])
+    );
+}
+
 #[test]
 fn a_file_size_limit_is_an_error_before_the_system_says_so() {
     let disk = MemDisk::new();
