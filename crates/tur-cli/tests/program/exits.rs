@@ -150,6 +150,8 @@ fn where_nothing_can_be_written_is_3_before_anything_is_asked() {
     place.tur(&["-d", "plain/below", url]).ends_with(3);
     place.tur(&["-o", ".", url]).ends_with(2);
     place.tur(&["-o", "missing/f", url]).ends_with(3);
+    // Where nobody can make a file, not even the super-user.
+    place.tur(&["-d", "/proc/self", url]).ends_with(3);
     // Permissions do not bind the super-user.
     if !rustix::process::geteuid().is_root() {
         let locked = place.file("locked");
@@ -262,12 +264,11 @@ fn a_limit_of_file_size_is_9_and_kills_nobody() {
             env!("CARGO_BIN_EXE_tur"),
         ])
         .args(["--max-time", "120", &origin.url("/f")]);
-    Ran::of(command.output().expect("there is a shell")).ends_with(9);
-    assert!(
-        !place.names().contains(&"f".to_owned()),
-        "{:?}",
-        place.names()
-    );
+    let ran = Ran::of(command.output().expect("there is a shell")).ends_with(9);
+    assert!(ran.stderr.contains("file size limit: "), "{ran:?}");
+    // Known from the first answer on: nothing was begun.
+    assert_eq!(place.names(), [""; 0]);
+    assert_eq!(origin.requests(), 1);
 }
 
 #[test]

@@ -216,6 +216,11 @@ impl Running {
         }
     }
 
+    /// Which process it is.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id())
             .ok()

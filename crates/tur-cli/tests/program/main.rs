@@ -11,3 +11,4 @@ mod interrupts;
 mod limits;
 mod origins;
 mod requests;
+mod storage;
