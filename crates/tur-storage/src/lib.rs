@@ -45,7 +45,7 @@ pub use checkpoint::{Checkpoint, Durable};
 pub use commit::Exists;
 pub use disk::{Disk, FileId, FileKind, Onto, Open, Stat};
 pub use error::StorageError;
-pub use mem::{Loss, MemDisk};
+pub use mem::{Crash, Crashes, Fate, Loss, MemDisk, Sampling};
 #[cfg(unix)]
 pub use native::{FileDisk, NativeFile, StorageKind};
 pub use open::{Found, Place, survey};

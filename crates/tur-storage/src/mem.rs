@@ -1,8 +1,10 @@
 //! [`Disk`] in memory: records every change, fails on demand, and crashes at any point of its record.
 //!
 //! [`MemDisk::crash`] gives the disk as it would be found after the first so many changes: with everything written
-//! (the process was killed), or without what was not synced (power was lost), whole or torn by sectors from a seed.
+//! (the process was killed), or without what was not synced (power was lost). [`MemDisk::crashes`] gives every state that
+//! a loss of power may leave; [`crash`] says which those are.
 
+mod crash;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -12,8 +14,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tur_core::Wall;
 
-pub use self::tree::Loss;
-use self::tree::{Change, Dice, Tree};
+use self::crash::Dice;
+pub use self::crash::{Crash, Crashes, Fate, Loss, Sampling};
+use self::tree::{Change, SyncEnd, Tree};
 use crate::{Disk, FileId, FileKind, Onto, Open, Stat};
 
 /// A file system in memory. Clones share it.
@@ -52,7 +55,7 @@ struct World {
     /// What is on the disk now.
     now: Tree,
     /// Every change, in order.
-    log: Vec<Change>,
+    log: Vec<Arc<Change>>,
     locks: BTreeMap<u64, u64>,
     handles: u64,
     boot: u8,
@@ -61,6 +64,8 @@ struct World {
     /// Calls until the one that fails, and how.
     fault: Option<(u64, io::ErrorKind)>,
     calls: u64,
+    /// True if what a failed sync has dropped can be read all the same.
+    stale_cache: bool,
     /// State of the generator behind short writes; 0 for whole ones.
     short: u64,
 }
@@ -102,16 +107,47 @@ impl MemDisk {
     /// The disk as it is found after the first `changes` changes and a crash. This one goes on as if nothing was.
     #[must_use]
     pub fn crash(&self, changes: usize, loss: Loss) -> MemDisk {
+        let left = self.tree_at(changes).lose(loss);
+        self.found(left, loss != Loss::Nothing)
+    }
+
+    /// The disk as this loss of power leaves it.
+    #[must_use]
+    pub fn cut(&self, crash: &Crash) -> MemDisk {
+        let left = self.tree_at(crash.changes).after(&crash.fates, crash.seed);
+        self.found(left, true)
+    }
+
+    /// Every state that a loss of power may leave, as far as `sampling` goes; the record as it is now.
+    #[must_use]
+    pub fn crashes(&self, sampling: Sampling) -> Crashes {
+        Crashes::new(self.clone(), sampling)
+    }
+
+    /// The names in a directory, in order.
+    #[must_use]
+    pub fn names(&self, dir: &Path) -> Vec<String> {
+        let world = enter(&self.world);
+        let names = world.now.names.keys().filter(|(at, _)| at == dir);
+        names.map(|(_, name)| name.clone()).collect()
+    }
+
+    fn tree_at(&self, changes: usize) -> Tree {
         let world = enter(&self.world);
         let mut tree = world.base.clone();
         for change in world.log.iter().take(changes) {
             tree.apply(change);
         }
-        tree.lose(loss);
+        tree
+    }
+
+    /// A disk that is found with this on it, after a restart of the machine or of the process alone.
+    fn found(&self, tree: Tree, rebooted: bool) -> MemDisk {
+        let world = enter(&self.world);
         MemDisk::with(World {
             base: tree.clone(),
             now: tree,
-            boot: world.boot + u8::from(loss != Loss::Nothing),
+            boot: world.boot + u8::from(rebooted),
             capacity: world.capacity,
             handles: world.handles,
             ..World::default()
@@ -121,6 +157,12 @@ impl MemDisk {
     /// Makes the `calls`-th call from now on fail (1 is the next one). A failing sync drops what was not synced.
     pub fn fail_call(&self, calls: u64, how: io::ErrorKind) {
         enter(&self.world).fault = Some((calls, how));
+    }
+
+    /// After a sync that fails, what it was to save can still be read, but no later sync saves it: so do ext4 and XFS.
+    /// Otherwise what is read is what the disk has.
+    pub fn keep_what_a_failed_sync_drops(&self) {
+        enter(&self.world).stale_cache = true;
     }
 
     /// From now on writes are short and interrupted at random; 0 makes them whole again.
@@ -141,7 +183,7 @@ impl MemDisk {
     /// Puts something under a name that a [`Disk`] cannot make.
     pub fn place(&self, dir: &Path, name: &str, kind: FileKind) {
         let mut world = enter(&self.world);
-        let ino = world.now.nodes.len() as u64 + 1;
+        let ino = world.now.free_ino();
         world.change(Change::Create {
             at: (dir.to_owned(), name.to_owned()),
             ino,
@@ -175,6 +217,7 @@ fn enter(world: &Mutex<World>) -> MutexGuard<'_, World> {
 
 impl World {
     fn change(&mut self, change: Change) {
+        let change = Arc::new(change);
         self.now.apply(&change);
         self.log.push(change);
     }
@@ -242,7 +285,7 @@ impl Disk for MemDisk {
                 }
             },
             (None, Open::New(mode)) => {
-                let ino = world.now.nodes.len() as u64 + 1;
+                let ino = world.now.free_ino();
                 world.change(Change::Create {
                     at: (dir.path.clone(), name.to_owned()),
                     ino,
@@ -325,10 +368,13 @@ impl Disk for MemDisk {
         let called = self.call().map(drop);
         let again = |error: &io::Error| error.kind() == io::ErrorKind::Interrupted;
         if !called.as_ref().is_err_and(again) {
-            enter(&self.world).change(Change::Sync {
-                ino: file.ino,
-                done: called.is_ok(),
-            });
+            let mut world = enter(&self.world);
+            let end = match (&called, world.stale_cache) {
+                (Ok(()), _) => SyncEnd::Done,
+                (Err(_), false) => SyncEnd::Reverted,
+                (Err(_), true) => SyncEnd::Forgotten,
+            };
+            world.change(Change::Sync { ino: file.ino, end });
         }
         called
     }
@@ -349,9 +395,7 @@ impl Disk for MemDisk {
 
     fn rename(&self, dir: &MemDir, from: &str, to: &str, onto: Onto) -> io::Result<()> {
         let mut world = self.call()?;
-        if world.ino(dir, from).is_none() {
-            return Err(io::ErrorKind::NotFound.into());
-        }
+        let ino = world.ino(dir, from).ok_or(io::ErrorKind::NotFound)?;
         if let Some(there) = world.ino(dir, to) {
             match (onto, world.node(there)?.kind) {
                 (Onto::Free, _) => return Err(io::ErrorKind::AlreadyExists.into()),
@@ -364,21 +408,23 @@ impl Disk for MemDisk {
         world.change(Change::Rename {
             from: (dir.path.clone(), from.to_owned()),
             to: (dir.path.clone(), to.to_owned()),
+            ino,
         });
         Ok(())
     }
 
     fn unlink(&self, dir: &MemDir, name: &str) -> io::Result<()> {
         let mut world = self.call()?;
-        if world.ino(dir, name).is_none() {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        world.change(Change::Unlink((dir.path.clone(), name.to_owned())));
+        let ino = world.ino(dir, name).ok_or(io::ErrorKind::NotFound)?;
+        world.change(Change::Unlink {
+            at: (dir.path.clone(), name.to_owned()),
+            ino,
+        });
         Ok(())
     }
 
-    fn sync_dir(&self, _dir: &MemDir) -> io::Result<()> {
-        self.call()?.change(Change::SyncDir);
+    fn sync_dir(&self, dir: &MemDir) -> io::Result<()> {
+        self.call()?.change(Change::SyncDir(dir.path.clone()));
         Ok(())
     }
 
@@ -417,8 +463,8 @@ impl World {
             len: node.data.len() as u64,
             allocated: node.used(),
             links: links.count() as u64,
-            mode: node.mode,
-            modified: node.modified,
+            mode: node.attributes.mode,
+            modified: node.attributes.modified,
             // No time passes in memory: all files are of one age.
             modified_ns: 0,
         })

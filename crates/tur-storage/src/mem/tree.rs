@@ -1,64 +1,84 @@
-//! Files and names in memory, and what of them a crash leaves: [`Tree`].
+//! Files and names in memory, with what of them is on the disk for certain and what is not: [`Tree`].
+//!
+//! Every change since the last sync that concerns it stays in the order in which it was made; [`super::crash`] decides
+//! which of them a loss of power leaves.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tur_core::Wall;
 
 use crate::FileKind;
 
-/// Bytes that reach the disk together or not at all.
-const SECTOR: usize = 512;
-
-/// What a crash takes away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Loss {
-    /// The process was killed: everything written is there, in the same boot.
-    Nothing,
-    /// Power was lost: what was not synced is gone.
-    Unsynced,
-    /// Power was lost: of what was not synced, some sectors reached the disk. Seeded.
-    Torn(u64),
-}
+/// Directory and name.
+pub(super) type At = (PathBuf, String);
+/// What names lead to.
+pub(super) type Names = BTreeMap<At, u64>;
 
 /// Directories, names and files.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tree {
     pub(super) dirs: Vec<PathBuf>,
-    pub(super) names: BTreeMap<(PathBuf, String), u64>,
+    pub(super) names: Names,
     /// Names as of the last sync of their directory, and what changed since.
-    durable_names: BTreeMap<(PathBuf, String), u64>,
-    name_changes: Vec<Change>,
+    pub(super) durable_names: Names,
+    pub(super) name_changes: Vec<(u64, Arc<Change>)>,
     pub(super) nodes: BTreeMap<u64, Node>,
+    /// Counts changes, over crashes too: what an earlier process left unsynced comes before what this one does.
+    pub(super) serial: u64,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) kind: FileKind,
     pub(super) data: Vec<u8>,
+    pub(super) attributes: Attributes,
     reserved: u64,
+    /// As of the last sync, and what changed since.
+    pub(super) durable: Vec<u8>,
+    pub(super) durable_attributes: Attributes,
+    pub(super) since: Vec<Since>,
+    /// The bytes before the file was made shorter: what a careless file system may show again.
+    pub(super) ghost: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Attributes {
     pub(super) mode: u32,
     pub(super) modified: Wall,
-    /// Bytes as of the last sync, and what changed since.
-    durable: Vec<u8>,
-    changes: Vec<Change>,
+}
+
+/// A change of a file since its last sync.
+#[derive(Clone, Debug)]
+pub(super) struct Since {
+    pub(super) serial: u64,
+    pub(super) change: Arc<Change>,
+    /// True if a sync has succeeded since. It is kept only because an older one is in doubt.
+    pub(super) safe: bool,
+    /// True if a failed sync may have dropped it: no later sync saves it.
+    pub(super) in_doubt: bool,
 }
 
 #[derive(Clone, Debug)]
 pub(super) enum Change {
     MakeDir(PathBuf),
     Create {
-        at: (PathBuf, String),
+        at: At,
         ino: u64,
         kind: FileKind,
         mode: u32,
     },
     Rename {
-        from: (PathBuf, String),
-        to: (PathBuf, String),
+        from: At,
+        to: At,
+        ino: u64,
     },
-    Unlink((PathBuf, String)),
-    SyncDir,
+    Unlink {
+        at: At,
+        ino: u64,
+    },
+    SyncDir(PathBuf),
     Write {
         ino: u64,
         at: u64,
@@ -74,7 +94,7 @@ pub(super) enum Change {
     },
     Sync {
         ino: u64,
-        done: bool,
+        end: SyncEnd,
     },
     SetMode {
         ino: u64,
@@ -86,131 +106,178 @@ pub(super) enum Change {
     },
 }
 
-impl Node {
-    pub(super) fn used(&self) -> u64 {
-        self.reserved.max(self.data.len() as u64)
-    }
-
-    /// Applies a change of the bytes.
-    fn edit(data: &mut Vec<u8>, change: &Change) {
-        match change {
-            Change::Write { at, bytes, .. } => {
-                let at = usize::try_from(*at).expect("files in memory are small");
-                let end = at + bytes.len();
-                if data.len() < end {
-                    data.resize(end, 0);
-                }
-                data[at..end].copy_from_slice(bytes);
-            }
-            Change::SetLen { len, .. } => {
-                data.resize(usize::try_from(*len).expect("files in memory are small"), 0);
-            }
-            _ => {}
-        }
-    }
+/// How a sync of a file ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SyncEnd {
+    /// Everything is on the disk.
+    Done,
+    /// It failed; what is read from now on is what the disk has.
+    Reverted,
+    /// It failed; what is read from now on is what was written, but no later sync writes it.
+    Forgotten,
 }
 
-impl Tree {
-    pub(super) fn apply(&mut self, change: &Change) {
-        match change {
-            Change::MakeDir(path) => self.dirs.push(path.clone()),
-            Change::Create {
-                at,
-                ino,
-                kind,
-                mode,
-            } => {
-                let node = Node {
-                    kind: *kind,
-                    data: Vec::new(),
-                    reserved: 0,
-                    mode: *mode,
-                    modified: Wall::default(),
-                    durable: Vec::new(),
-                    changes: Vec::new(),
-                };
-                self.nodes.insert(*ino, node);
-                self.names.insert(at.clone(), *ino);
-                self.name_changes.push(change.clone());
-            }
-            Change::Rename { .. } | Change::Unlink(_) => {
-                rename(&mut self.names, change);
-                self.name_changes.push(change.clone());
-            }
-            Change::SyncDir => {
-                self.durable_names = self.names.clone();
-                self.name_changes.clear();
-            }
+impl Change {
+    /// The file whose bytes or attributes it changes.
+    fn file(&self) -> Option<u64> {
+        match self {
             Change::Write { ino, .. }
             | Change::SetLen { ino, .. }
             | Change::Reserve { ino, .. }
             | Change::Sync { ino, .. }
             | Change::SetMode { ino, .. }
-            | Change::SetModified { ino, .. } => {
-                if let Some(node) = self.nodes.get_mut(ino) {
-                    node.apply(change);
+            | Change::SetModified { ino, .. } => Some(*ino),
+            _ => None,
+        }
+    }
+
+    /// The names that it changes.
+    pub(super) fn touches(&self) -> [Option<&At>; 2] {
+        match self {
+            Change::Create { at, .. } | Change::Unlink { at, .. } => [Some(at), None],
+            Change::Rename { from, to, .. } => [Some(from), Some(to)],
+            _ => [None, None],
+        }
+    }
+}
+
+impl Tree {
+    pub(super) fn apply(&mut self, change: &Arc<Change>) {
+        self.serial += 1;
+        match &**change {
+            Change::MakeDir(path) => self.dirs.push(path.clone()),
+            Change::SyncDir(path) => self.sync_dir(path),
+            Change::Create {
+                ino, kind, mode, ..
+            } => {
+                self.nodes.insert(*ino, Node::new(*kind, *mode));
+                self.rename(change);
+            }
+            Change::Rename { .. } | Change::Unlink { .. } => self.rename(change),
+            _ => {
+                let node = change.file().and_then(|ino| self.nodes.get_mut(&ino));
+                if let Some(node) = node {
+                    node.apply(self.serial, change);
                 }
             }
         }
     }
 
-    /// Takes away what the crash did not leave.
-    pub(super) fn lose(&mut self, loss: Loss) {
-        let mut dice = match loss {
-            Loss::Nothing => return,
-            Loss::Unsynced => None,
-            Loss::Torn(seed) => Some(Dice(seed | 1)),
-        };
-        let mut names = self.durable_names.clone();
-        if let Some(dice) = &mut dice {
-            // File systems keep the order of names.
-            let kept = dice.below(self.name_changes.len() as u64 + 1);
-            for change in self.name_changes.iter().take(kept as usize) {
-                rename(&mut names, change);
-            }
-        }
-        for node in self.nodes.values_mut() {
-            let mut data = std::mem::take(&mut node.durable);
-            if let Some(dice) = &mut dice {
-                for change in &node.changes {
-                    dice.tear(change)
-                        .iter()
-                        .for_each(|c| Node::edit(&mut data, c));
-                }
-            }
-            node.durable = data.clone();
-            node.data = data;
-            node.changes.clear();
-        }
-        self.durable_names = names.clone();
-        self.names = names;
-        self.name_changes.clear();
+    /// A number that no file has. Those of files that a crash took are given again.
+    pub(super) fn free_ino(&self) -> u64 {
+        (1..)
+            .find(|ino| !self.nodes.contains_key(ino))
+            .expect("there are fewer files than numbers")
+    }
+
+    fn rename(&mut self, change: &Arc<Change>) {
+        edit_names(&mut self.names, change);
+        self.name_changes.push((self.serial, Arc::clone(change)));
+    }
+
+    fn sync_dir(&mut self, path: &PathBuf) {
+        let inside = |at: &At| at.0 == *path;
+        self.durable_names.retain(|at, _| !inside(at));
+        let now = self.names.iter().filter(|(at, _)| inside(at));
+        self.durable_names
+            .extend(now.map(|(at, ino)| (at.clone(), *ino)));
+        self.name_changes
+            .retain(|(_, change)| !change.touches().into_iter().flatten().any(inside));
     }
 }
 
 impl Node {
-    fn apply(&mut self, change: &Change) {
-        match change {
-            Change::Write { .. } | Change::SetLen { .. } => {
-                Node::edit(&mut self.data, change);
-                if let Change::SetLen { len, .. } = change {
-                    self.reserved = self.reserved.min(*len);
-                }
-                self.changes.push(change.clone());
-            }
+    fn new(kind: FileKind, mode: u32) -> Self {
+        let attributes = Attributes {
+            mode,
+            modified: Wall::default(),
+        };
+        Self {
+            kind,
+            data: Vec::new(),
+            attributes,
+            reserved: 0,
+            durable: Vec::new(),
+            durable_attributes: attributes,
+            since: Vec::new(),
+            ghost: Vec::new(),
+        }
+    }
+
+    /// Bytes of the disk that it takes.
+    pub(super) fn used(&self) -> u64 {
+        self.reserved.max(self.data.len() as u64)
+    }
+
+    fn apply(&mut self, serial: u64, change: &Arc<Change>) {
+        match &**change {
             Change::Reserve { end, .. } => self.reserved = self.reserved.max(*end),
-            Change::Sync { done: true, .. } => {
-                self.durable = self.data.clone();
-                self.changes.clear();
+            Change::Sync { end, .. } => self.sync(*end),
+            other => {
+                if let Change::SetLen { len, .. } = other {
+                    self.reserved = self.reserved.min(*len);
+                    if (*len as usize) < self.data.len() && self.ghost.len() < self.data.len() {
+                        self.ghost = self.data.clone();
+                    }
+                }
+                edit(&mut self.data, other);
+                self.attributes.edit(other);
+                self.since.push(Since {
+                    serial,
+                    change: Arc::clone(change),
+                    safe: false,
+                    in_doubt: false,
+                });
             }
-            Change::Sync { done: false, .. } => {
-                // The pages were dropped; what is read from now on is what the disk has.
+        }
+    }
+
+    fn sync(&mut self, end: SyncEnd) {
+        match end {
+            SyncEnd::Done if self.since.iter().any(|since| since.in_doubt) => {
+                for since in &mut self.since {
+                    since.safe |= !since.in_doubt;
+                }
+            }
+            SyncEnd::Done => {
+                self.durable.clone_from(&self.data);
+                self.durable_attributes = self.attributes;
+                self.since.clear();
+            }
+            SyncEnd::Reverted => {
                 let len = self.data.len();
-                self.data = self.durable.clone();
+                self.data.clone_from(&self.durable);
                 self.data.resize(len, 0);
-                self.changes.clear();
-                self.durable = self.data.clone();
+                self.since.clear();
+                self.durable.clone_from(&self.data);
+                self.durable_attributes = self.attributes;
             }
+            SyncEnd::Forgotten => {
+                for since in &mut self.since {
+                    since.in_doubt |= !since.safe;
+                }
+            }
+        }
+    }
+
+    /// The file as it is after a crash: nothing of it is uncertain.
+    pub(super) fn settled(&self, data: Vec<u8>, attributes: Attributes) -> Node {
+        Node {
+            kind: self.kind,
+            reserved: self.reserved,
+            durable: data.clone(),
+            data,
+            attributes,
+            durable_attributes: attributes,
+            since: Vec::new(),
+            ghost: Vec::new(),
+        }
+    }
+}
+
+impl Attributes {
+    pub(super) fn edit(&mut self, change: &Change) {
+        match change {
             Change::SetMode { mode, .. } => self.mode = *mode,
             Change::SetModified { to, .. } => self.modified = *to,
             _ => {}
@@ -218,63 +285,40 @@ impl Node {
     }
 }
 
-/// Applies a change of names.
-fn rename(names: &mut BTreeMap<(PathBuf, String), u64>, change: &Change) {
+/// Applies a change of the bytes.
+pub(super) fn edit(data: &mut Vec<u8>, change: &Change) {
     match change {
-        Change::Create { at, ino, .. } => {
-            names.insert(at.clone(), *ino);
-        }
-        Change::Rename { from, to } => {
-            if let Some(ino) = names.remove(from) {
-                names.insert(to.clone(), ino);
-            }
-        }
-        Change::Unlink(at) => {
-            names.remove(at);
+        Change::Write { at, bytes, .. } => put(data, *at, bytes),
+        Change::SetLen { len, .. } => {
+            data.resize(usize::try_from(*len).expect("files in memory are small"), 0);
         }
         _ => {}
     }
 }
 
-/// A small generator (xorshift): enough to vary a crash, the same for the same seed.
-pub(super) struct Dice(pub(super) u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 >> 11
+/// Writes `bytes` at `at`, making the file longer where it must be.
+pub(super) fn put(data: &mut Vec<u8>, at: u64, bytes: &[u8]) {
+    let at = usize::try_from(at).expect("files in memory are small");
+    let end = at + bytes.len();
+    if data.len() < end {
+        data.resize(end, 0);
     }
+    data[at..end].copy_from_slice(bytes);
+}
 
-    /// A number below `bound`.
-    pub(super) fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound.max(1)
-    }
-
-    /// What of a change reached the disk.
-    fn tear(&mut self, change: &Change) -> Vec<Change> {
-        match change {
-            Change::Write { ino, at, bytes } => {
-                let first = SECTOR - (*at as usize) % SECTOR;
-                let mut pieces = Vec::new();
-                let mut from = 0;
-                while from < bytes.len() {
-                    let step = if from == 0 { first } else { SECTOR };
-                    let to = bytes.len().min(from + step);
-                    if self.below(2) == 0 {
-                        pieces.push(Change::Write {
-                            ino: *ino,
-                            at: at + from as u64,
-                            bytes: bytes[from..to].to_vec(),
-                        });
-                    }
-                    from = to;
-                }
-                pieces
-            }
-            other if self.below(2) == 0 => vec![other.clone()],
-            _ => Vec::new(),
+/// Applies a change of names.
+pub(super) fn edit_names(names: &mut Names, change: &Change) {
+    match change {
+        Change::Create { at, ino, .. } => {
+            names.insert(at.clone(), *ino);
         }
+        Change::Rename { from, to, ino } => {
+            names.remove(from);
+            names.insert(to.clone(), *ino);
+        }
+        Change::Unlink { at, .. } => {
+            names.remove(at);
+        }
+        _ => {}
     }
 }
