@@ -43,6 +43,8 @@ pub(crate) struct Book {
     pub(crate) generation: u32,
     /// Where the next record goes.
     pub(crate) tail: u64,
+    /// Where it went when the journal was last synced: records from here on may be dropped by a sync that fails.
+    pub(crate) synced: u64,
     /// True if a journal with a good header is on disk.
     pub(crate) headed: bool,
     /// True once the journal says more than is true: nothing more may be written.
@@ -180,6 +182,15 @@ impl Book {
             .chain(Record::claimed(bare.into_iter()))
     }
 
+    /// What was on record, but for what is durable, may not be any more: all of it is to be recorded again.
+    pub(crate) fn claim_again(&mut self) {
+        self.bare = self.covered.clone();
+        for run in self.durable.iter().chain(self.pending.iter().copied()) {
+            self.bare.remove(run.range);
+        }
+        self.unrecorded.clone_from(&self.pending);
+    }
+
     /// All claims are on record.
     pub(crate) fn recorded(&mut self) {
         self.unrecorded.clear();
@@ -241,6 +252,7 @@ impl Book {
             total,
             generation: self.generation,
             tail: self.tail,
+            synced: self.synced,
             headed: self.headed,
             broken: self.broken,
             allocates: self.allocates,

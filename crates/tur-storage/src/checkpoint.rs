@@ -75,13 +75,14 @@ impl<D: Disk> Checkpoint<D> {
             self.settle(false);
             return Err(self.shared.lose_volatile(source));
         }
-        {
+        let tail = {
             let mut book = self.shared.lock();
             let standing = book.standing(&self.runs);
             self.shared
-                .append(&mut book, Record::durable(standing.into_iter()))
-        }
-        .and_then(|()| self.shared.sync_journal())?;
+                .append(&mut book, Record::durable(standing.into_iter()))?;
+            book.tail
+        };
+        self.shared.save_records(tail)?;
         Ok(Durable {
             ranges: self.settle(true),
         })

@@ -20,7 +20,7 @@ const RACES_MAX: u32 = 8;
 /// The most that is read again of synced runs where nothing speaks against them.
 const REVIEW_MAX: u64 = 64 << 20;
 /// The most that is read of a journal: far more than any download writes.
-const JOURNAL_MAX: u64 = 16 << 20;
+pub(crate) const JOURNAL_MAX: u64 = 16 << 20;
 
 /// Where a download goes.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -124,7 +124,7 @@ impl<D: Disk> Part<D> {
             return Err(shared.names.rule(rule));
         }
         if !book.headed {
-            shared.write_first_page(&mut book)?;
+            shared.write_first_page(&mut book, false)?;
         }
         let source = Record::Source(SourceV1::new(url, identity));
         if keep {
@@ -243,6 +243,10 @@ impl<D: Disk> Part<D> {
             shared.part_id,
         )
         .map_err(shared.names.part_error("remove"))?;
+        // And stays gone: names may be saved in any order.
+        if retry(|| shared.disk.stat(&shared.part)).is_ok_and(|part| part.len > 0) {
+            retry(|| shared.disk.sync_dir(&shared.dir)).map_err(shared.names.dir_error("sync"))?;
+        }
         let journal = &shared.names.journal;
         open::unlink_if(&shared.disk, &shared.dir, journal, shared.journal_id)
             .map_err(shared.names.journal_error("remove"))
@@ -276,7 +280,7 @@ impl<D: Disk> Shared<D> {
     fn take_up(&self, journal: Option<&Journal>, fresh: bool) -> Result<(), StorageError> {
         let mut book = self.lock();
         if fresh {
-            return self.write_first_page(&mut book);
+            return self.write_first_page(&mut book, true);
         }
         let Some(journal) = journal else {
             // Damaged: it stays as it is until a source begins.
@@ -284,6 +288,7 @@ impl<D: Disk> Shared<D> {
         };
         book.headed = true;
         book.tail = journal.tail;
+        book.synced = journal.tail;
         book.generation = journal.generation;
         if journal.source.is_some() {
             book.covered = journal.claimed.clone();

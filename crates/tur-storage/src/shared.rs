@@ -11,6 +11,7 @@ use tur_core::{ByteRange, RangeSet};
 
 use crate::book::Book;
 use crate::frame::{Header, PAGE, Record};
+use crate::open::JOURNAL_MAX;
 use crate::{Disk, FileId, StorageError};
 
 /// Interruptions in a row after which a call is given up: no signal comes so often.
@@ -122,9 +123,35 @@ impl<D: Disk> Shared<D> {
         let sealed = self
             .append(book, records)
             .and_then(|()| self.sync_journal())
+            .map(|()| book.synced = book.tail)
             .and_then(|()| self.write_header(book.generation));
         book.broken |= sealed.is_err();
         sealed
+    }
+
+    /// Syncs records that were appended up to `tail`, without holding up those who append more. A sync that fails may
+    /// have dropped what it could not save, and a later one does not save it: a record behind such a gap is never read.
+    /// So all since the last good sync are written again, in the same place.
+    pub(crate) fn save_records(&self, tail: u64) -> Result<(), StorageError> {
+        let saved = self.sync_journal();
+        let mut book = self.lock();
+        if saved.is_ok() {
+            book.synced = book.synced.max(tail);
+            return saved;
+        }
+        if book.synced >= tail {
+            // What another sync vouched for meanwhile, this one may have dropped.
+            book.broken = true;
+            return saved;
+        }
+        // None of them opened a generation: those are synced before anything follows. All that is covered is claimed;
+        // the runs go back to the checkpoint, which failed.
+        book.tail = book.synced;
+        book.claim_again();
+        if let Err(error) = self.record_claims(&mut book) {
+            tracing::warn!(%error, "claims could not be written again");
+        }
+        saved
     }
 
     /// Records what is covered and not recorded yet.
@@ -149,9 +176,23 @@ impl<D: Disk> Shared<D> {
         }
         let claims: Vec<Record> = book.claims().collect();
         let records = claims.into_iter().chain(Record::forgot(lost.iter()));
-        self.append_sealed(book, records)?;
+        if let Err(error) = self.append_sealed(book, records) {
+            self.disown();
+            return Err(error);
+        }
         book.recorded();
         Ok(())
+    }
+
+    /// The journal vouches for bytes that it should not, and could not be told: it is made to say nothing, as far as that
+    /// can be done. A header that is ahead of all records does it in place, without room or a new name.
+    fn disown(&self) {
+        let disowned = self
+            .write_header(u32::MAX)
+            .and_then(|()| self.sync_journal());
+        if let Err(error) = disowned {
+            tracing::warn!(%error, "the journal could not be taken back");
+        }
     }
 
     /// Everything that was not durable is lost: a failed sync drops what it could not save, and says so only once.
@@ -187,18 +228,40 @@ impl<D: Disk> Shared<D> {
         write_all(&self.disk, &self.journal, 0, &header).map_err(self.names.journal_error("write"))
     }
 
-    /// Begins the journal anew, with nothing in it.
-    pub(crate) fn write_first_page(&self, book: &mut Book) -> Result<(), StorageError> {
+    /// Begins the journal anew, with nothing in it; `fresh` if it never had anything.
+    pub(crate) fn write_first_page(
+        &self,
+        book: &mut Book,
+        fresh: bool,
+    ) -> Result<(), StorageError> {
         let error = self.names.journal_error("write");
+        if !fresh {
+            self.wipe_journal()?;
+        }
         retry(|| self.disk.set_len(&self.journal, 0)).map_err(&error)?;
         let mut page = [0; PAGE];
         let header = self.header(0).encode();
         page[..header.len()].copy_from_slice(&header);
         write_all(&self.disk, &self.journal, 0, &page).map_err(&error)?;
         book.tail = PAGE as u64;
+        book.synced = PAGE as u64;
         book.generation = 0;
         book.headed = true;
         Ok(())
+    }
+
+    /// Overwrites a damaged journal, as far as one is ever read. Emptying it is not enough: after a loss of power what it
+    /// held may follow the first record of the new one, and would count for that.
+    fn wipe_journal(&self) -> Result<(), StorageError> {
+        let stat =
+            retry(|| self.disk.stat(&self.journal)).map_err(self.names.journal_error("look at"))?;
+        let zeros = [0; PAGE];
+        for at in (0..stat.len.min(JOURNAL_MAX)).step_by(PAGE) {
+            let len = PAGE.min(usize::try_from(stat.len - at).unwrap_or(PAGE));
+            write_all(&self.disk, &self.journal, at, &zeros[..len])
+                .map_err(self.names.journal_error("write"))?;
+        }
+        self.sync_journal()
     }
 
     pub(crate) fn broken(&self) -> StorageError {
