@@ -64,6 +64,9 @@ struct World {
     /// Calls until the one that fails, and how.
     fault: Option<(u64, io::ErrorKind)>,
     calls: u64,
+    /// Syncs of files until the one that fails; and how often the disk had changed when one did.
+    sync_fault: Option<u64>,
+    failed_sync: Option<usize>,
     /// True if what a failed sync has dropped can be read all the same.
     stale_cache: bool,
     /// State of the generator behind short writes; 0 for whole ones.
@@ -159,6 +162,17 @@ impl MemDisk {
         enter(&self.world).fault = Some((calls, how));
     }
 
+    /// Makes the `syncs`-th sync of a file from now on fail (1 is the next one).
+    pub fn fail_sync(&self, syncs: u64) {
+        enter(&self.world).sync_fault = Some(syncs);
+    }
+
+    /// How often the disk had changed when a sync of a file last failed, that one included.
+    #[must_use]
+    pub fn failed_sync(&self) -> Option<usize> {
+        enter(&self.world).failed_sync
+    }
+
     /// After a sync that fails, what it was to save can still be read, but no later sync saves it: so do ext4 and XFS.
     /// Otherwise what is read is what the disk has.
     pub fn keep_what_a_failed_sync_drops(&self) {
@@ -230,6 +244,21 @@ impl World {
     fn has_room(&self, before: u64, after: u64) -> bool {
         self.capacity
             .is_none_or(|capacity| self.used() + after.saturating_sub(before) <= capacity)
+    }
+
+    /// Fails a sync if its turn has come.
+    fn sync_fails(&mut self) -> io::Result<()> {
+        match &mut self.sync_fault {
+            Some(1) => {
+                self.sync_fault = None;
+                Err(io::Error::other("this sync was to fail"))
+            }
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
     }
 
     fn node(&self, ino: u64) -> io::Result<&tree::Node> {
@@ -366,15 +395,19 @@ impl Disk for MemDisk {
 
     fn sync(&self, file: &MemFile) -> io::Result<()> {
         let called = self.call().map(drop);
+        let mut world = enter(&self.world);
+        let called = called.and_then(|()| world.sync_fails());
         let again = |error: &io::Error| error.kind() == io::ErrorKind::Interrupted;
         if !called.as_ref().is_err_and(again) {
-            let mut world = enter(&self.world);
             let end = match (&called, world.stale_cache) {
                 (Ok(()), _) => SyncEnd::Done,
                 (Err(_), false) => SyncEnd::Reverted,
                 (Err(_), true) => SyncEnd::Forgotten,
             };
             world.change(Change::Sync { ino: file.ino, end });
+            if called.is_err() {
+                world.failed_sync = Some(world.log.len());
+            }
         }
         called
     }

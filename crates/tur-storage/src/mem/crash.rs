@@ -11,8 +11,8 @@
 //! * Changes of different names in a directory may be saved early, and in any order; changes of one name, or of names of
 //!   one file, keep their order. A rename is one step. (Pillai et al., "All File Systems Are Not Created Equal", OSDI
 //!   2014, table 1, has the systems that do such things.)
-//! * A sync that fails may have saved any part of what it was to save; a later one that succeeds does not save the rest.
-//!   What is read afterwards is either what the disk has (Btrfs) or what was written (ext4, XFS). (Rebello et al., "Can
+//! * A sync that fails may have saved any part of what it was to save; a later one that succeeds does not save the rest,
+//!   unless its page of 4 KiB was written to again. What is read afterwards is either what the disk has (Btrfs) or what was written (ext4, XFS). (Rebello et al., "Can
 //!   Applications Recover from fsync Failures?", USENIX ATC 2020.)
 //! * A write that is overtaken by a later one to the same place ([`Fate::Late`]) happens on no system known: what
 //!   survives it survives more than must be.
@@ -97,6 +97,13 @@ impl Crashes {
     #[must_use]
     pub fn generated(&self) -> usize {
         self.generated
+    }
+
+    /// Without the states of the points before this many changes.
+    #[must_use]
+    pub fn from(mut self, changes: usize) -> Self {
+        while self.changes < changes && self.step() {}
+        self
     }
 
     pub(super) fn new(disk: MemDisk, sampling: Sampling) -> Self {
@@ -263,8 +270,9 @@ impl Tree {
         let mut hasher = DefaultHasher::new();
         self.names.hash(&mut hasher);
         for (ino, node) in &self.nodes {
+            let bytes = (node.data.len(), crc32fast::hash(&node.data));
             let attributes = (node.attributes.mode, node.attributes.modified.unix_secs());
-            (ino, &node.data, attributes).hash(&mut hasher);
+            (ino, bytes, attributes).hash(&mut hasher);
         }
         hasher.finish()
     }
@@ -276,10 +284,11 @@ impl Node {
         let mut attributes = self.durable_attributes;
         let mut late: Vec<&Arc<Change>> = Vec::new();
         for since in &self.since {
-            let fate = if since.safe {
-                Fate::Kept
-            } else {
-                fate(since.serial)
+            let fate = match fate(since.serial) {
+                // What a sync has dropped does not come back.
+                Fate::Late if since.in_doubt => Fate::Kept,
+                _ if since.safe => Fate::Kept,
+                fate => fate,
             };
             let mut dice = Dice::new(seed ^ since.serial << 32);
             match (fate, &*since.change) {
@@ -347,13 +356,7 @@ impl Dice {
 
     /// One of the fates, without the first `from` of them.
     fn fate(&mut self, from: u64) -> Fate {
-        const FATES: [Fate; 5] = [
-            Fate::Lost,
-            Fate::Kept,
-            Fate::Torn,
-            Fate::Hollow,
-            Fate::Late,
-        ];
+        const FATES: [Fate; 5] = [Fate::Lost, Fate::Kept, Fate::Torn, Fate::Hollow, Fate::Late];
         let drawn = from + self.below(FATES.len() as u64 - from);
         FATES[usize::try_from(drawn).expect("a small number")]
     }
@@ -384,10 +387,7 @@ impl Dice {
         match self.below(3) {
             0 => sectors[..middle].to_vec(),
             1 => sectors[middle..].to_vec(),
-            _ => sectors
-                .into_iter()
-                .filter(|_| self.below(2) == 0)
-                .collect(),
+            _ => sectors.into_iter().filter(|_| self.below(2) == 0).collect(),
         }
     }
 }

@@ -11,6 +11,9 @@ use tur_core::Wall;
 
 use crate::FileKind;
 
+/// What a cache keeps as one.
+const PAGE: u64 = 4096;
+
 /// Directory and name.
 pub(super) type At = (PathBuf, String);
 /// What names lead to.
@@ -131,6 +134,16 @@ impl Change {
         }
     }
 
+    /// The first and the last page of the file that it writes to.
+    fn pages(&self) -> Option<(u64, u64)> {
+        match self {
+            Change::Write { at, bytes, .. } if !bytes.is_empty() => {
+                Some((at / PAGE, (at + bytes.len() as u64 - 1) / PAGE))
+            }
+            _ => None,
+        }
+    }
+
     /// The names that it changes.
     pub(super) fn touches(&self) -> [Option<&At>; 2] {
         match self {
@@ -222,6 +235,7 @@ impl Node {
                 }
                 edit(&mut self.data, other);
                 self.attributes.edit(other);
+                self.write_again(other);
                 self.since.push(Since {
                     serial,
                     change: Arc::clone(change),
@@ -229,6 +243,17 @@ impl Node {
                     in_doubt: false,
                 });
             }
+        }
+    }
+
+    /// A write makes its pages dirty as a whole: what a failed sync has dropped of them is written with them.
+    fn write_again(&mut self, change: &Change) {
+        let Some((first, last)) = change.pages() else {
+            return;
+        };
+        for since in self.since.iter_mut().filter(|since| since.in_doubt) {
+            let pages = since.change.pages();
+            since.in_doubt = pages.is_some_and(|(from, to)| from < first || to > last);
         }
     }
 
@@ -254,7 +279,8 @@ impl Node {
             }
             SyncEnd::Forgotten => {
                 for since in &mut self.since {
-                    since.in_doubt |= !since.safe;
+                    // Lengths are not in pages: they are saved with the next sync.
+                    since.in_doubt |= !since.safe && since.change.pages().is_some();
                 }
             }
         }
