@@ -84,7 +84,7 @@ pub trait Disk: Send + Sync + 'static {
     /// An open file.
     type File: Send + Sync + 'static;
 
-    /// Opens the directory; with `create`, it and its parents are made first.
+    /// Opens the directory; with `create`, it and its parents are made first, and their names put on stable storage.
     fn open_dir(&self, path: &Path, create: bool) -> io::Result<Self::Dir>;
     /// Looks at a name, never through a symbolic link.
     fn stat_at(&self, dir: &Self::Dir, name: &str) -> io::Result<Stat>;

@@ -209,20 +209,31 @@ fn largest_on(magic: u64) -> Option<u64> {
     (magic == MSDOS).then_some(u32::MAX.into())
 }
 
-/// Makes the directory and its missing parents.
+/// Makes the directory and its missing parents, so that they outlive a loss of power.
 fn make_dirs(path: &Path) -> io::Result<()> {
     for part in path.ancestors().collect::<Vec<_>>().iter().rev() {
         if part.as_os_str().is_empty() {
             continue;
         }
         match rustix::fs::mkdirat(CWD, *part, Mode::RWXU | Mode::RWXG | Mode::RWXO) {
-            Ok(()) | Err(Errno::EXIST) => {}
+            Ok(()) => save_name(part)?,
+            Err(Errno::EXIST) => {}
             // A parent that cannot be written to may exist all the same: the next step, or the open, tells.
             Err(_) if rustix::fs::stat(*part).is_ok() => {}
             Err(error) => return Err(error.into()),
         }
     }
     Ok(())
+}
+
+/// Syncs the directory that the name of a new one stands in, if it may be read.
+fn save_name(dir: &Path) -> io::Result<()> {
+    let above = dir.parent().filter(|above| !above.as_os_str().is_empty());
+    match PosixDisk.open_dir(above.unwrap_or(Path::new(".")), false) {
+        Ok(above) => PosixDisk.sync_dir(&above),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 #[expect(
