@@ -52,7 +52,7 @@ fn a_loss_of_power_at_every_change_keeps_what_was_durable() {
     let mut states = 0;
     let (disk, marks) = scripted(0);
     for changes in 0..=disk.changes() {
-        let losses = (0..60).map(|seed| Loss::Torn(seed * 7919 + changes as u64));
+        let losses = (0..12).map(|seed| Loss::Torn(seed * 7919 + changes as u64));
         for loss in [Loss::Unsynced].into_iter().chain(losses) {
             let mark = last_mark(&marks, changes);
             let what = format!("power lost at {changes}, {loss:?}");
@@ -69,7 +69,7 @@ fn a_loss_of_power_at_every_change_keeps_what_was_durable() {
         }
     }
     println!("lost power in {states} states");
-    assert!(states > 5_000, "{states}");
+    assert!(states > 1_000, "{states}");
 }
 
 #[test]

@@ -149,7 +149,7 @@ impl Script<'_> {
         let before = self.now();
         self.promise_nothing();
         let job = part.checkpoint()?;
-        part.forget(BAD)?;
+        let forgotten = part.forget(BAD);
         let mut mark = Mark {
             changes: self.disk.changes(),
             mended: true,
@@ -158,6 +158,8 @@ impl Script<'_> {
         mark.covered.remove(BAD);
         mark.durable.remove(BAD);
         self.marks.push(mark);
+        // If it could not be written down, nobody must believe those bytes all the same.
+        forgotten?;
         write(&mut lane, 2, 100)?;
         fill(part, 2, 2, range(BAD.start, BAD.start + 700))?;
         self.mark(part);
