@@ -206,7 +206,7 @@ fn every_loss_of_power_leaves_right_bytes_or_a_restart() {
     println!("{tally:?}, 0 wrong");
     // A sweep that has shrunk proves less than it says.
     assert!(tally.generated > 18_000 && tally.recovered > 4_000);
-    assert!(tally.resumed > 2_500 && tally.complete > 250);
+    assert!(tally.resumed > 2_500 && tally.complete > 150);
     assert!(tally.ended > 500 && tally.twice > 300);
 }
 
