@@ -35,6 +35,7 @@ fn exchange(answer: &Answer, start: u64, identity: Option<Identity>) -> Option<I
         ask: Ask::Range(ByteRange::from(start)),
         if_range: false,
         identity: identity.as_ref(),
+        terms: tur_http::Terms::NONE,
     };
     let admitted = match admit(answer, &asked) {
         Ok(admitted) => admitted,

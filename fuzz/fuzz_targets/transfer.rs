@@ -231,6 +231,7 @@ impl World {
             ask: order.ask,
             if_range: order.if_range,
             identity: self.transfer.identity(),
+            terms: tur_http::Terms::NONE,
         };
         match admit(answer, &asked) {
             Ok(admitted) => {

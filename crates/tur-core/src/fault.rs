@@ -197,9 +197,26 @@ pub enum Fault {
     /// An answer that was read and not admitted.
     #[error("{0}")]
     NotAdmitted(Refusal),
+    /// A body whose content coding is damaged.
+    #[error("{0}")]
+    Undecodable(String),
+    /// A body that grows without measure while it is decoded.
+    #[error("decoded, the file has more than {limit} times the bytes that were sent")]
+    Inflated {
+        /// The bound.
+        limit: u64,
+    },
     /// A redirect that policy refuses.
     #[error("{0}")]
     RedirectRefused(String),
+    /// No address of the host is public, and others are refused.
+    #[error("refused: {host} is at {address}, which is not a public address")]
+    AddressRefused {
+        /// The name, or the address itself.
+        host: String,
+        /// The first of its addresses.
+        address: String,
+    },
     /// More redirects than we follow.
     #[error("more than {limit} redirects")]
     TooManyRedirects {
@@ -221,9 +238,10 @@ impl Fault {
             | Fault::Truncated(_)
             | Fault::TimedOut(..) => Kind::Network,
             Fault::Tls(_) => Kind::Tls,
-            Fault::Malformed(_) => Kind::Protocol,
+            Fault::Malformed(_) | Fault::Undecodable(_) => Kind::Protocol,
             Fault::HeadTooLarge { .. }
             | Fault::TooManyInterim { .. }
+            | Fault::Inflated { .. }
             | Fault::TooManyRedirects { .. } => Kind::Limit,
             Fault::Status {
                 status: 401 | 407, ..
@@ -235,7 +253,7 @@ impl Fault {
             } => Kind::Auth,
             Fault::Status { .. } => Kind::Server,
             Fault::NotAdmitted(refusal) => refusal.kind(),
-            Fault::RedirectRefused(_) => Kind::Policy,
+            Fault::RedirectRefused(_) | Fault::AddressRefused { .. } => Kind::Policy,
         }
     }
 }
@@ -282,6 +300,28 @@ pub enum Refusal {
     /// Fields that contradict one another.
     #[error("contradictory answer: {0}")]
     Contradiction(String),
+    /// A length was required, and only the end of the connection would end the file.
+    #[error("the length is not told: only the end of the connection would end the file")]
+    LengthUnknown,
+    /// A media type that was not asked for.
+    #[error("the server sends {got}, --accept-type asks for {wanted}")]
+    TypeRefused {
+        /// What comes.
+        got: String,
+        /// What was asked for.
+        wanted: String,
+    },
+    /// It was to be decoded, and is in a coding that we have no decoder for.
+    #[error(
+        "the server sends the file coded ({0}), which cannot be decoded here; without --decode it is kept as it comes"
+    )]
+    CodingUnknown(String),
+    /// It was to be decoded, and is a part: only the whole can be decoded.
+    #[error("a part of a coded file cannot be decoded")]
+    CodedPart,
+    /// It was to be resumable, and is not.
+    #[error("the download could not be resumed after a stop, as is required: {0}")]
+    NotResumable(String),
 }
 
 impl Refusal {
@@ -290,13 +330,17 @@ impl Refusal {
     pub fn kind(&self) -> Kind {
         match self {
             Refusal::Changed(_) => Kind::Changed,
-            Refusal::Page => Kind::Server,
+            Refusal::Page | Refusal::TypeRefused { .. } => Kind::Server,
+            Refusal::LengthUnknown => Kind::Network,
+            Refusal::NotResumable(_) => Kind::NotResumable,
             Refusal::RangeIgnored { .. }
             | Refusal::Misplaced { .. }
             | Refusal::NoContentRange
             | Refusal::Unsatisfiable
             | Refusal::AtEnd { .. }
             | Refusal::ValidatorMissing(_)
+            | Refusal::CodingUnknown(_)
+            | Refusal::CodedPart
             | Refusal::Contradiction(_) => Kind::Protocol,
         }
     }

@@ -6,10 +6,13 @@
 //! |---|---|---|
 //! | 206 | any | must not contradict itself, must be of the same representation, must start where it was asked to |
 //! | 200 | from 0 | must be of the same representation; the body is the whole file |
+//! | 200, 206 | any | must keep the [`Terms`] of the user |
+//! | coded, to be decoded | from 0 | only the whole, as a 200 or as a 206 that has all of it; its length is open |
 //! | 200 | from later | a page, a change, or a server that ignores ranges; never content |
 //! | 416 | any | a change, the exact end of the file, or a server without ranges; never content |
 //! | other | any | never content |
 
+use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::{String, ToString};
 
@@ -19,6 +22,7 @@ use tur_core::{
 };
 
 use crate::printable::{shorten, without_hidden};
+use crate::terms::{self, Coding, Terms};
 
 /// What an answer is the answer to.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +33,8 @@ pub struct Asked<'a> {
     pub if_range: bool,
     /// The identity of the file; `None` until a first answer has fixed it.
     pub identity: Option<&'a Identity>,
+    /// What the user demands.
+    pub terms: &'a Terms,
 }
 
 /// Permission to write the bytes of one body to one place. Made only by [`admit`].
@@ -38,6 +44,7 @@ pub struct Admitted {
     identity: Identity,
     partial: bool,
     body: BodyKind,
+    coding: Option<Coding>,
 }
 
 /// Compares an answer with what was asked and with the identity of the file.
@@ -78,7 +85,14 @@ impl Admitted {
         &self.identity
     }
 
-    /// True for a 206: the server has ranges.
+    /// The coding that the body must be decoded from before a byte of it is written. The place is then that of the decoded
+    /// bytes, and the identity theirs: its total is not known, its validators are weak.
+    #[must_use]
+    pub fn coding(&self) -> Option<Coding> {
+        self.coding
+    }
+
+    /// True for a 206 whose bytes are written as they come: the server has ranges.
     #[must_use]
     pub fn is_partial(&self) -> bool {
         self.partial
@@ -116,17 +130,18 @@ fn partial(
         );
         return Err(Refusal::Contradiction(text));
     }
+    let Seen { found, coding } = seen(content, asked)?;
+    // What Content-Range counts is coded: nothing is known of the length behind the decoder.
+    let all = (got.start == 0 && total == Some(got.end)).then(|| ByteRange::from(0));
+    let total = total.filter(|_| coding.is_none());
     if let Some(identity) = asked.identity {
-        if is_page(identity, &content.representation) {
-            return Err(Refusal::Page);
-        }
-        same(identity, &content.representation, total)?;
+        same(identity, &found, total)?;
         // A total of `*` must not hide that the file grew.
         if let Some(known) = identity.total.filter(|known| got.end > *known) {
             let text = format!("size {known} -> at least {}", got.end);
             return Err(Refusal::Changed(text));
         }
-        validators_present(identity, &content.representation)?;
+        validators_present(identity, &found)?;
     }
     // RFC 9110, section 15.3.7.2: what came need not be what was asked; placed elsewhere it would be of no use to us.
     let asked_range = asked.ask.range();
@@ -136,25 +151,31 @@ fn partial(
             got,
         });
     }
+    let place = match coding {
+        Some(_) => all.ok_or(Refusal::CodedPart)?,
+        None => got,
+    };
+    let identity = identity_after(asked.identity, &found, total);
+    asked.terms.check_resume(&identity, true)?;
+    end_is_told(content.body, coding.map(|_| &identity), asked.terms)?;
     Ok(Admitted {
-        place: got,
-        identity: identity_after(asked.identity, &content.representation, total),
-        partial: true,
+        place,
+        identity,
+        partial: coding.is_none(),
         body: content.body,
+        coding,
     })
 }
 
 /// 200: the whole representation, whatever was asked (RFC 9110, section 14.2).
 fn whole(content: &Content, asked: &Asked<'_>) -> Result<Admitted, Refusal> {
+    let Seen { found, coding } = seen(content, asked)?;
     let total = match content.body {
-        BodyKind::Length(length) => Some(length),
-        BodyKind::Marked | BodyKind::UntilClose => None,
+        BodyKind::Length(length) if coding.is_none() => Some(length),
+        _ => None,
     };
     if let Some(identity) = asked.identity {
-        if is_page(identity, &content.representation) {
-            return Err(Refusal::Page);
-        }
-        same(identity, &content.representation, total)?;
+        same(identity, &found, total)?;
     }
     // Never written at an offset: its first byte is byte 0.
     if asked.ask.range().start > 0 {
@@ -163,15 +184,61 @@ fn whole(content: &Content, asked: &Asked<'_>) -> Result<Admitted, Refusal> {
         });
     }
     if let Some(identity) = asked.identity {
-        validators_present(identity, &content.representation)?;
+        validators_present(identity, &found)?;
     }
-    let identity = identity_after(asked.identity, &content.representation, total);
+    let identity = identity_after(asked.identity, &found, total);
+    asked.terms.check_resume(&identity, false)?;
+    end_is_told(content.body, Some(&identity), asked.terms)?;
     Ok(Admitted {
         place: identity.extent(),
         identity,
         partial: false,
         body: content.body,
+        coding,
     })
+}
+
+/// What an answer's body is to the file.
+struct Seen<'a> {
+    /// The facts about what would be written.
+    found: Cow<'a, Representation>,
+    /// What it is to be decoded from.
+    coding: Option<Coding>,
+}
+
+/// Refuses pages, types that were not asked for and codings that cannot be decoded though that is asked for.
+fn seen<'a>(content: &'a Content, asked: &Asked<'_>) -> Result<Seen<'a>, Refusal> {
+    let found = &content.representation;
+    if asked
+        .identity
+        .is_some_and(|identity| is_page(identity, found))
+    {
+        return Err(Refusal::Page);
+    }
+    asked.terms.check_type(found)?;
+    let Some(name) = found.encoding.as_deref().filter(|_| asked.terms.decode) else {
+        return Ok(Seen {
+            found: Cow::Borrowed(found),
+            coding: None,
+        });
+    };
+    let coding = Coding::of(name).ok_or_else(|| {
+        Refusal::CodingUnknown(shorten(&without_hidden(name), VALUE_CHARS_MAX).into_owned())
+    })?;
+    Ok(Seen {
+        found: Cow::Owned(terms::decoded(found)),
+        coding: Some(coding),
+    })
+}
+
+/// Where a length is required: refuses a body that ends nowhere but with its connection. `identity` is that of a body
+/// whose place does not tell its end.
+fn end_is_told(body: BodyKind, identity: Option<&Identity>, terms: &Terms) -> Result<(), Refusal> {
+    let open = identity.is_some_and(|identity| identity.total.is_none());
+    if terms.length && open && body == BodyKind::UntilClose {
+        return Err(Refusal::LengthUnknown);
+    }
+    Ok(())
 }
 
 /// 416 (RFC 9110, section 15.5.17).
@@ -242,12 +309,7 @@ fn validators_present(identity: &Identity, found: &Representation) -> Result<(),
 
 /// True for an HTML page where the file is none: a login page or captive portal. An equal strong tag proves otherwise.
 fn is_page(identity: &Identity, found: &Representation) -> bool {
-    let is_html = |media_type: &Option<String>| {
-        matches!(
-            media_type.as_deref(),
-            Some("text/html" | "application/xhtml+xml")
-        )
-    };
+    let is_html = |media_type: &Option<String>| terms::is_html(media_type.as_deref());
     let tags = identity.etag.as_ref().zip(found.etag.as_ref());
     let proven = tags.is_some_and(|(had, has)| !had.weak && had == has);
     is_html(&found.media_type) && !is_html(&identity.media_type) && !proven

@@ -1,7 +1,7 @@
 //! What HTTP messages mean to a downloader, as pure functions.
 //!
 //! [`read`] turns the head of an answer into facts, [`admit`] compares those facts with the identity of the file and
-//! is the only way to an [`Admitted`], [`follow`] resolves a redirect, [`target`] reads a URL, [`SafeName`] is the only
+//! is the only way to an [`Admitted`], [`Terms`] are what the user demands beside that, [`follow`] resolves a redirect, [`target`] reads a URL, [`SafeName`] is the only
 //! kind of file name made from bytes of the network, and [`printable`] is how such bytes reach a terminal.
 //!
 //! Read [`admit`] first: it holds the rules that keep two versions of a file apart.
@@ -23,6 +23,7 @@ mod percent;
 mod printable;
 mod read;
 mod redirect;
+mod terms;
 mod url;
 
 pub use crate::admit::{Admitted, Asked, admit};
@@ -31,4 +32,5 @@ pub use crate::name::SafeName;
 pub use crate::printable::{PRINTABLE_CHARS_MAX, printable};
 pub use crate::read::{Head, read};
 pub use crate::redirect::{Hop, RedirectPolicy, follow};
+pub use crate::terms::{Coding, Terms, TypeGlob, TypeGlobError, is_surprising_page};
 pub use crate::url::{URL_BYTES_MAX, UrlError, Userinfo, target};

@@ -60,7 +60,10 @@ pub fn remedy(fault: &Fault) -> Remedy {
         Fault::Tls(_)
         | Fault::HeadTooLarge { .. }
         | Fault::TooManyInterim { .. }
+        | Fault::Undecodable(_)
+        | Fault::Inflated { .. }
         | Fault::RedirectRefused(_)
+        | Fault::AddressRefused { .. }
         | Fault::TooManyRedirects { .. } => Remedy::Never,
         // Faults added later are final until a line here says otherwise.
         _ => Remedy::Never,
@@ -119,6 +122,12 @@ mod tests {
                 detail: detail.clone(),
             },
             Fault::Offline { host, detail },
+            Fault::AddressRefused {
+                host: text(),
+                address: text(),
+            },
+            Fault::Undecodable(text()),
+            Fault::Inflated { limit: 1 },
             Fault::Exhausted(text()),
             Fault::Tls(TlsCause::Handshake(text())),
             Fault::Lost(text()),

@@ -53,6 +53,9 @@ pub enum Event {
         /// True for a 206.
         partial: bool,
     },
+    /// The body that opens next is decoded while it is written: from now on, until a restart, only the whole can be asked
+    /// for. Told right before its `Opened`.
+    Decoded,
     /// An answer that brings no bytes: a status, or one that was not admitted. The fetch is over.
     Refused {
         /// The lease that was asked for.

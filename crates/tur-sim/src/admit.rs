@@ -246,6 +246,7 @@ mod tests {
                             ask,
                             if_range,
                             identity: known.as_ref(),
+                            terms: tur_http::Terms::NONE,
                         };
                         let theirs = tur_http::admit(&answer, &asked).map(|admitted| Admitted {
                             place: admitted.place(),

@@ -58,6 +58,7 @@ fn flow(clock: Clock, ready: &[bool], limit: Option<Rate>) -> Flow<Steps, MemDis
         ask: Ask::Whole,
         if_range: false,
         identity: None,
+        terms: tur_http::Terms::NONE,
     };
     let admitted = admit(&answer, &asked).expect("a plain answer");
     let writer = opened.part.writer(0, 0, ByteRange::from(0));

@@ -1,5 +1,7 @@
 //! The admission table, row by row, and the properties that hold for all rows.
 
+mod terms;
+
 use super::*;
 use proptest::prelude::*;
 use tur_core::{Kind, LastModified, Wall};
@@ -50,7 +52,6 @@ fn file_with(change: impl FnOnce(&mut Identity)) -> Identity {
     file
 }
 
-/// A 206 for `start..end`.
 fn partial_of(
     start: u64,
     end: u64,
@@ -81,6 +82,7 @@ fn asked(start: u64, identity: Option<&Identity>) -> Asked<'_> {
         ask: Ask::Range(ByteRange::from(start)),
         if_range: true,
         identity,
+        terms: Terms::NONE,
     }
 }
 

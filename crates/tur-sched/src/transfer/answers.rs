@@ -150,9 +150,19 @@ impl Transfer {
         if self.ranges != Ranges::Absent {
             self.ranges = Ranges::Ignored;
         }
-        if first && self.config.lanes_max > 1 {
+        if first && self.config.lanes_max > 1 && !self.decoded {
             self.note(Decision::SingleStream {
                 why: "the server does not serve ranges".to_string(),
+            });
+        }
+    }
+
+    /// What is written is not what the origin counts: only the whole may be asked for, and nothing of it can be kept.
+    pub(super) fn take_decoded(&mut self) {
+        self.ranges = Ranges::Absent;
+        if !core::mem::replace(&mut self.decoded, true) && self.config.lanes_max > 1 {
+            self.note(Decision::SingleStream {
+                why: "the file comes coded and is decoded".to_string(),
             });
         }
     }
@@ -239,6 +249,11 @@ impl Transfer {
             Refusal::Page => self.page(),
             // Nothing shows that it is the file that was kept.
             Refusal::ValidatorMissing(_) if self.is_proving() => self.changed(refusal.to_string()),
+            // The user's terms: another attempt would break them too.
+            Refusal::LengthUnknown
+            | Refusal::TypeRefused { .. }
+            | Refusal::CodingUnknown(_)
+            | Refusal::NotResumable(_) => self.give_up(Fault::NotAdmitted(refusal), None),
             Refusal::ValidatorMissing(_) | Refusal::Contradiction(_) => {
                 self.blame(now, id, fetch, Fault::NotAdmitted(refusal));
             }
@@ -310,6 +325,11 @@ impl Transfer {
         if tolerated || self.ranges == Ranges::Absent {
             self.blame(now, id, fetch, Fault::NotAdmitted(refusal));
             return;
+        }
+        if self.config.require_resume {
+            // Before ranges are given up: what has landed stays as it is.
+            let refusal = Refusal::NotResumable(refusal.to_string());
+            return self.give_up(Fault::NotAdmitted(refusal), None);
         }
         self.ranges = Ranges::Absent;
         self.note(Decision::SingleStream {

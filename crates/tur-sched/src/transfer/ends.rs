@@ -267,7 +267,7 @@ impl Transfer {
         }
     }
 
-    fn give_up(&mut self, fault: Fault, wait: Option<Duration>) {
+    pub(super) fn give_up(&mut self, fault: Fault, wait: Option<Duration>) {
         let kind = fault.kind();
         let tries = self.pace.failures();
         let mut message = alloc::format!("{fault}");
@@ -327,6 +327,7 @@ impl Transfer {
         self.offset_proven = false;
         self.strikes = 0;
         self.if_range_off = false;
+        self.decoded = false;
         self.sealed = false;
         self.no_cache = !stranger;
         self.restarts += u32::from(!stranger);

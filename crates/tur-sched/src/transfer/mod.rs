@@ -112,6 +112,8 @@ pub struct TransferConfig {
     pub speed_floor: Option<SpeedFloor>,
     /// What to do about a change.
     pub on_change: OnChange,
+    /// Fail where ranges do not work, instead of going on as one stream that could not be resumed.
+    pub require_resume: bool,
     /// Seed of the jitter.
     pub seed: u64,
     /// What the very first request asks for, where the answer is only to be looked at (an existing file is compared by
@@ -134,6 +136,7 @@ impl TransferConfig {
             waits: Waits::default(),
             speed_floor: None,
             on_change: OnChange::default(),
+            require_resume: false,
             seed: 0,
             first_ask: None,
         }
@@ -223,6 +226,8 @@ pub struct Transfer {
     handshake: Duration,
     rtt: Duration,
     if_range_off: bool,
+    /// What comes is decoded: offsets in it are none that a range could name.
+    decoded: bool,
     no_cache: bool,
     restarts: u32,
     /// True once a 206 from beyond byte 0 was admitted.
@@ -262,6 +267,7 @@ impl Transfer {
             handshake: Duration::ZERO,
             rtt: Duration::ZERO,
             if_range_off: false,
+            decoded: false,
             no_cache: false,
             restarts: 0,
             offset_proven: false,
@@ -345,6 +351,7 @@ impl Transfer {
                 how,
                 session,
             } => self.ended(now, lease, ends::Ending { at, how, session }),
+            Event::Decoded => self.take_decoded(),
             Event::Held { lease } => self.hold(now, lease, true),
             Event::Released { lease } => self.hold(now, lease, false),
             Event::Differs { lease, at } => self.differs(lease, at),

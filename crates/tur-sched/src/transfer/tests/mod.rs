@@ -4,6 +4,7 @@ mod held;
 mod outages;
 mod proofs;
 mod scarce;
+mod terms;
 mod world;
 
 use std::string::ToString;
