@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tur_core::port::Field;
 use tur_core::{Kind, Rate};
-use tur_http::RedirectPolicy;
+use tur_http::{RedirectPolicy, Terms, TypeGlob};
 use tur_sched::{OnChange, RetryPolicy, Schedule, SpeedFloor};
 
 use crate::job::{Destination, Job};
@@ -57,6 +57,8 @@ struct Settings {
     on_change: OnChange,
     checksum: Option<Checksum>,
     keep_remote_time: bool,
+    terms: Terms,
+    keep_bad: bool,
 }
 
 /// Ceiling of lanes of a file unless told otherwise. How many of them start is the machine's decision.
@@ -90,6 +92,8 @@ impl Download {
                 on_change: OnChange::default(),
                 checksum: None,
                 keep_remote_time: true,
+                terms: Terms::default(),
+                keep_bad: false,
             },
         }
     }
@@ -180,6 +184,51 @@ impl Download {
         self
     }
 
+    /// Takes only answers whose media type (`Content-Type` without its parameters) matches `glob`, or another one that was
+    /// given; others fail with kind `Server`, before anything is written. An answer without a type, or with one that
+    /// cannot be read, counts as `application/octet-stream`. A file that is there already and is what the origin has
+    /// stays what it is. Default: any type.
+    pub fn accept_type(mut self, glob: TypeGlob) -> Self {
+        self.job.terms.types.push(glob);
+        self
+    }
+
+    /// Fails, with kind `Network` and before anything is written, where only the end of the connection would tell the
+    /// end of the file: then nobody can say whether all of it came. A chunked body is fine: its end is marked.
+    /// Default: such a file is taken, and [`Completed::unverifiable`](crate::Completed::unverifiable) says so.
+    pub fn require_length(mut self, yes: bool) -> Self {
+        self.job.terms.length = yes;
+        self
+    }
+
+    /// Fails, with kind `NotResumable`, as soon as the origin shows that the download could not go on after a stop: its
+    /// first answer is not to a range, does not tell the length, or has no strong validator; or ranges fail later. An empty
+    /// file has nothing to resume and is taken. What an earlier run has kept stays as it is, where it would otherwise be
+    /// given up for want of ranges. It is about what the origin can do: a file that changed there is the business of
+    /// [`on_change`](Self::on_change). Default: one stream will do.
+    pub fn require_resume(mut self, yes: bool) -> Self {
+        self.job.terms.resume = yes;
+        self
+    }
+
+    /// Decodes a file that comes coded (gzip or deflate) although identity was asked for. It then comes as one stream, its
+    /// length is not known before its end, and nothing of it is kept after a stop. A digest is that of the decoded
+    /// bytes, the name stays. A coding that ends early is an early end; a damaged one, or one that cannot be decoded (br,
+    /// zstd, several), fails with kind `Protocol`; more than 1 MiB and 200 times what was sent, with kind `Limit`. What
+    /// follows the end of the coding, up to 64 KiB, is padding and ignored. A rate limit counts decoded bytes.
+    /// Default: such a file is kept as it comes, and a note says so.
+    pub fn decode(mut self, yes: bool) -> Self {
+        self.job.terms.decode = yes;
+        self
+    }
+
+    /// Keeps a file whose digest is not the one that was asked for, as the first free one of `NAME.bad`, `NAME.bad.1`, …,
+    /// readable by its owner alone. The download fails all the same, and says where it is. Default: nothing is left.
+    pub fn keep_bad(mut self, yes: bool) -> Self {
+        self.job.keep_bad = yes;
+        self
+    }
+
     /// A digest that the file must have.
     pub fn checksum(mut self, checksum: Checksum) -> Self {
         self.job.checksum = Some(checksum);
@@ -245,6 +294,8 @@ impl Download {
             on_change: s.on_change,
             checksum: s.checksum,
             keep_remote_time: s.keep_remote_time,
+            terms: s.terms,
+            keep_bad: s.keep_bad,
             fields,
             redirects: RedirectPolicy {
                 allow_downgrade: false,

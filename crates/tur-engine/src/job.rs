@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tur_core::port::Field;
 use tur_core::{Rate, Target};
-use tur_http::{RedirectPolicy, SafeName};
+use tur_http::{RedirectPolicy, SafeName, Terms};
 use tur_sched::{OnChange, RetryPolicy, Schedule, SpeedFloor};
 
 use crate::{Checksum, OnExists};
@@ -44,6 +44,10 @@ pub(crate) struct Job {
     pub(crate) on_change: OnChange,
     pub(crate) checksum: Option<Checksum>,
     pub(crate) keep_remote_time: bool,
+    /// What answers must be.
+    pub(crate) terms: Terms,
+    /// A file whose digest differs is kept beside its name.
+    pub(crate) keep_bad: bool,
     /// For the first origin only: credentials and whatever else the user adds.
     pub(crate) fields: Vec<Field>,
     pub(crate) redirects: RedirectPolicy,

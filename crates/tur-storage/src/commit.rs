@@ -13,7 +13,7 @@ use crate::shared::{Shared, path_error, retry};
 use crate::{Disk, Onto, Part, StorageError};
 
 /// The highest number that is put behind a name.
-const SUFFIX_MAX: u32 = 10_000;
+pub(crate) const SUFFIX_MAX: u32 = 10_000;
 
 /// What to do if something has the target's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 //! A download is written to `NAME.part`; beside it `NAME.tur`, the journal, says which of its bytes may be trusted.
 //! `NAME` itself appears only by a rename, once every byte is there and synced. Read [`Part`] first: it is opened,
 //! told which representation it holds ([`Part::begin`]), written by one [`Writer`] per lease, made durable by a
-//! [`Checkpoint`] now and then, and ends in [`Part::commit`], [`Part::stop`] or [`Part::discard`].
+//! [`Checkpoint`] now and then, and ends in [`Part::commit`], [`Part::stop`], [`Part::set_aside`] or [`Part::discard`].
 //!
 //! Words for what is true of a byte, each one stronger than the one before:
 //! * *covered*: written, and to be read back by this process;
@@ -17,6 +17,7 @@
 // Not forbidden, because `map` allows it for itself; a test allows no other file to.
 #![deny(unsafe_code)]
 
+mod aside;
 mod book;
 mod checkpoint;
 mod commit;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tur_core::port::{Reply, Session, Transport};
 use tur_core::{Answer, BodyKind, ByteRange, Content, Fault, Representation, RetryAfter};
-use tur_http::{Admitted, Asked, admit, follow};
+use tur_http::{Admitted, Asked, admit, follow, is_surprising_page};
 use tur_sched::{Ended, Event, FetchOrder, LaneId};
 use tur_storage::{Disk, StorageError};
 
@@ -14,6 +14,7 @@ use super::slot::stoppable;
 use super::{Driver, End};
 use crate::What;
 use crate::clock::Clock;
+use crate::decode::Plain;
 use crate::overlap::Overlap;
 use crate::region::{Flow, Flowed, Region, Sink};
 
@@ -51,6 +52,7 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
             ask: order.ask,
             if_range: order.if_range,
             identity: self.identity(),
+            terms: &self.job.terms,
         };
         match admit(&reply.answer, &asked) {
             Ok(admitted) => self.open(lane, &order, (admitted, reply)),
@@ -94,7 +96,10 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
     /// The answer to the last byte of an existing file, or to whatever else was asked about it.
     fn compared(&mut self, answer: &Answer) {
         let Some(existing) = self.compare else { return };
+        // What is coded there would be decoded here: its length is another one.
+        let coded = representation(answer).is_some_and(|found| found.encoding.is_some());
         let same = match answer {
+            _ if coded && self.job.terms.decode => false,
             Answer::Partial {
                 range: Some(range),
                 content,
@@ -145,14 +150,18 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
         }
         let region = Region::new(Arc::clone(&gate), &admitted, sink);
         let limits = self.world.limits.clone();
+        let coding = admitted.coding();
         let flow = Box::new(Flow::new(
-            reply.body,
+            Plain::new(reply.body, coding),
             region,
             lanes,
             limits,
             self.world.clock,
         ));
         self.run_flow(lane_id, flow);
+        if coding.is_some() {
+            self.tell_machine(Event::Decoded);
+        }
         let partial = admitted.is_partial();
         let identity = admitted.into_identity();
         self.tell_machine(Event::Opened {
@@ -218,15 +227,30 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
             protocol: self.tally.protocol,
             resumed_bytes: self.tally.resumed,
         });
-        if let Some(coding) = &identity.encoding {
-            self.tell(What::Note(format!(
-                "the server sends the file coded ({coding}); it is kept as it comes"
-            )));
-        }
+        self.warn(admitted, representation);
         true
     }
 
-    fn run_flow(&mut self, lane_id: LaneId, mut flow: Box<Flow<BodyOf<T>, D>>) {
+    /// Says what is odd about the first answer, and no reason to refuse it.
+    fn warn(&self, admitted: &Admitted, representation: &Representation) {
+        let name = self.filing.name();
+        if let Some(coding) = &representation.encoding {
+            let fate = match admitted.coding() {
+                Some(_) => "it is decoded",
+                None => "it is kept as it comes",
+            };
+            self.tell(What::Note(format!(
+                "the server sends the file coded ({coding}); {fate}"
+            )));
+        }
+        if is_surprising_page(name, representation.media_type.as_deref()) {
+            self.tell(What::Note(format!(
+                "{name} is an HTML page, says the server: a login or error page, perhaps"
+            )));
+        }
+    }
+
+    fn run_flow(&mut self, lane_id: LaneId, mut flow: Box<Flow<Plain<BodyOf<T>>, D>>) {
         let (op, running) = stoppable(async move {
             let said = flow.run().await;
             Done::Flowed {
@@ -242,7 +266,12 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
     }
 
     /// What a flow has to say.
-    pub(super) fn flowed(&mut self, lane: LaneId, mut flow: Box<Flow<BodyOf<T>, D>>, said: Flowed) {
+    pub(super) fn flowed(
+        &mut self,
+        lane: LaneId,
+        mut flow: Box<Flow<Plain<BodyOf<T>>, D>>,
+        said: Flowed,
+    ) {
         self.tally.wasted += flow.take_wasted();
         let Some(order) = self.order(lane) else {
             return;

@@ -219,6 +219,22 @@ impl<D: Disk + Clone> Filing<D> {
         }
     }
 
+    /// Ends without the file, whose digest is wrong: keeps it beside its name, if it can. Says what became of it.
+    pub(super) fn set_aside(&mut self) -> String {
+        let kept = self.part.as_ref().map(Part::set_aside);
+        match kept {
+            Some(Ok(path)) => {
+                self.part = None;
+                format!("; it is kept as {}", plain(&path).display())
+            }
+            Some(Err(error)) => {
+                self.leave(false);
+                format!("; it could not be kept: {error}")
+            }
+            None => String::new(),
+        }
+    }
+
     /// True if bytes are there that a later run can use. `joinable` says whether those of this run can be.
     pub(super) fn is_worth_keeping(&self, joinable: bool) -> bool {
         let covers = |part: &Part<D>| !part.covered().is_empty();

@@ -250,10 +250,14 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
         };
         if !checksum.matches(&digest) {
             let algorithm = checksum.algorithm.name();
-            let message = format!(
+            let mut message = format!(
                 "{algorithm} differs: expected {checksum}, the file has {}",
                 hex(&digest)
             );
+            if self.job.keep_bad {
+                self.release_all();
+                message += &self.filing.set_aside();
+            }
             return Err(self.part_with(false, Error::new(Kind::Checksum, message)));
         }
         Ok(Some(

@@ -8,6 +8,7 @@ use tur_sched::{FetchOrder, Gate, LaneId, SessionId};
 
 use super::slot::Slot;
 use crate::LaneView;
+use crate::decode::Plain;
 use crate::region::{Flow, Flowed};
 
 /// The most that is read of a body that nobody wants, to keep its connection.
@@ -30,7 +31,7 @@ pub(super) enum Done<S: Session, D: tur_storage::Disk> {
     /// Bytes, or the end of them.
     Flowed {
         lane: LaneId,
-        flow: Box<Flow<S::Body, D>>,
+        flow: Box<Flow<Plain<S::Body>, D>>,
         said: Flowed,
     },
 }

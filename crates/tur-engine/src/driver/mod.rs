@@ -481,6 +481,7 @@ fn config(job: &Job, compare: Option<Existing>, hint: Hint) -> TransferConfig {
         },
         speed_floor: job.speed_floor,
         on_change: job.on_change,
+        require_resume: job.terms.resume,
         seed: job.seed,
         // An empty file has no last byte to ask for: it is compared with the answer to an ordinary request.
         first_ask: compare

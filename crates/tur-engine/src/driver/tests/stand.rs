@@ -101,6 +101,8 @@ pub(super) fn job_of(url: &str) -> Job {
         on_change: OnChange::Restart,
         checksum: None,
         keep_remote_time: true,
+        terms: tur_http::Terms::default(),
+        keep_bad: false,
         fields: Vec::new(),
         redirects: RedirectPolicy {
             allow_downgrade: false,
