@@ -67,6 +67,34 @@ pub(crate) struct Args {
     #[arg(long, value_name = "WHAT", value_enum, hide_possible_values = true, help_heading = FILES)]
     pub(crate) on_change: Option<Change>,
 
+    /// If the digest does not match, keep the file as NAME.bad [default: leave nothing]
+    #[arg(long, requires = "checksum", help_heading = FILES)]
+    pub(crate) keep_bad: bool,
+
+    /// If the server sends the file coded (gzip, deflate) though asked not to, decode it; it then comes over one
+    /// connection, cannot be resumed, and --checksum is that of the decoded file [default: keep it as it comes]
+    #[arg(long, help_heading = FILES)]
+    pub(crate) decode: bool,
+
+    /// Fail unless the server's type of the file matches GLOB, such as image/* (repeatable: one of them has to); a file
+    /// without a type is application/octet-stream
+    #[arg(long, value_name = "GLOB", action = ArgAction::Append, help_heading = DEMANDS)]
+    pub(crate) accept_type: Vec<String>,
+
+    /// Fail if only the end of the connection would tell the end of the file [default: say so]
+    #[arg(long, help_heading = DEMANDS)]
+    pub(crate) require_length: bool,
+
+    /// Fail if the download could not be resumed after a stop: no ranges, no length, or no strong validator; what an
+    /// earlier run has kept stays
+    #[arg(long, help_heading = DEMANDS)]
+    pub(crate) require_resume: bool,
+
+    /// Connect to public addresses alone: not to this machine, private networks, link-local or other special addresses;
+    /// checked for each connection and redirect, after the name is resolved
+    #[arg(long, help_heading = DEMANDS)]
+    pub(crate) no_private: bool,
+
     /// Use N connections at most, 1 to 256; how many of them work is measured [default: 32]
     #[arg(short = 'x', value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), help_heading = SPEED)]
     pub(crate) lanes: Option<u16>,
@@ -248,6 +276,7 @@ pub(crate) enum Progress {
 }
 
 const FILES: &str = "Files";
+const DEMANDS: &str = "Demands";
 const SPEED: &str = "Speed";
 const PATIENCE: &str = "Patience";
 const REQUEST: &str = "Request";
@@ -272,14 +301,14 @@ Exit codes:
     4  network: DNS, connect, time-out, too slow
     5  TLS: certificate, handshake
     6  authentication is needed
-    7  the answer is not valid HTTP
-    8  the server refused or could not
+    7  the answer is not valid HTTP, or its coding is damaged
+    8  the server refused or could not, or its type is not accepted
     9  no space, quota or file-size limit
    10  the digest does not match
    11  the file changed on the server
-   12  not resumable (kept for later versions)
-   13  refused by policy: https to http, unsafe name
-   14  a bound was hit: redirects, size of the head
+   12  not resumable, and --require-resume asks for that
+   13  refused by policy: https to http, unsafe name, private address
+   14  a bound was hit: redirects, size of the head, growth by --decode
    15  another tur works on this target
   130  interrupted; 143 by SIGTERM; what landed is kept";
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tur_engine::{
-    Checksum, OnChange, OnExists, Rate, RetryPolicy, Schedule, SpeedFloor, StorageKind,
+    Checksum, OnChange, OnExists, Rate, RetryPolicy, Schedule, SpeedFloor, StorageKind, TypeGlob,
 };
 
 use crate::args::{Args, Change, Exists, Plan as FirstPlan, Progress, Storage};
@@ -34,6 +34,9 @@ pub(crate) struct Job {
     pub(crate) on_change: OnChange,
     pub(crate) storage: StorageKind,
     pub(crate) checksum: Option<Checksum>,
+    pub(crate) keep_bad: bool,
+    pub(crate) decode: bool,
+    pub(crate) demands: Demands,
     pub(crate) lanes: Option<u16>,
     pub(crate) start_lanes: Option<u16>,
     pub(crate) schedule: Schedule,
@@ -52,6 +55,15 @@ pub(crate) struct Job {
     pub(crate) ca_file: Option<PathBuf>,
     /// Where the memory of origins is kept.
     pub(crate) origins: Option<PathBuf>,
+}
+
+/// What the origin and its answers have to be.
+pub(crate) struct Demands {
+    /// One of these, if there are any.
+    pub(crate) types: Vec<TypeGlob>,
+    pub(crate) length: bool,
+    pub(crate) resume: bool,
+    pub(crate) public: bool,
 }
 
 /// When to give up. `None` leaves the engine's default.
@@ -146,6 +158,9 @@ impl Job {
             on_change: args.on_change.map_or(OnChange::Restart, on_change),
             storage: args.storage.map_or(StorageKind::Auto, storage),
             checksum: args.checksum.as_deref().map(checksum).transpose()?,
+            keep_bad: args.keep_bad,
+            decode: args.decode,
+            demands: Demands::new(&args)?,
             // Who starts with more lanes than there would be by default wants them.
             lanes: args
                 .lanes
@@ -167,6 +182,25 @@ impl Job {
             limits: Limits::new(&args),
             ca_file: args.ca_file,
             origins: None,
+        })
+    }
+}
+
+impl Demands {
+    fn new(args: &Args) -> Result<Self, String> {
+        let glob = |text: &String| {
+            let read = text.parse::<TypeGlob>();
+            read.map_err(|why| format!("--accept-type {text:?}: {why}"))
+        };
+        Ok(Self {
+            types: args
+                .accept_type
+                .iter()
+                .map(glob)
+                .collect::<Result<_, _>>()?,
+            length: args.require_length,
+            resume: args.require_resume,
+            public: args.no_private,
         })
     }
 }
@@ -389,6 +423,29 @@ mod tests {
     }
 
     #[test]
+    fn demands_are_read() {
+        let job = plan(&["u"]).job;
+        let demands = job.demands;
+        assert!(demands.types.is_empty() && !demands.length && !demands.resume);
+        assert!(!demands.public && !job.decode && !job.keep_bad);
+        let job = plan(&[
+            "--accept-type",
+            "image/*",
+            "--accept-type=application/zip",
+            "--require-length",
+            "--require-resume",
+            "--no-private",
+            "--decode",
+            "u",
+        ])
+        .job;
+        let demands = job.demands;
+        let types: Vec<_> = demands.types.iter().map(ToString::to_string).collect();
+        assert_eq!(types, ["image/*", "application/zip"]);
+        assert!(demands.length && demands.resume && demands.public && job.decode);
+    }
+
+    #[test]
     fn limits_are_read() {
         let limits = plan(&[
             "--retry",
@@ -448,6 +505,11 @@ mod tests {
             (&["-U", "a\nb", "u"], "-U: "),
             (&["--checksum", "sha256:zz", "u"], "--checksum: "),
             (&["--checksum", "crc7:00", "u"], "--checksum: "),
+            (
+                &["--accept-type", "image/*", "--accept-type", "png", "u"],
+                "--accept-type \"png\"",
+            ),
+            (&["--accept-type", "image/*,text/*", "u"], "--accept-type"),
             (
                 &["--json", "--progress", "bar", "u"],
                 "--json and --progress",

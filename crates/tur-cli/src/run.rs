@@ -116,7 +116,10 @@ fn stop(kind: Kind, message: &str) -> u8 {
 }
 
 fn downloader(job: &Job) -> Result<Downloader, (Kind, String)> {
-    let mut builder = Downloader::builder().limit(job.rate).storage(job.storage);
+    let mut builder = Downloader::builder()
+        .limit(job.rate)
+        .storage(job.storage)
+        .no_private(job.demands.public);
     if let Some(limit) = job.limits.connect {
         builder = builder.connect_timeout(limit);
     }
@@ -151,6 +154,10 @@ fn download(downloader: &Downloader, job: Job) -> Download {
         .keep_remote_time(job.remote_time)
         .on_exists(job.on_exists)
         .on_change(job.on_change)
+        .keep_bad(job.keep_bad)
+        .decode(job.decode)
+        .require_length(job.demands.length)
+        .require_resume(job.demands.resume)
         .schedule(job.schedule)
         .retry(job.limits.retry);
     if let Some(dir) = job.dir {
@@ -158,6 +165,9 @@ fn download(downloader: &Downloader, job: Job) -> Download {
     }
     if let Some(file) = job.file {
         download = download.file(file);
+    }
+    for glob in job.demands.types {
+        download = download.accept_type(glob);
     }
     if let Some(checksum) = job.checksum {
         download = download.checksum(checksum);

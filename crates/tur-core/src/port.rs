@@ -84,7 +84,7 @@ pub trait Transport: Send + Sync + 'static {
     /// Connects to `origin`: resolves, races addresses, shakes hands.
     ///
     /// # Errors
-    /// `Resolve`, `Connect`, `Tls`, `Exhausted` or `TimedOut(Connect)`.
+    /// `Resolve`, `AddressRefused`, `Connect`, `Tls`, `Exhausted` or `TimedOut(Connect)`.
     fn open(&self, origin: &Origin) -> impl Future<Output = Result<Self::Session, Fault>> + Send;
 }
 

@@ -85,6 +85,14 @@ impl DownloaderBuilder {
         self
     }
 
+    /// Connects to public addresses alone, on every hop: a host that has none (in this machine or network, link-local,
+    /// shared behind a carrier's NAT, or otherwise special) fails with kind `Policy` before a connection is made. The
+    /// addresses that are checked are those that are connected to. Default: any address.
+    pub fn no_private(mut self, yes: bool) -> Self {
+        self.net = self.net.no_private(yes);
+        self
+    }
+
     /// Most connections of this downloader, over all origins. Default: 128. Fewer are used while memory or
     /// descriptors are short.
     pub fn connections(mut self, n: usize) -> Self {

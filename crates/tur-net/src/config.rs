@@ -26,6 +26,10 @@ pub struct NetConfig {
     /// take twice of it for its own accounts, and allows no more than its administrator does. A read is then no larger
     /// than an eighth of it. Default: none, the system finds a size by measurement.
     pub receive_buffer: Option<usize>,
+    /// True to connect to public addresses alone: not to loopback, private, link-local, shared, documentation and multicast
+    /// networks, in any form, nor to other special-purpose ones. Each connection is checked after its name was resolved;
+    /// others than public addresses are left out, and a host that has no public one is refused. Default: false.
+    pub no_private: bool,
 }
 
 impl Default for NetConfig {
@@ -41,6 +45,7 @@ impl Default for NetConfig {
             // Beyond 128 KiB a read costs no less per byte.
             read_buffer: 128 * 1024,
             receive_buffer: None,
+            no_private: false,
         }
     }
 }
@@ -92,6 +97,13 @@ impl NetConfig {
     #[must_use]
     pub fn receive_buffer(mut self, bytes: usize) -> Self {
         self.receive_buffer = Some(bytes);
+        self
+    }
+
+    /// Sets whether only public addresses are connected to.
+    #[must_use]
+    pub fn no_private(mut self, yes: bool) -> Self {
+        self.no_private = yes;
         self
     }
 

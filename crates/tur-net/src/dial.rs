@@ -12,17 +12,23 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Sleep;
 use tur_core::{Fault, Origin};
 
+use crate::public::public_only;
 use crate::wire::io_text;
 
-/// Connects to the first address of `origin` that answers, with a receive buffer of so many bytes if one is given.
+/// Connects to the first address of `origin` that answers, with a receive buffer of so many bytes if one is given, and
+/// only to public ones if that is asked for: those that are checked are those that are connected to.
 ///
 /// # Errors
-/// `Resolve`, `Connect`, `Offline` or `Exhausted`. The limit of time is the caller's.
+/// `Resolve`, `AddressRefused`, `Connect`, `Offline` or `Exhausted`. The limit of time is the caller's.
 pub(crate) async fn dial(
     origin: &Origin,
     receive_buffer: Option<usize>,
+    no_private: bool,
 ) -> Result<(TcpStream, SocketAddr), Fault> {
-    let addresses = resolve(origin).await?;
+    let mut addresses = resolve(origin).await?;
+    if no_private {
+        addresses = public_only(origin, addresses)?;
+    }
     let (tcp, address) = race(interleave(&addresses), |address| {
         connect(address, receive_buffer)
     })

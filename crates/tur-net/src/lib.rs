@@ -14,6 +14,7 @@ mod dial;
 mod head;
 mod link;
 mod message;
+mod public;
 mod session;
 mod tls;
 mod transport;

@@ -93,7 +93,8 @@ impl Transport for HttpTransport {
 
 impl HttpTransport {
     async fn connect(&self, origin: &Origin) -> Result<(Stream, String), Fault> {
-        let (tcp, address) = dial(origin, self.config.receive_buffer).await?;
+        let config = &self.config;
+        let (tcp, address) = dial(origin, config.receive_buffer, config.no_private).await?;
         let stream = match origin.scheme {
             Scheme::Http => Stream::Plain(tcp),
             Scheme::Https => {

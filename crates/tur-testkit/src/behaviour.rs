@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use tur_core::{ETag, Rate, RetryAfter, Wall};
 
 use crate::gate::Gate;
@@ -28,6 +29,8 @@ pub struct Behaviour {
     pub size: u64,
     /// Which content: see [`byte_at`](crate::byte_at).
     pub version: u8,
+    /// These bytes instead, whatever the version.
+    pub bytes: Option<Bytes>,
     /// `ETag`.
     pub etag: Option<ETag>,
     /// `Last-Modified`.
@@ -36,7 +39,7 @@ pub struct Behaviour {
     pub date: Option<Wall>,
     /// `Content-Type`.
     pub media_type: Option<String>,
-    /// `Content-Encoding`: a label only, the bytes stay as they are.
+    /// `Content-Encoding`: a label only. The bytes stay as they are; see [`of`](Self::of).
     pub encoding: Option<String>,
     /// `Content-Disposition`, raw.
     pub disposition: Option<Vec<u8>>,
@@ -67,6 +70,7 @@ impl Behaviour {
         Self {
             size,
             version: 0,
+            bytes: None,
             etag: Some(strong("v0")),
             last_modified: None,
             date: Some(TODAY),
@@ -82,6 +86,16 @@ impl Behaviour {
             keep_alive: true,
             fields: Vec::new(),
             rules: Vec::new(),
+        }
+    }
+
+    /// An honest origin of these very bytes.
+    #[must_use]
+    pub fn of(bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        Self {
+            bytes: Some(bytes.clone()),
+            ..Self::new(bytes.len() as u64)
         }
     }
 

@@ -90,6 +90,7 @@ impl Scene {
                 size,
             } => {
                 b.version = *version;
+                b.bytes = None;
                 b.etag.clone_from(etag);
                 b.size = *size;
             }
@@ -219,9 +220,16 @@ impl Scene {
 
     fn content(&self, status: u16, range: ByteRange, label: Option<Label>) -> Act {
         let b = &self.behaviour;
-        let source = Source::Content {
-            version: b.version,
-            start: range.start,
+        let source = match &b.bytes {
+            Some(bytes) => {
+                let at =
+                    |at: u64| usize::try_from(at).map_or(bytes.len(), |at| at.min(bytes.len()));
+                Source::Text(bytes.slice(at(range.start)..at(range.end)))
+            }
+            None => Source::Content {
+                version: b.version,
+                start: range.start,
+            },
         };
         let mut head = self.bare(status);
         head.framing = b.framing.clone();

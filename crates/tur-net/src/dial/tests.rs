@@ -255,11 +255,30 @@ async fn a_receive_buffer_is_set_where_one_is_asked_for() {
     };
     let mut sizes = Vec::new();
     for asked in [None, Some(32 * 1024), Some(64 * 1024)] {
-        let (tcp, _) = dial(&origin, asked).await.unwrap();
+        let (tcp, _) = dial(&origin, asked, false).await.unwrap();
         assert!(tcp.nodelay().unwrap());
         sizes.push(SockRef::from(&tcp).recv_buffer_size().unwrap());
     }
     // Linux says twice what was set.
     assert!(sizes[1] == 32 * 1024 || sizes[1] == 64 * 1024, "{sizes:?}");
     assert_eq!(sizes[2], 2 * sizes[1]);
+}
+
+/// Neither a literal nor a name leads to this machine, and nobody there hears of it.
+#[tokio::test]
+async fn an_address_that_is_not_public_is_never_connected_to() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    for host in ["127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "localhost"] {
+        let origin = Origin {
+            scheme: Scheme::Http,
+            host: host.to_owned(),
+            port,
+        };
+        let fault = dial(&origin, None, true).await.unwrap_err();
+        assert!(matches!(fault, Fault::AddressRefused { .. }), "{fault:?}");
+    }
+    let nobody = listener.accept().unwrap_err();
+    assert_eq!(nobody.kind(), io::ErrorKind::WouldBlock);
 }
