@@ -3,6 +3,7 @@
 //! Every download that is to succeed is read back and hashed; see [`harness::Place::check`].
 #![cfg(unix)]
 
+mod admission;
 mod downloads;
 mod events;
 mod exits;

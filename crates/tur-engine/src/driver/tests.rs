@@ -18,4 +18,5 @@ mod redirects;
 mod scarce;
 mod stand;
 mod statuses;
+mod terms;
 mod widths;
