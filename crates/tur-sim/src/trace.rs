@@ -153,6 +153,7 @@ fn event_text(text: &mut String, event: &Event) -> core::fmt::Result {
             write!(text, " {}", session(*open))
         }
         Event::Differs { lease: id, at } => write!(text, "differs {} {at}", lease(*id)),
+        Event::Decoded => text.write_str("decoded"),
         Event::CutAt { lease: id, at } => write!(text, "cut-at {} {at}", lease(*id)),
         Event::Lost { range } => write!(text, "lost {range}"),
         Event::Held { lease: id } => write!(text, "held {}", lease(*id)),
