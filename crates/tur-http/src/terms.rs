@@ -166,7 +166,8 @@ impl Coding {
 }
 
 /// The facts about what comes out of the decoder. A validator of coded bytes says of decoded ones only that they mean the
-/// same (RFC 9110, section 8.8.1): it tells a change, and proves nothing about bytes.
+/// same (RFC 9110, section 8.8.1): it tells a change, and proves nothing about bytes. The coding is told apart from that of
+/// bytes that are kept coded: the two are different files.
 pub(crate) fn decoded(found: &Representation) -> Representation {
     Representation {
         etag: found.etag.clone().map(|tag| ETag { weak: true, ..tag }),
@@ -174,6 +175,10 @@ pub(crate) fn decoded(found: &Representation) -> Representation {
             strong: false,
             ..date
         }),
+        encoding: found
+            .encoding
+            .as_ref()
+            .map(|encoding| alloc::format!("{encoding} (decoded)")),
         ..found.clone()
     }
 }

@@ -219,11 +219,19 @@ fn parts_of_coded_bytes_never_meet_decoded_ones() {
             Refusal::CodedPart
         );
     }
-    // Kept bytes of a run that did not decode are of another representation.
-    let kept = file_with(|file| file.encoding = Some("gzip".into()));
-    let part = partial_of(40, TOTAL, TOTAL, coded("gzip"));
-    let said = refusal(&part, &under(DECODE, 40, Some(&kept)));
-    assert_eq!(said.kind(), Kind::Changed, "{said}");
+    // Kept bytes of a run that did not decode are of another representation, whatever the validator.
+    for etag in [tag("a"), tag("W/a"), None] {
+        let kept = file_with(|file| {
+            (file.etag, file.encoding) = (etag.clone(), Some("gzip".into()));
+        });
+        for (start, end) in [(40, TOTAL), (0, TOTAL)] {
+            let mut facts = coded("gzip");
+            facts.etag = etag.clone();
+            let part = partial_of(start, end, TOTAL, facts);
+            let said = refusal(&part, &under(DECODE, start, Some(&kept)));
+            assert_eq!(said.kind(), Kind::Changed, "{said}");
+        }
+    }
 }
 
 #[test]
@@ -241,4 +249,47 @@ fn a_coding_without_a_decoder_is_named() {
         &under(DECODE, 0, None),
     );
     assert!(said.to_string().len() < 300, "{said}");
+}
+
+fn any_terms() -> impl Strategy<Value = Terms> {
+    let types = prop_oneof![
+        Just(&[][..]),
+        Just(&["text/*"][..]),
+        Just(&["*/zip", "a/b"][..])
+    ];
+    (types, any::<[bool; 3]>()).prop_map(|(globs, [length, resume, decode])| Terms {
+        length,
+        resume,
+        decode,
+        ..self::types(globs)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(8_000))]
+
+    #[test]
+    fn terms_refuse_and_let_nothing_else_in(
+        answer in any_answer(), start in 0_u64..2, identity in proptest::option::of(any_identity()),
+        terms in any_terms(),
+    ) {
+        let told = admit(&answer, &under(&terms, start, identity.as_ref()));
+        let Ok(admitted) = told else { return Ok(()) };
+        let (Answer::Partial { content, .. } | Answer::Whole(content)) = &answer else {
+            return Err(TestCaseError::fail("no content"));
+        };
+        prop_assert_eq!(admitted.coding().is_some(), terms.decode && content.representation.encoding.is_some());
+        let bare = admit(&answer, &asked(start, identity.as_ref()));
+        if admitted.coding().is_none() {
+            prop_assert_eq!(bare, Ok(admitted));
+        } else {
+            // Decoded bytes begin at zero, end where they end, and are never joined with those of another run.
+            prop_assert_eq!(admitted.place(), ByteRange::from(0));
+            prop_assert!(!admitted.is_partial() && !admitted.identity().is_strong());
+            prop_assert_eq!(admitted.identity().total, None);
+            if let Answer::Partial { range: Some(range), .. } = &answer {
+                prop_assert_eq!((range.range.start, Some(range.range.end)), (0, range.total));
+            }
+        }
+    }
 }
