@@ -22,6 +22,7 @@ fn resumed() -> Resumed {
     Resumed {
         identity: identity(TOTAL),
         landed: [ByteRange::new(0, 300 * KIB)].into_iter().collect(),
+        proof: crate::Proof::Validator,
     }
 }
 
