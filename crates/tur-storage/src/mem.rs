@@ -351,10 +351,8 @@ impl Disk for MemDisk {
 
     fn write_at(&self, file: &MemFile, at: u64, from: &[IoSlice<'_>]) -> io::Result<usize> {
         let mut world = self.call()?;
-        let mut bytes: Vec<u8> = from
-            .iter()
-            .flat_map(|slice| slice.iter().copied())
-            .collect();
+        let mut bytes = Vec::new();
+        from.iter().for_each(|slice| bytes.extend_from_slice(slice));
         if world.short != 0 && !bytes.is_empty() {
             let mut dice = Dice(world.short);
             let len = dice.below(bytes.len() as u64 + 1);
