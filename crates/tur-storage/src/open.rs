@@ -149,19 +149,36 @@ pub(crate) fn open_regular<D: Disk>(
             Err(error) if raced(&error) => continue,
             Err(other) => return Err(error(other)),
         };
-        let stat = retry(|| disk.stat(&file)).map_err(&error)?;
+        let fresh = seen.is_none();
+        let stat = match retry(|| disk.stat(&file)) {
+            Ok(stat) => stat,
+            Err(other) => {
+                if fresh {
+                    unmake(disk, dir, name);
+                }
+                return Err(error(other));
+            }
+        };
         require_regular(stat.kind, path.clone())?;
         if stat.links > 1 {
             // It has another name: writing here would change somebody's file there.
             return Err(StorageError::Foreign { path });
         }
-        return Ok(Opened {
-            file,
-            stat,
-            fresh: seen.is_none(),
-        });
+        return Ok(Opened { file, stat, fresh });
     }
     Err(StorageError::Replaced { path })
+}
+
+/// Removes a file that was made a moment ago and is of no use after all, if it is still empty.
+fn unmake<D: Disk>(disk: &D, dir: &D::Dir, name: &str) {
+    let empty = |stat: &Stat| stat.kind == FileKind::Regular && stat.len == 0;
+    let gone = match look(disk, dir, name) {
+        Ok(Some(stat)) if empty(&stat) => unlink_if(disk, dir, name, stat.id),
+        other => other.map(drop),
+    };
+    if let Err(error) = gone {
+        tracing::warn!(%error, name, "a file that was made in vain could not be removed");
+    }
 }
 
 /// The name changed hands between the look and the opening.
@@ -181,13 +198,19 @@ pub(crate) fn open_part<D: Disk>(
 ) -> Result<Opened<D::File>, StorageError> {
     for _ in 0..RACES_MAX {
         let part = open_regular(disk, dir, &names.dir, &names.part)?;
-        if !retry(|| disk.try_lock(&part.file)).map_err(names.part_error("lock"))? {
+        let failed = |doing, error| {
+            if part.fresh {
+                unmake(disk, dir, &names.part);
+            }
+            names.part_error(doing)(error)
+        };
+        if !retry(|| disk.try_lock(&part.file)).map_err(|error| failed("lock", error))? {
             return Err(StorageError::Busy {
                 path: names.part_path(),
                 pid: holder(disk, dir, names, boot),
             });
         }
-        let now = look(disk, dir, &names.part).map_err(names.part_error("look at"))?;
+        let now = look(disk, dir, &names.part).map_err(|error| failed("look at", error))?;
         if now.is_some_and(|now| now.id == part.stat.id && now.links > 0) {
             return Ok(part);
         }
