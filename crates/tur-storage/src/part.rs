@@ -96,13 +96,40 @@ impl<D: Disk> Part<D> {
             boot,
             book: Mutex::new(Book::new()),
         };
-        shared.take_up(journal.as_ref(), journal_file.fresh)?;
+        let taken_up = shared.take_up(journal.as_ref(), journal_file.fresh);
+        let opened = Part {
+            shared: Arc::new(shared),
+        };
+        if let Err(error) = taken_up {
+            if part.fresh && journal_file.fresh {
+                // Both were made by us a moment ago, and hold nothing.
+                opened.discard_quietly();
+            }
+            return Err(error);
+        }
         Ok(Opened {
-            part: Part {
-                shared: Arc::new(shared),
-            },
+            part: opened,
             saved: journal.and_then(|journal| saved(journal, notes, url)),
         })
+    }
+
+    /// Removes a journal that stands without its part: that of a complete file, left behind when it could not be
+    /// removed. Does nothing where there is a part, or no journal.
+    ///
+    /// # Errors
+    /// As [`open`](Part::open), and nothing was removed then.
+    pub fn sweep(disk: D, place: &Place) -> Result<(), StorageError> {
+        let names = place.names()?;
+        let dir = retry(|| disk.open_dir(&place.dir, false)).map_err(names.dir_error("open"))?;
+        let is_there = |name: &str| {
+            let seen = open::look(&disk, &dir, name).map_err(names.journal_error("look at"));
+            seen.map(|stat| stat.is_some())
+        };
+        if !is_there(&names.journal)? || is_there(&names.part)? {
+            return Ok(());
+        }
+        // Opened as a pair, so that nobody else begins with this journal while it is removed.
+        Self::open(disk, place, "")?.part.discard()
     }
 
     /// Says which representation is written from here on, and puts it on record before it returns. With `keep` the
@@ -250,6 +277,13 @@ impl<D: Disk> Part<D> {
         let journal = &shared.names.journal;
         open::unlink_if(&shared.disk, &shared.dir, journal, shared.journal_id)
             .map_err(shared.names.journal_error("remove"))
+    }
+
+    fn discard_quietly(self) {
+        let path = self.shared.names.part_path();
+        if let Err(error) = self.discard() {
+            tracing::warn!(%error, ?path, "a part that was made in vain could not be removed");
+        }
     }
 }
 

@@ -219,6 +219,13 @@ impl<D: Disk + Clone> Filing<D> {
         }
     }
 
+    /// Removes the journal of a complete file, if an earlier run could not.
+    pub(super) fn sweep(&self) {
+        if let Err(error) = Part::sweep(self.disk.clone(), &self.place) {
+            tracing::debug!(%error, "a journal without its part stays");
+        }
+    }
+
     /// Ends without the file, whose digest is wrong: keeps it beside its name, if it can. Says what became of it.
     pub(super) fn set_aside(&mut self) -> String {
         let kept = self.part.as_ref().map(Part::set_aside);

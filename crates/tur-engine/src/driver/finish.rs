@@ -145,6 +145,7 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
     fn already(&mut self, path: PathBuf) -> Completed {
         self.release_all();
         self.filing.leave(false);
+        self.filing.sweep();
         let bytes = match self.filing.look() {
             Ok(Some(existing)) => existing.len,
             _ => 0,
