@@ -66,13 +66,21 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
                     return Err(self.leave(Error::new(Kind::Other, "compared without a file")));
                 }
                 End::Failed(failure) => {
-                    let keep = failure.keep;
+                    let keep = failure.keep || self.has_unheard(failure.kind);
                     return Err(self.part_with(keep, failure.into()));
                 }
                 End::Broken(error) => return Err(self.leave(error)),
                 End::Cancelled => return Err(self.interrupted()),
             }
         }
+    }
+
+    /// True if lanes have written what can be gone on with, and the machine has heard of nothing yet.
+    fn has_unheard(&self, kind: Kind) -> bool {
+        self.transfer.ledger().landed().is_empty()
+            && self.transfer.facts().ranges != Some(false)
+            && kind != Kind::Changed
+            && self.filing.is_worth_keeping(self.identity())
     }
 
     /// Leaves what was measured to the downloads to come, however this one ended.
