@@ -19,4 +19,5 @@ mod scarce;
 mod stand;
 mod statuses;
 mod terms;
+mod torture;
 mod widths;
