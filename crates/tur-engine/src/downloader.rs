@@ -28,6 +28,7 @@ use crate::limits::{Limit, Limits};
 use crate::origins::{Origins, Pattern};
 use crate::pressure::Watch;
 use crate::scaling::Scaling;
+use crate::seats::Seats;
 use crate::sessions::{Caps, PerOrigin, Sessions};
 use crate::{Download, Error, Handle, OriginRecord, StorageKind};
 
@@ -47,6 +48,7 @@ struct Shared {
     next: AtomicU64,
     compute: Compute,
     storage: StorageKind,
+    seats: Seats,
     limit: Arc<Limit>,
     clock: Clock,
     _life: watch::Sender<()>,
@@ -170,6 +172,7 @@ impl DownloaderBuilder {
             next,
             compute,
             storage: self.storage,
+            seats: Seats::new(PosixDisk.descriptors_max()),
             limit: Limit::new(clock, self.limit),
             clock,
             _life: life,
@@ -245,7 +248,7 @@ impl Downloader {
         let (board, events, first) = Board::new(id);
         let (commands, heard) = watch::channel(Wish::default());
         let (told, outcome) = oneshot::channel();
-        let outside = Outside {
+        let mut outside = Outside {
             board: board.clone(),
             commands: heard,
             life: shared._life.subscribe(),
@@ -265,12 +268,16 @@ impl Downloader {
             scaling: shared.scaling.clone(),
             clock: shared.clock,
         };
+        let seats = shared.seats.clone();
         let drive = async move {
             let result = match job {
-                Ok(job) => {
-                    world.sessions.raise_limit(usize::from(job.lanes_max));
-                    driver::run(world, job, outside).await
-                }
+                Ok(job) => match seats.take(&mut outside).await {
+                    Some(_seat) => {
+                        world.sessions.raise_limit(usize::from(job.lanes_max));
+                        driver::run(world, job, outside).await
+                    }
+                    None => driver::refuse(&outside, Error::cancelled()),
+                },
                 Err(error) => driver::refuse(&outside, error),
             };
             drop(events);

@@ -43,6 +43,7 @@ mod overlap;
 mod pressure;
 mod region;
 mod scaling;
+mod seats;
 mod sessions;
 
 #[cfg(doctest)]

@@ -14,6 +14,14 @@ use crate::{Disk, FileId, FileKind, Onto, Open, Stat};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PosixDisk;
 
+impl PosixDisk {
+    /// The descriptors that this process may have open; `None` if there is no limit.
+    #[must_use]
+    pub fn descriptors_max(&self) -> Option<u64> {
+        rustix::process::getrlimit(rustix::process::Resource::Nofile).current
+    }
+}
+
 impl Disk for PosixDisk {
     type Dir = OwnedFd;
     type File = OwnedFd;

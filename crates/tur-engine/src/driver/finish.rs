@@ -323,7 +323,10 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
 }
 
 /// Waits for `work`; `None` if the caller, or the whole downloader, wants no more. There is nothing to pause here.
-async fn or_cancelled<R>(outside: &mut Outside, work: impl Future<Output = R>) -> Option<R> {
+pub(crate) async fn or_cancelled<R>(
+    outside: &mut Outside,
+    work: impl Future<Output = R>,
+) -> Option<R> {
     let mut work = pin!(work);
     let Outside { commands, life, .. } = outside;
     let mut gone = pin!(life.changed());

@@ -46,6 +46,7 @@ use crate::{Completed, Error, PhaseWord, What};
 
 use self::digest::Follower;
 use self::filing::{Existing, Filing, Resumable};
+pub(crate) use self::finish::or_cancelled;
 use self::lane::{Done, Lane};
 use self::slot::Running;
 use self::tally::Tally;
