@@ -120,7 +120,7 @@ async fn torture(scene: Scene, points_min: usize, (op, n): (Op, usize)) {
     assert!(ops.len() >= points_min, "{} operations", ops.len());
     let of_kind = ops.iter().filter(|there| **there == op).count();
     assert!(of_kind >= n, "{of_kind} of {op:?}");
-    assert!(tally.missed * 50 <= tally.cases, "{} missed", tally.missed);
+    assert!(tally.missed * 20 <= tally.cases, "{} missed", tally.missed);
 }
 
 /// Strikes two operations of the scene, chosen by seed.
@@ -150,12 +150,7 @@ async fn torture_twice(scene: Scene, seeds: u64) {
         tally.add(&case, verdict);
     }
     report(&scene, &tally, &ops);
-    // Often the first one is the last.
-    assert!(
-        tally.missed * 3 <= 2 * tally.cases,
-        "{} missed",
-        tally.missed
-    );
+    assert!(tally.missed * 2 <= tally.cases, "{} missed", tally.missed);
 }
 
 /// A small generator (splitmix).
