@@ -1,4 +1,5 @@
-//! Contributors' commands: `cargo xtask demo`, `bench`, `sim`, `scoreboard`, `ablation`, `replay`.
+//! Contributors' commands: `cargo xtask demo`, `bench`, `sim`, `scoreboard`, `ablation`, `replay`,
+//! `soak`.
 //!
 //! The walls of the workspace are not commands but tests: `cargo test -p xtask`.
 #![forbid(unsafe_code)]
@@ -12,6 +13,7 @@ mod program;
 mod replay;
 mod scoreboard;
 mod sim;
+mod soak;
 mod spread;
 
 use anyhow::Result;
@@ -59,6 +61,13 @@ enum Command {
         /// What `cargo xtask sim --seed K` printed.
         file: std::path::PathBuf,
     },
+    /// Downloads a thousand files through one downloader from an origin with seeded faults, and then a thousand at once
+    /// with 256 descriptors: nothing may grow, and no byte be wrong.
+    Soak {
+        /// How many, each time.
+        #[arg(long, default_value_t = soak::DOWNLOADS_MAX)]
+        downloads: u32,
+    },
 }
 
 #[derive(Subcommand)]
@@ -82,5 +91,6 @@ fn main() -> Result<()> {
         Command::Scoreboard => scoreboard::run(),
         Command::Ablation => ablation::run(),
         Command::Replay { file } => replay::run(&file),
+        Command::Soak { downloads } => soak::run(downloads),
     }
 }
