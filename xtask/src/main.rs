@@ -1,5 +1,4 @@
-//! Contributors' commands: `cargo xtask demo`, `bench`, `sim`, `scoreboard`, `ablation`, `replay`,
-//! `soak`.
+//! Contributors' commands: `cargo xtask demo`, `bench`, `sim`, `kill`, `soak`, `scoreboard`, `ablation`, `replay`.
 //!
 //! The walls of the workspace are not commands but tests: `cargo test -p xtask`.
 #![forbid(unsafe_code)]
@@ -7,6 +6,7 @@
 mod ablation;
 mod bench;
 mod demo;
+mod kill;
 mod lanes;
 mod plot;
 mod program;
@@ -52,6 +52,8 @@ enum Command {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// Kills real downloads at random points, again and again, and says what each kill cost.
+    Kill(kill::Options),
     /// Compares time with the ideal in chosen worlds and rewrites docs/scoreboard.md and its pictures.
     Scoreboard,
     /// Compares ways to divide the work, with and without memory, in the same worlds and rewrites docs/ablation.md.
@@ -88,6 +90,7 @@ fn main() -> Result<()> {
             seed: Some(seed), ..
         } => sim::one(seed),
         Command::Sim { seeds, from, .. } => sim::run(seeds, from),
+        Command::Kill(options) => kill::run(&options),
         Command::Scoreboard => scoreboard::run(),
         Command::Ablation => ablation::run(),
         Command::Replay { file } => replay::run(&file),

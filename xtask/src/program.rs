@@ -208,7 +208,10 @@ impl Expected {
     }
 
     /// Reads the file back.
-    fn check(&self, file: &Path) -> Result<()> {
+    ///
+    /// # Errors
+    /// It is missing, of another length, or has a wrong byte.
+    pub(crate) fn check(&self, file: &Path) -> Result<()> {
         let open = File::open(file).with_context(|| format!("{} is missing", file.display()))?;
         let mut reader = BufReader::with_capacity(1 << 20, open);
         let (mut hash, mut size, mut buffer) = (Sha256::new(), 0_u64, vec![0; 1 << 20]);
