@@ -1,47 +1,67 @@
 //! Heads of answers, one after the other: whatever they say, no byte is admitted that does not belong to the file.
 //!
-//! The input is text, so that the dictionary and the seeds speak HTTP: a line with the first byte asked for, then heads,
-//! each a status line, fields and an empty line. The first admitted answer fixes the identity for the rest.
+//! The input is text, so that the dictionary and the seeds speak HTTP: a line with what is asked for (`FIRST`,
+//! `FIRST-LAST` or `whole`, and `if-range` behind it), then heads, each a status line, fields and an empty line. The
+//! first admitted answer fixes the identity for the rest.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tur_core::{Answer, Ask, BodyKind, ByteRange, Content, Fault, Identity};
-use tur_http::{Asked, Head, admit, printable, read};
+use tur_core::{Answer, Ask, BodyKind, ByteRange, Content, Fault, Identity, Kind};
+use tur_fuzz::{RawHead, line, text};
+use tur_http::{Asked, admit, printable, read};
 
 /// More heads than this add nothing.
 const HEADS_MAX: usize = 8;
 
 fuzz_target!(|data: &[u8]| {
     let (first, heads) = line(data);
-    let start = text(first).parse().unwrap_or(0);
+    let (ask, if_range) = asked(text(first));
     let mut rest = heads;
     let mut identity = None;
     for _ in 0..HEADS_MAX {
         if rest.is_empty() {
             break;
         }
-        let (answer, after) = head(rest);
+        let (raw, after) = RawHead::parse(rest);
         rest = after;
-        match answer {
-            Ok(answer) => identity = exchange(&answer, start, identity),
+        match read(&raw.with(&raw.fields)) {
+            Ok(answer) => {
+                let asked = Asked {
+                    ask,
+                    if_range,
+                    identity: identity.as_ref(),
+                    terms: tur_http::Terms::NONE,
+                };
+                identity = exchange(&answer, &asked).or(identity);
+            }
             Err(fault) => assert_shows(&fault),
         }
     }
 });
 
-/// Admits `answer` twice and says what the identity is afterwards.
-fn exchange(answer: &Answer, start: u64, identity: Option<Identity>) -> Option<Identity> {
-    let asked = Asked {
-        ask: Ask::Range(ByteRange::from(start)),
-        if_range: false,
-        identity: identity.as_ref(),
-        terms: tur_http::Terms::NONE,
+/// What is asked for, and whether `If-Range` goes with it.
+fn asked(line: &str) -> (Ask, bool) {
+    let (what, rest) = line.split_once(' ').unwrap_or((line, ""));
+    let (first, last) = what.split_once('-').unwrap_or((what, ""));
+    let start = first.parse().unwrap_or(0);
+    let end = last.parse().unwrap_or(ByteRange::OPEN);
+    let ask = match (what, start < end) {
+        ("whole", _) => Ask::Whole,
+        (_, true) => Ask::Range(ByteRange::new(start, end)),
+        (_, false) => Ask::Range(ByteRange::from(start)),
     };
-    let admitted = match admit(answer, &asked) {
+    (ask, rest == "if-range")
+}
+
+/// Admits `answer` twice and says what the identity is afterwards; `None` if it is refused.
+fn exchange(answer: &Answer, asked: &Asked<'_>) -> Option<Identity> {
+    let start = asked.ask.range().start;
+    let admitted = match admit(answer, asked) {
         Ok(admitted) => admitted,
         Err(fault) => {
             assert_shows(&fault);
-            return identity;
+            assert_refused_for_a_reason(answer, asked, &fault);
+            return None;
         }
     };
     let place = admitted.place();
@@ -50,10 +70,20 @@ fn exchange(answer: &Answer, start: u64, identity: Option<Identity>) -> Option<I
     if let BodyKind::Length(length) = admitted.body() {
         assert_eq!(length, place.len(), "the body fills its place");
     }
-    let (Answer::Partial { content, .. } | Answer::Whole(content)) = answer else {
-        panic!("admitted {answer:?}");
+    let content = match answer {
+        Answer::Partial { content, range } => {
+            let told = range.expect("nothing is placed by what was asked for");
+            assert_eq!(place, told.range, "the origin says where its bytes belong");
+            assert!(admitted.is_partial());
+            content
+        }
+        Answer::Whole(content) => {
+            assert!(start == 0 && !admitted.is_partial(), "a 200 is the whole");
+            content
+        }
+        other => panic!("admitted {other:?}"),
     };
-    if let Some(identity) = &identity {
+    if let Some(identity) = asked.identity {
         assert_same(identity, content);
         let total = admitted.identity().total;
         assert!(identity.total.is_none() || identity.total == total);
@@ -65,7 +95,7 @@ fn exchange(answer: &Answer, start: u64, identity: Option<Identity>) -> Option<I
     }
     let again = Asked {
         identity: Some(admitted.identity()),
-        ..asked
+        ..*asked
     };
     assert_eq!(
         admit(answer, &again).as_ref(),
@@ -73,6 +103,21 @@ fn exchange(answer: &Answer, start: u64, identity: Option<Identity>) -> Option<I
         "it agrees with itself"
     );
     Some(admitted.into_identity())
+}
+
+/// Asserts that a refusal is one: of a kind that a caller can act on, and not of the very answer that is awaited.
+fn assert_refused_for_a_reason(answer: &Answer, asked: &Asked<'_>, fault: &Fault) {
+    match answer {
+        Answer::Refused { status, .. } => {
+            assert!(matches!(fault, Fault::Status { status: told, .. } if told == status));
+        }
+        Answer::Moved { .. } => assert_eq!(fault.kind(), Kind::Protocol),
+        // With nothing to contradict, the whole is always welcome to who asks from the beginning.
+        Answer::Whole(_) => assert!(asked.identity.is_some() || asked.ask.range().start > 0),
+        Answer::Partial { .. } | Answer::Unsatisfiable { .. } => {
+            assert!(matches!(fault, Fault::NotAdmitted(_)), "{fault:?}");
+        }
+    }
 }
 
 /// Asserts that no validator of an admitted answer speaks against the identity.
@@ -92,58 +137,4 @@ fn assert_same(identity: &Identity, content: &Content) {
 fn assert_shows(fault: &Fault) {
     let shown = printable(&fault.to_string());
     assert!(!shown.is_empty() && !shown.contains(char::is_control));
-}
-
-/// Reads one head as a transport would hand it over, and what follows it.
-fn head(data: &[u8]) -> (Result<Answer, Fault>, &[u8]) {
-    let (status_line, mut rest) = line(data);
-    let status_line = text(status_line);
-    let (status, reason) = status_line.split_once(' ').unwrap_or((status_line, ""));
-    let mut fields = Vec::new();
-    loop {
-        let (field, after) = line(rest);
-        rest = after;
-        if field.is_empty() {
-            break;
-        }
-        let colon = field.iter().position(|byte| *byte == b':');
-        let (name, value) = field.split_at(colon.unwrap_or(field.len()));
-        fields.push((text(name), value.get(1..).unwrap_or_default()));
-    }
-    let head = Head {
-        status: status.parse().unwrap_or(0),
-        reason,
-        fields: &fields,
-        body: body(&fields),
-    };
-    (read(&head), rest)
-}
-
-/// How the end of the body is known, by RFC 9112, section 6.3.
-fn body(fields: &[(&str, &[u8])]) -> BodyKind {
-    let value = |wanted: &str| {
-        let mut values = fields
-            .iter()
-            .filter(|(name, _)| name.eq_ignore_ascii_case(wanted));
-        values.next().map(|(_, value)| text(value).trim())
-    };
-    let length = value("content-length").and_then(|value| value.parse().ok());
-    match (value("transfer-encoding"), length) {
-        (Some(_), _) => BodyKind::Marked,
-        (None, Some(length)) => BodyKind::Length(length),
-        (None, None) => BodyKind::UntilClose,
-    }
-}
-
-/// The first line, and what follows it.
-fn line(data: &[u8]) -> (&[u8], &[u8]) {
-    match data.iter().position(|byte| *byte == b'\n') {
-        Some(at) => (&data[..at], &data[at + 1..]),
-        None => (data, &[]),
-    }
-}
-
-/// Bytes as text; empty if they are not UTF-8.
-fn text(bytes: &[u8]) -> &str {
-    core::str::from_utf8(bytes).unwrap_or_default()
 }

@@ -7,6 +7,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use tur_core::RangeSet;
+use tur_fuzz::crc32;
 use tur_storage::FileId;
 use tur_storage::journal::{Here, Journal, Replayed, SLOTS, replay};
 
@@ -135,16 +136,4 @@ fn write_records(bytes: &mut Vec<u8>, mut rest: &[u8]) {
 fn damage_one(bytes: &mut [u8], at: usize) {
     let at = at % bytes.len();
     bytes[at] ^= 1;
-}
-
-/// CRC-32 (IEEE), bit by bit.
-fn crc32(parts: &[&[u8]]) -> u32 {
-    let mut crc = u32::MAX;
-    for byte in parts.iter().copied().flatten() {
-        crc ^= u32::from(*byte);
-        for _ in 0..8 {
-            crc = (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg());
-        }
-    }
-    !crc
 }

@@ -1,8 +1,9 @@
 //! A transfer against an origin that changes its file, misplaces ranges and breaks off: it ends, and if it ends well
 //! every byte is of one version of the file.
 //!
-//! The input is a list of turns, two bytes each: what happens, and how much or to whom. Answers pass through `admit` as
-//! they do in the engine. After the last turn the origin is honest.
+//! The input is three bytes (lanes, length, how the transfer is set up) and a list of turns, two bytes each: what
+//! happens, and how much or to whom. Answers pass through `admit` as they do in the engine; widths, windows, demands,
+//! rate limits and losses on disk come at any time. After the last turn the origin is honest.
 #![no_main]
 
 use std::collections::BTreeMap;
@@ -10,12 +11,13 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use tur_core::{
-    Answer, Ask, BodyKind, ByteRange, Content, ContentRange, ETag, Fault, Origin, RangeSet,
-    Representation, RetryAfter, Scheme, Target, Timestamp, Wait,
+    Answer, Ask, BodyKind, ByteRange, Content, ContentRange, ETag, Fault, Identity, Origin,
+    RangeSet, Representation, RetryAfter, Scheme, Target, Timestamp, Wait,
 };
 use tur_http::{Asked, admit};
 use tur_sched::{
-    Action, Ended, Event, Failure, FetchOrder, Gate, LaneId, LeaseId, Transfer, TransferConfig,
+    Action, Ended, Event, Failure, FetchOrder, Gate, LaneId, LeaseId, OnChange, Resumed, Schedule,
+    Transfer, TransferConfig,
 };
 
 const KIB: u64 = 1024;
@@ -27,13 +29,11 @@ const TURNS_MAX: usize = 400;
 const HONEST_TURNS_MAX: usize = 20_000;
 
 fuzz_target!(|data: &[u8]| {
-    let Some((&[lanes, pages], turns)) = data.split_first_chunk() else {
+    let Some((&[lanes, pages, flags], turns)) = data.split_first_chunk() else {
         return;
     };
-    let mut world = World::new(
-        u16::from(lanes % 6) + 1,
-        u64::from(pages % 48) * 64 * KIB + u64::from(pages),
-    );
+    let total = u64::from(pages % 48) * 64 * KIB + u64::from(pages);
+    let mut world = World::new(u16::from(lanes % 6) + 1, total, flags);
     for turn in turns.chunks_exact(2).take(TURNS_MAX) {
         if world.end.is_some() {
             break;
@@ -70,7 +70,8 @@ struct World {
 }
 
 impl World {
-    fn new(lanes: u16, total: u64) -> Self {
+    fn new(lanes: u16, total: u64, flags: u8) -> Self {
+        let is_set = |bit: u8| flags & (1 << bit) != 0;
         let target = Target {
             origin: Origin {
                 scheme: Scheme::Http,
@@ -81,17 +82,39 @@ impl World {
         };
         let config = TransferConfig {
             lanes_max: lanes,
-            lanes_start: Some(lanes),
+            lanes_start: (!is_set(0)).then_some(lanes),
+            on_change: if is_set(1) {
+                OnChange::Fail
+            } else {
+                OnChange::Restart
+            },
+            schedule: [Schedule::Equal, Schedule::Fibonacci, Schedule::Adaptive]
+                [usize::from(flags >> 6) % 3],
+            piece_min: is_set(2).then_some(100 * KIB),
             ..TransferConfig::new(target)
         };
+        let landed: RangeSet = match (is_set(3), is_set(4)) {
+            (false, _) => RangeSet::new(),
+            (true, false) => [ByteRange::new(total / 3, total / 2)].into_iter().collect(),
+            (true, true) => [ByteRange::new(0, total)].into_iter().collect(),
+        };
+        let resumed = is_set(3).then(|| Resumed {
+            identity: Identity {
+                total: Some(total),
+                etag: facts_of(0).etag,
+                media_type: facts_of(0).media_type,
+                ..Identity::default()
+            },
+            landed: landed.clone(),
+        });
         let mut world = Self {
-            transfer: Transfer::new(config, None, Timestamp::ZERO),
+            transfer: Transfer::new(config, resumed, Timestamp::ZERO),
             now: Timestamp::ZERO,
             total,
             version: 0,
             wanting: Vec::new(),
             running: BTreeMap::new(),
-            written: BTreeMap::new(),
+            written: BTreeMap::from([(0, landed)]),
             end: None,
         };
         world.obey();
@@ -108,7 +131,7 @@ impl World {
         self.now = self.now + Duration::from_millis(u64::from(size) * 4);
         let open: Vec<LeaseId> = self.running.keys().copied().collect();
         let pick = open.get(usize::from(size) % open.len().max(1)).copied();
-        match (what % 24, pick) {
+        match (what % 32, pick) {
             (0..=2, _) => self.grant_all(),
             (3, _) => self.deny(),
             (4, _) => drop(self.jump()),
@@ -121,9 +144,43 @@ impl World {
                 let answer = self.answer(lease, kind, size);
                 self.reply(lease, &answer);
             }
+            (24, Some(lease)) if self.running[&lease].body.is_some() => {
+                self.tell(Event::Held { lease });
+            }
+            (25, Some(lease)) => self.tell(Event::Released { lease }),
+            (26..=30, _) => self.turn_from_outside(what % 32, size),
+            (31, _) => self.lose(self.stretch(size)),
             (_, Some(lease)) => self.flow(lease, u64::from(size) * 2 * KIB + 1),
             (_, None) => {}
         }
+    }
+
+    /// What users, readers and the scaler say.
+    fn turn_from_outside(&mut self, what: u8, size: u8) {
+        let lanes = u16::from(size % 9);
+        let event = match what {
+            26 => Event::Width(lanes),
+            27 => Event::Ceiling(lanes),
+            28 => Event::Demand(self.stretch(size)),
+            29 => Event::Window(Some(self.stretch(size))),
+            _ => Event::Window(None),
+        };
+        self.tell(event);
+    }
+
+    /// A part of the file: one sixteenth of it or more, or nothing.
+    fn stretch(&self, size: u8) -> ByteRange {
+        let (at, len) = (u64::from(size >> 4), u64::from(size & 15));
+        let sixteenths = |n: u64| self.total * n / 16;
+        ByteRange::new(sixteenths(at), sixteenths(at + len))
+    }
+
+    /// The disk has lost what was written in `range`, and storage has noticed.
+    fn lose(&mut self, range: ByteRange) {
+        for written in self.written.values_mut() {
+            written.remove(range);
+        }
+        self.tell(Event::Lost { range });
     }
 
     /// What the origin says to the request of `lease`.
@@ -179,14 +236,7 @@ impl World {
     }
 
     fn facts(&self) -> Representation {
-        Representation {
-            etag: Some(ETag {
-                weak: false,
-                opaque: format!("\"{}\"", self.version).into_bytes(),
-            }),
-            media_type: Some("application/zip".into()),
-            ..Representation::default()
-        }
+        facts_of(self.version)
     }
 
     fn partial(&self, start: u64, end: u64, total: Option<u64>) -> Answer {
@@ -398,7 +448,11 @@ impl World {
     /// From now on everything works: runs to the end.
     fn finish(&mut self) {
         if self.end.is_none() {
+            self.tell(Event::Window(None));
             self.tell(Event::Unpause);
+            for lease in self.running.keys().copied().collect::<Vec<_>>() {
+                self.tell(Event::Released { lease });
+            }
         }
         for _ in 0..HONEST_TURNS_MAX {
             if self.end.is_some() {
@@ -441,6 +495,18 @@ impl World {
             "complete with {total} bytes of {:?}",
             self.written
         );
+    }
+}
+
+/// What the fields of a version say.
+fn facts_of(version: u8) -> Representation {
+    Representation {
+        etag: Some(ETag {
+            weak: false,
+            opaque: format!("\"{version}\"").into_bytes(),
+        }),
+        media_type: Some("application/zip".into()),
+        ..Representation::default()
     }
 }
 

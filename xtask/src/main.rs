@@ -1,4 +1,5 @@
-//! Contributors' commands: `cargo xtask demo`, `bench`, `sim`, `kill`, `soak`, `scoreboard`, `ablation`, `replay`.
+//! Contributors' commands: `cargo xtask demo`, `bench`, `sim`, `kill`, `soak`, `fuzz`, `deny`, `scoreboard`,
+//! `ablation`, `replay`.
 //!
 //! The walls of the workspace are not commands but tests: `cargo test -p xtask`.
 #![forbid(unsafe_code)]
@@ -6,6 +7,8 @@
 mod ablation;
 mod bench;
 mod demo;
+mod deny;
+mod fuzzing;
 mod kill;
 mod lanes;
 mod plot;
@@ -52,6 +55,10 @@ enum Command {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// Fuzzes everything that reads what a stranger wrote, on a stable compiler (needs cargo-fuzz).
+    Fuzz(fuzzing::Options),
+    /// Runs cargo-deny as far as it can be run here, and says loudly what could not be checked.
+    Deny,
     /// Kills real downloads at random points, again and again, and says what each kill cost.
     Kill(kill::Options),
     /// Compares time with the ideal in chosen worlds and rewrites docs/scoreboard.md and its pictures.
@@ -90,6 +97,8 @@ fn main() -> Result<()> {
             seed: Some(seed), ..
         } => sim::one(seed),
         Command::Sim { seeds, from, .. } => sim::run(seeds, from),
+        Command::Fuzz(options) => fuzzing::run(&options),
+        Command::Deny => deny::run(),
         Command::Kill(options) => kill::run(&options),
         Command::Scoreboard => scoreboard::run(),
         Command::Ablation => ablation::run(),

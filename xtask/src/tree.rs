@@ -6,10 +6,11 @@
     reason = "a test of the repository reads the repository, not a download"
 )]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::Value;
 
 use crate::source::Source;
@@ -29,6 +30,21 @@ pub fn root() -> PathBuf {
 /// The file cannot be read.
 pub fn read(path: &str) -> Result<String> {
     std::fs::read_to_string(root().join(path)).with_context(|| format!("cannot read {path}"))
+}
+
+/// Names in a directory, by its path from the root.
+///
+/// # Errors
+/// The directory cannot be read, or holds a name that is not UTF-8.
+pub fn names(path: &str) -> Result<BTreeSet<String>> {
+    let entries =
+        std::fs::read_dir(root().join(path)).with_context(|| format!("cannot read {path}"))?;
+    entries
+        .map(|entry| {
+            let name = entry?.file_name().into_string();
+            name.map_err(|name| anyhow!("{} is not UTF-8", name.display()))
+        })
+        .collect()
 }
 
 /// Every Rust file of the workspace and of the fuzz targets, sorted by path.

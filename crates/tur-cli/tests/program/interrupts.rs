@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rustix::process::Signal;
+use tur_core::Rate;
 use tur_testkit::{Behaviour, Deed, Gate, Loopback, When};
 
 use crate::harness::{Place, Running, hangup_is_ignored};
@@ -92,6 +93,33 @@ fn what_landed_is_gone_on_with_if_an_overlap_is_equal() {
         assert_eq!(place.names(), ["f"]);
         let resumed = ran.last()["resumed_bytes"].as_u64();
         assert_eq!(resumed > Some(MIB / 2), same, "{ran:?}");
+    }
+}
+
+/// Two files, over one connection and over eight, killed five times each. `cargo xtask kill` does more of it.
+#[test]
+fn ten_kills_spoil_nothing_and_cost_little() {
+    const LARGE: u64 = 24 * MIB;
+    const KILLS: u64 = 5;
+    for (lanes, pace) in [(1, 16 * MIB), (8, 4 * MIB)] {
+        let behaviour = Behaviour::new(LARGE).pace(Rate::per_second(pace));
+        let origin = Loopback::start([("/f", behaviour)]);
+        let (place, url, count) = (Place::new(), origin.url("/f"), lanes.to_string());
+        let words = ["--no-origin-memory", "-x", &count, "-s", &count, &url];
+        for _ in 0..KILLS {
+            let enough = origin.bytes_sent() + LARGE / (KILLS + 1);
+            let running = place.start(&words);
+            assert!(origin.wait_for_bytes(enough, Duration::from_secs(60)));
+            running.signal(Signal::KILL);
+            assert_eq!(running.end().code, None);
+        }
+        place.tur(&words).ends_with(0);
+        place.check("f", 0, LARGE);
+        assert_eq!(place.names(), ["f"]);
+        // What was received and not written, and 64 KiB of each connection.
+        let twice = origin.bytes_sent() - LARGE;
+        let bound = KILLS * (MIB + lanes * (64 << 10));
+        assert!(twice <= bound, "{twice} of {bound}: {:?}", origin.seen());
     }
 }
 
