@@ -161,12 +161,18 @@ impl Transfer {
             // The last sample is on its way.
             return false;
         }
-        let hole = sample.or_else(|| self.demands.next_hole(self.ledger.holes()));
+        let anywhere = self.may_ask_from_the_middle();
+        let hole = match anywhere {
+            _ if sample.is_some() => sample,
+            true => self.demands.next_hole(self.ledger.holes()),
+            // Bytes come from the front, whatever a reader waits for.
+            false => self.ledger.holes().iter().next(),
+        };
         let Some(hole) = hole else {
             self.steal(now, lane);
             return false;
         };
-        if hole.start > 0 && !self.may_ask_from_the_middle() {
+        if hole.start > 0 && !anywhere {
             self.drain(After::Adopt, None);
             self.feed(now);
             return false;
@@ -178,7 +184,8 @@ impl Transfer {
             len = geometry.next_len();
             geometry.take();
         }
-        if sample.is_none() {
+        // The whole can only be taken in one go. The first request of all tells whether it must be.
+        if sample.is_none() && (anywhere || self.identity.is_none()) {
             len = len.min(self.demands.lease_max(self.crew.width));
         }
         let range = ByteRange::new(hole.start, hole.start.saturating_add(len));

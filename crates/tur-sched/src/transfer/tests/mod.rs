@@ -3,6 +3,7 @@
 mod held;
 mod outages;
 mod proofs;
+mod readers;
 mod scarce;
 mod terms;
 mod world;

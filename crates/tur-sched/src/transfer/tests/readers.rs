@@ -1,0 +1,48 @@
+//! What readers ask for: demands and windows, with ranges and without, before and after the first answer.
+
+use super::world::{KIB, World, config};
+use crate::Event;
+use tur_core::{Ask, ByteRange, Fault, Refusal};
+
+const MIB: u64 = 1024 * KIB;
+
+#[test]
+fn what_a_reader_wants_before_the_first_answer_waits_for_it() {
+    for event in [
+        Event::Demand(ByteRange::new(2 * MIB, 3 * MIB)),
+        Event::Window(Some(ByteRange::new(2 * MIB, 3 * MIB))),
+    ] {
+        let mut world = World::new(config(4), 4 * MIB);
+        world.tell(event);
+        world.grant_all();
+        let first = world.first();
+        assert_eq!(world.running[&first].order.ask.range().start, 0);
+        world.open(first);
+        world.flow(first, 2 * MIB);
+        world.grant_all();
+        let starts = world.running.values().map(|run| run.order.grant.start);
+        assert!(starts.into_iter().any(|start| start == 2 * MIB));
+        world.tell(Event::Window(None));
+        world.finish();
+        world.assert_whole();
+    }
+}
+
+#[test]
+fn without_ranges_the_whole_comes_from_the_front_whatever_a_reader_wants() {
+    let mut world = World::new(config(4), 4 * MIB);
+    world.grant_all();
+    let first = world.first();
+    world.refuse(first, Fault::NotAdmitted(Refusal::NoContentRange));
+    world.tell(Event::Window(Some(ByteRange::new(2 * MIB, 3 * MIB))));
+    world.tell(Event::Demand(ByteRange::new(2 * MIB, 3 * MIB)));
+    world.grant_all();
+    while world.running.is_empty() {
+        assert!(world.jump());
+        world.grant_all();
+    }
+    let order = &world.running[&world.first()].order;
+    assert_eq!((order.ask, order.grant), (Ask::Whole, ByteRange::from(0)));
+    world.finish();
+    world.assert_whole();
+}
