@@ -14,6 +14,7 @@ use tur_http::{Asked, admit, printable, read};
 const HEADS_MAX: usize = 8;
 
 fuzz_target!(|data: &[u8]| {
+    tur_fuzz::remember(data);
     let (first, heads) = line(data);
     let (ask, if_range) = asked(text(first));
     let mut rest = heads;

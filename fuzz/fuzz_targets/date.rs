@@ -11,6 +11,7 @@ use tur_fuzz::{MONTHS, civil};
 use tur_http::{http_date, retry_after};
 
 fuzz_target!(|data: &[u8]| {
+    tur_fuzz::remember(data);
     let date = core::str::from_utf8(data).ok().and_then(http_date);
     if let Some(date) = date {
         assert!((FIRST..=LAST + 1).contains(&date.unix_secs()), "{date:?}");

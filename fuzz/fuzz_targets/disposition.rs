@@ -9,6 +9,7 @@ use tur_fuzz::assert_safe;
 use tur_http::{SafeName, target};
 
 fuzz_target!(|data: &[u8]| {
+    tur_fuzz::remember(data);
     let at = data.iter().position(|byte| *byte == b'\n');
     let (path, value) = data.split_at(at.unwrap_or(data.len()));
     let path = String::from_utf8_lossy(path);

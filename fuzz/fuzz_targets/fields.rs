@@ -7,6 +7,7 @@ use tur_core::{Answer, BodyKind, ByteRange, ContentRange};
 use tur_http::{Head, read};
 
 fuzz_target!(|data: &[u8]| {
+    tur_fuzz::remember(data);
     content_range(data);
     unsatisfied(data);
     entity_tag(data);

@@ -8,6 +8,7 @@ use tur_fuzz::RawHead;
 use tur_http::{http_date, read};
 
 fuzz_target!(|data: &[u8]| {
+    tur_fuzz::remember(data);
     let (raw, _) = RawHead::parse(data);
     let answer = read(&raw.with(&raw.fields));
     match &answer {

@@ -21,6 +21,7 @@ const BOOT: [u8; 16] = [7; 16];
 const PART: FileId = FileId { dev: 1, ino: 2 };
 
 fuzz_target!(|data: &[u8]| {
+    tur_fuzz::remember(data);
     let Some((wanted, damage)) = data.split_last_chunk::<2>() else {
         return;
     };

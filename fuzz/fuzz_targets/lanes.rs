@@ -17,6 +17,7 @@ const TURNS_MAX: usize = 400;
 const WAKEUPS_MAX: usize = 64;
 
 fuzz_target!(|data: &[u8]| {
+    tur_fuzz::remember(data);
     let Some((&[most, start], turns)) = data.split_first_chunk() else {
         return;
     };

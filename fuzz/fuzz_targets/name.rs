@@ -6,6 +6,7 @@ use tur_fuzz::assert_safe;
 use tur_http::SafeName;
 
 fuzz_target!(|data: &[u8]| {
+    tur_fuzz::remember(data);
     let text = String::from_utf8_lossy(data);
     let name = SafeName::clean(&text);
     assert_safe(&name);

@@ -21,6 +21,7 @@ const ACTIONS_MAX: usize = 2_000;
 const IDLE_MAX: Duration = Duration::from_secs(5);
 
 fuzz_target!(|data: &[u8]| {
+    tur_fuzz::remember(data);
     let Some((&[ceiling, limit], turns)) = data.split_first_chunk() else {
         return;
     };

@@ -5,6 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use tur_http::{PRINTABLE_CHARS_MAX, printable};
 
 fuzz_target!(|data: &[u8]| {
+    tur_fuzz::remember(data);
     let text = String::from_utf8_lossy(data);
     let shown = printable(&text);
     assert!(!shown.contains(is_hidden), "{shown:?}");

@@ -13,6 +13,7 @@ use tur_http::{Hop, RedirectPolicy, follow, target};
 const HOPS_MAX: usize = 20;
 
 fuzz_target!(|data: &[u8]| {
+    tur_fuzz::remember(data);
     let text = String::from_utf8_lossy(data);
     let mut lines = text.split('\n');
     let url = lines.next().unwrap_or_default();

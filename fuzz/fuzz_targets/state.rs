@@ -18,6 +18,7 @@ const DIR: &str = "/state";
 const NAME: &str = "file";
 
 fuzz_target!(|data: &[u8]| {
+    tur_fuzz::remember(data);
     let Some((&[how, at0, at1, version], rest)) = data.split_first_chunk() else {
         return;
     };

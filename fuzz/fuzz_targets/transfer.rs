@@ -29,6 +29,7 @@ const TURNS_MAX: usize = 400;
 const HONEST_TURNS_MAX: usize = 20_000;
 
 fuzz_target!(|data: &[u8]| {
+    tur_fuzz::remember(data);
     let Some((&[lanes, pages, flags], turns)) = data.split_first_chunk() else {
         return;
     };

@@ -9,6 +9,7 @@ use tur_http::{URL_BYTES_MAX, target};
 const SECRET: &str = "hunter2hunter2";
 
 fuzz_target!(|data: &[u8]| {
+    tur_fuzz::remember(data);
     let text = String::from_utf8_lossy(data);
     read(&text);
     // The same, with credentials in front of it.

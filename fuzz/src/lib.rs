@@ -2,8 +2,21 @@
 //!
 //! Inputs are text wherever they can be, so that seeds and dictionaries speak HTTP and a finding can be read.
 
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
 use tur_core::{BodyKind, Target, Wall};
 use tur_http::{SafeName, target};
+
+/// Writes the input down before it is run, if `TUR_FUZZ_LAST` names a file. A stack that overflows ends the process at once:
+/// nothing else says then which input it was.
+pub fn remember(data: &[u8]) {
+    static LAST: LazyLock<Option<PathBuf>> =
+        LazyLock::new(|| std::env::var_os("TUR_FUZZ_LAST").map(PathBuf::from));
+    if let Some(path) = &*LAST {
+        std::fs::write(path, data).expect("the runner has made the directory");
+    }
+}
 
 /// Fields of a head: names and raw values.
 pub type Fields<'a> = Vec<(&'a str, &'a [u8])>;

@@ -9,7 +9,7 @@
 )]
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use xtask::tree;
@@ -118,41 +118,69 @@ fn one(target: &str, seconds: u64) -> Result<(Tally, Option<String>)> {
     for path in [&seeds, &dictionary] {
         ensure!(tree::root().join(path).exists(), "{target} has no {path}");
     }
+    let said = attempt(target, seconds, None)?;
+    let tally = Tally::read(&said.1);
+    if said.0.success() {
+        ensure!(
+            tally.executions > 0,
+            "{target} ran nothing:\n{}",
+            tail(&said.1)
+        );
+        return Ok((tally, None));
+    }
+    let is_saved = |said: &str| {
+        said.lines()
+            .find(|line| line.contains("Test unit written to"))
+            .map(str::to_owned)
+    };
+    let (said, saved) = match is_saved(&said.1) {
+        Some(saved) => (said, saved),
+        None => {
+            // A stack that overflows leaves no time to write its input down: once more, and before each run.
+            let last = tree::root()
+                .join("fuzz/artifacts")
+                .join(target)
+                .join("last");
+            let again = attempt(target, seconds, Some(&last))?;
+            let died = !again.0.success();
+            let saved = is_saved(&again.1).unwrap_or_else(|| match died {
+                true => format!("the input is in {}", last.display()),
+                false => "no input was saved, and it did not happen again".to_owned(),
+            });
+            (if died { again } else { said }, saved)
+        }
+    };
+    let finding = format!("{target}: {}; {}\n{}", said.0, saved.trim(), tail(&said.1));
+    Ok((tally, Some(finding)))
+}
+
+/// Runs a target for so long; how it ended and what it said. With `last`, each input is written there before it is run.
+fn attempt(target: &str, seconds: u64, last: Option<&Path>) -> Result<(ExitStatus, String)> {
     let mut command = fuzz("run");
-    let output = command
+    command
         .args(["--sanitizer", "none", target])
-        .arg(&corpus)
-        .args([&seeds, "--"])
+        .arg(tree::root().join("fuzz/corpus").join(target))
+        .args([&xtask::fuzz::seeds(target), "--"])
         .args([
             format!("-max_total_time={seconds}"),
-            format!("-dict={dictionary}"),
+            format!("-dict={}", xtask::fuzz::dictionary(target)),
             format!("-timeout={INPUT_SECONDS_MAX}"),
             format!("-rss_limit_mb={MEMORY_MIB_MAX}"),
             "-print_final_stats=1".to_owned(),
-        ])
+        ]);
+    if let Some(last) = last {
+        std::fs::create_dir_all(last.parent().unwrap_or(last))?;
+        command.env("TUR_FUZZ_LAST", last);
+    }
+    let output = command
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .output()
         .context("cannot start cargo fuzz")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    let tally = Tally::read(&said);
-    if output.status.success() {
-        ensure!(
-            tally.executions > 0,
-            "{target} ran nothing:\n{}",
-            tail(&said)
-        );
-        return Ok((tally, None));
-    }
-    let saved = said
-        .lines()
-        .find(|line| line.contains("Test unit written to"));
-    let saved = saved.map_or_else(
-        || format!("see {}", Path::new("fuzz/artifacts").join(target).display()),
-        |line| line.trim().to_owned(),
-    );
-    let finding = format!("{target}: {}; {saved}\n{}", output.status, tail(&said));
-    Ok((tally, Some(finding)))
+    Ok((
+        output.status,
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    ))
 }
 
 impl Tally {
