@@ -1,6 +1,6 @@
 //! `cargo xtask deny`: what cargo-deny says of the dependencies, and loudly what could not be checked.
 //!
-//! Licences and sources are also checked by `cargo test -p xtask`, without cargo-deny. Known vulnerabilities are in a
+//! Licences, sources and banned crates are also checked by `cargo test -p xtask`, without cargo-deny. Known vulnerabilities are in a
 //! database that only the network has: without it nothing is known about them, and that is said instead of passed over.
 
 use std::process::{Command, Stdio};
@@ -21,7 +21,7 @@ pub(crate) fn run() -> Result<()> {
             "cargo-deny is not installed",
             &[
                 "ADVISORIES: whether a dependency has a known vulnerability, or was yanked",
-                "BANS: a second provider of cryptography, wildcard versions, duplicates",
+                "BANS: wildcard versions and duplicates",
             ],
             "cargo install --locked --version 0.20.2 cargo-deny",
         );

@@ -1,6 +1,7 @@
-//! Licences of everything that is linked, against the list in deny.toml.
+//! Licences and names of everything that is linked, against the lists in deny.toml.
 //!
-//! cargo-deny checks more, and is not needed for this: a licence that nobody looked at is noticed by `cargo test`.
+//! cargo-deny checks more, and is not needed for this: a licence that nobody looked at is noticed by `cargo test`, and
+//! so is a crate that may never enter.
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -25,6 +26,45 @@ pub fn allowed(deny: &str) -> Result<Vec<String>> {
         bail!("no licences are allowed");
     }
     Ok(names)
+}
+
+/// The crates that deny.toml bans.
+///
+/// # Errors
+/// There is no list `deny` under `[bans]`.
+pub fn banned(deny: &str) -> Result<Vec<String>> {
+    let lines = deny
+        .lines()
+        .skip_while(|line| *line != "[bans]")
+        .skip(1)
+        .take_while(|line| !line.starts_with('['))
+        .skip_while(|line| !line.starts_with("deny = ["))
+        .take_while(|line| !line.starts_with(']'));
+    let names: Vec<String> = lines
+        .filter_map(|line| {
+            line.trim_start()
+                .strip_prefix("{ crate = \"")?
+                .split('"')
+                .next()
+        })
+        .map(str::to_owned)
+        .collect();
+    if names.is_empty() {
+        bail!("no crate is banned");
+    }
+    Ok(names)
+}
+
+/// Packages that are banned, in what `cargo tree --prefix none` printed. Unlike a lock file, it leaves out what no
+/// feature that is on asks for.
+#[must_use]
+pub fn intruders(tree: &str, banned: &[String]) -> Vec<String> {
+    let names = tree.lines().filter_map(|line| line.split(' ').next());
+    let is_banned = |name: &&str| banned.iter().any(|other| other == name);
+    names
+        .filter(is_banned)
+        .map(|name| format!("{name} is banned"))
+        .collect()
 }
 
 /// Packages in what `cargo metadata` printed whose licence is not allowed, or that come from somewhere else than the
@@ -109,6 +149,17 @@ mod tests {
         let names = allowed(DENY).unwrap();
         assert_eq!(names, ["MIT", "ISC", "Apache-2.0 WITH LLVM-exception"]);
         assert!(allowed("[licenses]\n").is_err());
+    }
+
+    #[test]
+    fn what_is_banned_is_found() {
+        let deny = "[bans]\ndeny = [\n    # why\n    { crate = \"ring\" },\n    { crate = \"x\", wrappers = [\"y\"] },\n]\n";
+        let names = banned(deny).unwrap();
+        assert_eq!(names, ["ring", "x"]);
+        assert!(banned("[bans]\n[sources]\n").is_err());
+        let tree = "string v1.0.0\nring v0.17.14\n\ny v1.0.0 (/tmp/y) (*)\n";
+        assert_eq!(intruders(tree, &names), ["ring is banned"]);
+        assert!(intruders(tree, &names[1..]).is_empty());
     }
 
     #[test]

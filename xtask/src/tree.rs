@@ -93,6 +93,31 @@ pub fn metadata_in_full() -> Result<Value> {
     ask_cargo("Cargo.toml", &["--filter-platform", host])
 }
 
+/// All packages that the workspace uses on this platform, for whatever purpose, one a line, without the network.
+///
+/// # Errors
+/// Cargo cannot be started or fails; also if something was not fetched yet.
+pub fn linked() -> Result<String> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args([
+            "tree",
+            "--workspace",
+            "--all-features",
+            "--offline",
+            "--prefix=none",
+        ])
+        .current_dir(root())
+        .output()
+        .context("cannot start cargo")?;
+    ensure!(
+        output.status.success(),
+        "cargo tree: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(String::from_utf8(output.stdout)?)
+}
+
 fn ask_cargo(manifest: &str, flags: &[&str]) -> Result<Value> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)

@@ -10,3 +10,16 @@ fn every_licence_is_allowed() -> Result<()> {
     assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
     Ok(())
 }
+
+#[test]
+fn nothing_that_is_banned_is_linked() -> Result<()> {
+    let banned = licences::banned(&tree::read("deny.toml")?)?;
+    let linked = tree::linked()?;
+    assert!(
+        linked.contains("\nrustls v"),
+        "a tree is printed as it always was"
+    );
+    let wrong = licences::intruders(&linked, &banned);
+    assert!(wrong.is_empty(), "{wrong:?}");
+    Ok(())
+}
