@@ -77,10 +77,11 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
 
     /// True if lanes have written what can be gone on with, and the machine has heard of nothing yet.
     fn has_unheard(&self, kind: Kind) -> bool {
+        let joinable = self.identity().is_some_and(|known| known.total.is_some())
+            && self.transfer.facts().ranges != Some(false);
         self.transfer.ledger().landed().is_empty()
-            && self.transfer.facts().ranges != Some(false)
             && kind != Kind::Changed
-            && self.filing.is_worth_keeping(self.identity())
+            && self.filing.is_worth_keeping(joinable)
     }
 
     /// Leaves what was measured to the downloads to come, however this one ended.
