@@ -256,6 +256,11 @@ pub enum When {
     Plain,
     /// Requests with an `If-Range`.
     Conditional,
+    /// Requests with this method.
+    Method(String),
+    /// Requests with this field (its name in lower case) whose value contains this text. A simulated request has only
+    /// the fields that its caller set.
+    Says(String, String),
     /// Requests whose first byte asked for is `n` or later.
     From(u64),
     /// Requests on connection number k alone.
@@ -345,7 +350,9 @@ pub enum Deed {
     },
     /// 200 with an HTML page instead: a login page or captive portal.
     Page,
-    /// So many interim (103) answers come first.
+    /// The body of a page, status or redirect that comes instead has so many bytes, which are no HTML.
+    PageLength(u64),
+    /// So many interim answers (103, 102 and 100 in turn) come first.
     Interim(u32),
     /// So many bytes follow the end of the body; then the connection closes.
     Extra(u64),

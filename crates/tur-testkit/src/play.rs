@@ -15,6 +15,9 @@ use crate::gate::Gate;
 pub(crate) struct Asked {
     /// Number of the request for its path, from 1.
     pub(crate) number: u64,
+    pub(crate) method: String,
+    /// All fields, names in lower case.
+    pub(crate) fields: Vec<(String, Vec<u8>)>,
     pub(crate) range: Option<Wanted>,
     pub(crate) if_range: Option<Vec<u8>>,
     /// Requests for the path that are being answered, this one counted.

@@ -37,6 +37,8 @@ impl When {
             When::Ranged => asked.range.is_some(),
             When::Plain => asked.range.is_none(),
             When::Conditional => asked.if_range.is_some(),
+            When::Method(method) => asked.method == *method,
+            When::Says(name, text) => asked.says(name, text),
             When::From(n) => matches!(asked.range, Some(Wanted::Range(r)) if r.start >= *n),
             When::OnConnection(k) => asked.connection == *k,
             When::OnEveryConnection(k) => {
@@ -48,12 +50,21 @@ impl When {
     }
 }
 
+impl Asked {
+    fn says(&self, name: &str, text: &str) -> bool {
+        let contains = |value: &[u8]| String::from_utf8_lossy(value).contains(text);
+        let mut fields = self.fields.iter();
+        fields.any(|(n, value)| n == name && contains(value))
+    }
+}
+
 /// A behaviour with the rules of one request applied.
 struct Scene {
     behaviour: Behaviour,
     interim: u32,
     stop: Option<Stop>,
     extra: u64,
+    page_length: Option<u64>,
     body_delay: Duration,
     gate: Option<Gate>,
     head_gate: Option<Gate>,
@@ -74,6 +85,7 @@ impl Scene {
             interim: 0,
             stop: None,
             extra: 0,
+            page_length: None,
             body_delay: Duration::ZERO,
             gate: None,
             head_gate: None,
@@ -110,6 +122,7 @@ impl Scene {
             Deed::Extra(n) => self.extra = *n,
             Deed::Close => b.keep_alive = false,
             Deed::Field(name, value) => b.fields.push((name.clone(), value.clone())),
+            Deed::PageLength(n) => self.page_length = Some(*n),
             Deed::Page => self.instead = Some(Instead::Page),
             Deed::Hangup => self.instead = Some(Instead::Act(Act::Hangup)),
             Deed::BlackHole => self.instead = Some(Instead::Act(Act::BlackHole)),
@@ -271,6 +284,10 @@ impl Scene {
 
     fn page(&self, mut head: Head) -> Act {
         head.media_type = Some("text/html; charset=utf-8".to_owned());
+        if let Some(length) = self.page_length {
+            let (version, start) = (0, 0);
+            return self.answer(head, Source::Content { version, start }, length);
+        }
         let text = Bytes::from_static(PAGE);
         let length = PAGE.len() as u64;
         self.answer(head, Source::Text(text), length)

@@ -132,6 +132,8 @@ impl Stage {
     ) -> (Play, Turn) {
         let mut asked = Asked {
             number: 1,
+            method: seen.method.clone(),
+            fields: seen.fields.clone(),
             range: wanted,
             if_range: seen.if_range.clone(),
             active: 1,

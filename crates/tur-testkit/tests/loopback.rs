@@ -75,6 +75,26 @@ fn pipelined_requests_are_answered_in_order() {
 }
 
 #[test]
+fn a_field_decides_and_a_refusal_may_be_long() {
+    let gzip = When::Says("accept-encoding".to_owned(), "gzip".to_owned());
+    let status = Deed::Status {
+        status: 404,
+        retry_after: None,
+    };
+    let behaviour = Behaviour::new(4)
+        .rule(gzip.clone(), Deed::PageLength(100_000))
+        .rule(gzip, status);
+    let origin = Loopback::start([("/a", behaviour)]);
+    let mut stream = connect(&origin);
+    for (coding, length) in [("br, gzip", 100_000), ("identity", 4)] {
+        ask(&mut stream, "/a", &format!("Accept-Encoding: {coding}\r\n"));
+        let (head, body) = read(&mut stream);
+        assert_eq!(head.starts_with("HTTP/1.1 404 "), length > 4, "{head}");
+        assert!(body == content(0, ByteRange::new(0, length)));
+    }
+}
+
+#[test]
 fn all_of_a_request_is_written_down() {
     let origin = Loopback::start([("/a", Behaviour::new(1_000).field("X-Test", b"yes"))]);
     let mut stream = connect(&origin);

@@ -115,10 +115,8 @@ async fn answer<S: Wire>(
     if !unless_gone(stream, inbox, held).await? {
         return Ok(After::Drop);
     }
-    for _ in 0..interim {
-        stream
-            .write_all(b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n")
-            .await?;
+    for head in INTERIM.iter().cycle().take(interim as usize) {
+        stream.write_all(head).await?;
     }
     match act {
         Act::BlackHole => Ok(hold(stream).await),
@@ -272,6 +270,13 @@ const GRAIN: Grain = Grain {
     slice_max: CHUNK_MAX,
     slack: Duration::from_millis(200),
 };
+
+/// Heads that come before the answer.
+const INTERIM: [&[u8]; 3] = [
+    b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n",
+    b"HTTP/1.1 102 Processing\r\n\r\n",
+    b"HTTP/1.1 100 Continue\r\n\r\n",
+];
 
 /// Filler after the end of a body.
 const EXTRA: [u8; 4 * 1024] = [b'+'; 4 * 1024];

@@ -356,6 +356,8 @@ fn requests_are_told_apart() {
         ("conditional", When::Conditional, [false; 4]),
         ("from", When::From(10_000), [true; 4]),
         ("from later", late.clone(), [false; 4]),
+        ("method", When::Method("GET".to_owned()), [true; 4]),
+        ("other", When::Method("HEAD".to_owned()), [false; 4]),
         ("not", late.negate(), [true; 4]),
         (
             "both",
