@@ -114,7 +114,7 @@ pub trait Disk: Send + Sync + 'static {
     fn unlink(&self, dir: &Self::Dir, name: &str) -> io::Result<()>;
     /// Puts the directory's entries on stable storage.
     fn sync_dir(&self, dir: &Self::Dir) -> io::Result<()>;
-    /// Bytes that this user may still write on the file system.
+    /// Bytes that this user may still write on the file system; [`u64::MAX`] if it keeps no account of them.
     fn available(&self, dir: &Self::Dir) -> io::Result<u64>;
     /// The largest file this process may write.
     fn file_size_limit(&self) -> Option<u64>;

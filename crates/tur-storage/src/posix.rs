@@ -144,6 +144,10 @@ impl Disk for PosixDisk {
 
     fn available(&self, dir: &OwnedFd) -> io::Result<u64> {
         let stat = rustix::fs::fstatvfs(dir)?;
+        if stat.f_blocks == 0 {
+            // It keeps no account of room (ramfs, some in user space): a full one will say so when it is written to.
+            return Ok(u64::MAX);
+        }
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
