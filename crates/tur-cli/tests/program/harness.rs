@@ -221,6 +221,20 @@ impl Running {
         self.child.id()
     }
 
+    /// The most that was ever resident, in KiB, as seen last before its end; `None` where the system does not say.
+    pub(crate) fn peak_kib(&mut self) -> Option<u64> {
+        let path = format!("/proc/{}/status", self.child.id());
+        let mut peak = None;
+        while self.child.try_wait().expect("it can be asked").is_none() {
+            let status = fs::read_to_string(&path).unwrap_or_default();
+            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            let number = line.and_then(|rest| rest.split_whitespace().next());
+            peak = number.and_then(|text| text.parse().ok()).or(peak);
+            std::thread::yield_now();
+        }
+        peak
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id())
             .ok()

@@ -8,6 +8,7 @@ mod downloads;
 mod events;
 mod exits;
 mod harness;
+mod hostile;
 mod interrupts;
 mod limits;
 mod origins;
