@@ -41,6 +41,28 @@ impl Clock {
         let since = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        Wall::from_unix_secs(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+        let secs = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+        #[cfg(test)]
+        let secs = secs.saturating_add(jumps::next());
+        Wall::from_unix_secs(secs)
+    }
+}
+
+/// A wall clock that jumps: that of one thread of a test.
+#[cfg(test)]
+pub(crate) mod jumps {
+    use std::cell::Cell;
+
+    thread_local! {
+        static BY: Cell<i64> = const { Cell::new(0) };
+    }
+
+    /// From now on each look finds it so many seconds wrong: ahead and behind in turn.
+    pub(crate) fn by(secs: i64) {
+        BY.set(secs);
+    }
+
+    pub(super) fn next() -> i64 {
+        BY.replace(-BY.get())
     }
 }

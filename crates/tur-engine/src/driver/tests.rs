@@ -6,6 +6,7 @@
 mod answers;
 mod breaks;
 mod changes;
+mod clocks;
 mod crashes;
 mod disks;
 mod files;
