@@ -52,6 +52,25 @@ impl Source {
             .collect()
     }
 
+    /// The tests in the file, as the test program calls them: `tur_net::dial::tests::a_good_first_address`.
+    #[must_use]
+    pub fn tests(&self) -> Vec<String> {
+        let file = module_path(&self.path);
+        let is_test = |at: &usize| {
+            let function = function_at(&self.code, *at);
+            function.is_some_and(|f| TEST_MARKS.iter().any(|mark| f.head.contains(mark)))
+        };
+        words(&self.code, "fn")
+            .filter(is_test)
+            .map(|at| {
+                let inside = modules_around(&self.code, at);
+                let name = name_after(&self.code, at + "fn".len());
+                let parts = file.iter().map(String::as_str).chain(inside).chain([name]);
+                parts.collect::<Vec<_>>().join("::")
+            })
+            .collect()
+    }
+
     /// True if another of these files declares this one as a module of its tests: `#[cfg(test)] mod tests;`.
     #[must_use]
     pub fn is_test_only(&self, files: &[Source]) -> bool {
@@ -67,6 +86,33 @@ impl Source {
     pub fn line_of(&self, at: usize) -> usize {
         line_of(&self.code, at)
     }
+}
+
+/// What makes a function a test.
+const TEST_MARKS: [&str; 2] = ["#[test]", "#[tokio::test"];
+
+/// The module that a file is, from its crate on. An integration test is a crate of its own, which is named here below
+/// the one that it belongs to.
+fn module_path(path: &str) -> Vec<String> {
+    let mut parts: Vec<&str> = path.trim_end_matches(".rs").split('/').collect();
+    if parts.first() == Some(&"crates") {
+        parts.remove(0);
+    }
+    if parts.len() > 1 && ["src", "tests"].contains(&parts[1]) {
+        parts.remove(1);
+    }
+    if matches!(parts.last(), Some(&("lib" | "main" | "mod"))) {
+        parts.pop();
+    }
+    parts.iter().map(|part| part.replace('-', "_")).collect()
+}
+
+/// Names of the inline modules around a byte offset, the outermost first.
+fn modules_around(code: &str, at: usize) -> impl Iterator<Item = &str> {
+    words(code, "mod").filter_map(move |start| {
+        let open = body_start(code, start)?;
+        (open < at && at < closing_brace(code, open)).then(|| name_after(code, start + "mod".len()))
+    })
 }
 
 /// Paths, without their ending, of the modules in other files that a file declares under `#[cfg(test)]`.
@@ -151,12 +197,7 @@ fn split_at_top(list: &str) -> Vec<&str> {
 }
 
 fn function_at(code: &str, at: usize) -> Option<Function> {
-    let rest = &code[at + "fn".len()..];
-    let name: String = rest
-        .trim_start()
-        .chars()
-        .take_while(|&c| is_name(c))
-        .collect();
+    let name = name_after(code, at + "fn".len()).to_owned();
     if name.is_empty() {
         return None;
     }
@@ -172,6 +213,13 @@ fn function_at(code: &str, at: usize) -> Option<Function> {
             .count(),
         head: code[head..at].to_owned(),
     })
+}
+
+/// The name that comes next after a keyword.
+fn name_after(code: &str, end: usize) -> &str {
+    let rest = code[end..].trim_start();
+    let len = rest.find(|c| !is_name(c)).unwrap_or(rest.len());
+    &rest[..len]
 }
 
 /// The `{` that opens the body of the item at `at`; `None` if a `;` or the end of its surroundings comes first.
@@ -448,6 +496,25 @@ mod tests {
         assert!(
             !test_only("a/src/code.rs") && !test_only("a/src/x.rs") && !test_only("b/src/proof.rs")
         );
+    }
+
+    #[test]
+    fn tests_are_named_as_the_test_program_calls_them() {
+        let text = "mod a;\n#[test]\nfn one() {}\n/// Words.\n#[tokio::test(start_paused = true)]\nasync fn two() {}\n\
+            fn no_test() {}\n#[cfg(test)]\nmod tests {\n mod deep { #[test] fn three() { fn inner() {} } }\n\
+            // #[test] fn four() {}\n #[test]\n fn five() {}\n}\n";
+        for (path, at) in [
+            ("crates/tur-a/src/b/c.rs", "tur_a::b::c"),
+            ("crates/tur-a/src/b/mod.rs", "tur_a::b"),
+            ("crates/tur-a/src/lib.rs", "tur_a"),
+            ("crates/tur-a/tests/it/main.rs", "tur_a::it"),
+            ("crates/tur-a/tests/it/d.rs", "tur_a::it::d"),
+            ("xtask/tests/tidy.rs", "xtask::tidy"),
+        ] {
+            let expected = ["one", "two", "tests::deep::three", "tests::five"];
+            let expected = expected.map(|name| format!("{at}::{name}"));
+            assert_eq!(Source::new(path, text).tests(), expected);
+        }
     }
 
     #[test]

@@ -61,6 +61,8 @@ struct World {
     boot: u8,
     capacity: Option<u64>,
     file_size_limit: Option<u64>,
+    /// True if room cannot be reserved.
+    unreserved: bool,
     /// Calls until the one that fails, and how.
     fault: Option<(u64, io::ErrorKind)>,
     calls: u64,
@@ -192,6 +194,11 @@ impl MemDisk {
     /// Bounds the length of a file that is opened from now on.
     pub fn set_file_size_limit(&self, bytes: u64) {
         enter(&self.world).file_size_limit = Some(bytes);
+    }
+
+    /// From now on room cannot be reserved, as on FAT or an older NFS.
+    pub fn reserve_nothing(&self) {
+        enter(&self.world).unreserved = true;
     }
 
     /// Puts something under a name that a [`Disk`] cannot make.
@@ -377,6 +384,9 @@ impl Disk for MemDisk {
 
     fn allocate(&self, file: &MemFile, at: u64, len: u64) -> io::Result<()> {
         let mut world = self.call()?;
+        if world.unreserved {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         let before = world.node(file.ino)?.used();
         let end = at + len;
         if !world.has_room(before, before.max(end)) {

@@ -171,3 +171,21 @@ async fn a_part_that_somebody_removes_is_told() {
     assert!(!stand.exists(NAME));
     stand.check(job(), Want::File(0, SIZE)).await;
 }
+
+/// The bytes are written where they belong all the same, and a disk that fills is told by the write that does not fit.
+#[tokio::test(start_paused = true)]
+async fn r170_a_disk_that_reserves_nothing() {
+    let mut stand = Stand::new(origin(SIZE));
+    stand.disk.reserve_nothing();
+    stand.check(job(), Want::File(0, SIZE)).await;
+
+    let mut stand = Stand::new(origin(SIZE));
+    stand.disk.reserve_nothing();
+    let handle = stand.start(job());
+    stand.transport.bytes_reach(MIB).await;
+    stand.disk.set_capacity(0);
+    let ran = stand.end(handle).await;
+    stand.assert_left(&ran, Want::Part(Kind::DiskFull));
+    stand.disk.set_capacity(u64::MAX);
+    stand.check(job(), Want::File(0, SIZE)).await;
+}
