@@ -181,7 +181,7 @@ fn wrong_name(expected: &str, presented: &[String]) -> String {
     let shown = presented
         .iter()
         .take(NAMES_SHOWN)
-        .map(|name| name.chars().take(NAME_SHOWN).collect::<String>())
+        .map(|name| bare(name).chars().take(NAME_SHOWN).collect::<String>())
         .collect::<Vec<_>>()
         .join(", ");
     let more = if presented.len() > NAMES_SHOWN {
@@ -190,6 +190,13 @@ fn wrong_name(expected: &str, presented: &[String]) -> String {
         ""
     };
     format!("it is for {shown}{more}, not for {expected}")
+}
+
+/// The library tells names as it prints them for its own developers: `DnsName("other.example")`.
+fn bare(name: &str) -> &str {
+    let quoted = name.strip_prefix("DnsName(\"");
+    let dns = quoted.and_then(|rest| rest.strip_suffix("\")"));
+    dns.unwrap_or(name)
 }
 
 fn distrust(error: &CertificateError) -> String {

@@ -30,7 +30,7 @@ fn r125_tls_untrusted() {
 fn r126_tls_wrong_host() {
     let row = secure(&["other.example"]);
     let ran = row.tur(&["--ca-file", "ca.pem"], 5);
-    ran.says("other.example");
+    ran.says("it is for other.example, not for localhost");
     assert_eq!(row.place.names(), ["ca.pem"]);
     assert_eq!(row.origin.requests(), 0);
 }
