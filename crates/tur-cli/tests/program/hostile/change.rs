@@ -82,5 +82,9 @@ fn r049_mirrors_differ() {
 
 #[test]
 fn r051_if_range_etag_200() {
-    Row::new(paced(SIZE).if_range(IfRange::Never)).succeeds();
+    let (row, _) = Row::new(paced(SIZE).if_range(IfRange::Never)).succeeds();
+    let seen = row.origin.seen();
+    let without = seen.iter().filter(|s| s.if_range.is_none());
+    let served = without.filter(|s| s.status == 206 && s.range.is_some_and(|r| r.start > 0));
+    assert!(served.count() > 0, "asked without the tag: {seen:?}");
 }

@@ -78,7 +78,9 @@ fn r029_early_close_always() {
 
 #[test]
 fn r031_extra_bytes() {
-    Row::new(paced(SIZE).rule(When::Always, Deed::Extra(4 * KIB))).succeeds();
+    let (row, _) = Row::new(paced(SIZE).rule(When::Always, Deed::Extra(4 * KIB))).succeeds();
+    // A connection with bytes that belong to nothing is used no more.
+    assert_eq!(row.origin.connections(), row.origin.requests());
 }
 
 #[test]

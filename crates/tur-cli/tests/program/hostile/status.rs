@@ -5,7 +5,7 @@ use std::time::Duration;
 use tur_core::RetryAfter;
 use tur_testkit::{Behaviour, Deed, Loopback, When};
 
-use super::{Row, SIZE, paced, slow, status};
+use super::{Row, SIZE, paced, status};
 
 #[test]
 fn r058_retry_after() {
@@ -23,7 +23,7 @@ fn r060_conn_limit() {
         limit: 2,
         retry_after: Some(RetryAfter::Delay(Duration::from_secs(1))),
     };
-    let (row, _) = Row::new(slow().rule(When::Always, busy)).succeeds();
+    let (row, _) = Row::new(paced(SIZE).rule(When::Always, busy)).succeeds();
     let seen = row.origin.seen();
     let refused = seen.iter().filter(|seen| seen.status == 429).count();
     // Two of the first four, and a try now and then whether more are served by now.
