@@ -6,7 +6,7 @@ use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput};
 use tempfile::TempDir;
 use tur_core::{ByteRange, Chunks, Identity};
-use tur_storage::{Part, Place, PosixDisk, StorageError};
+use tur_storage::{FileName, Part, Place, PosixDisk, StorageError};
 
 /// Bytes of one write.
 const WRITE: usize = 256 * 1024;
@@ -60,7 +60,7 @@ impl Scratch {
         let directory = TempDir::new().expect("a temporary directory can be made");
         let place = Place {
             dir: directory.path().to_owned(),
-            name: "file.bin".into(),
+            name: FileName::new("file.bin")?,
             create_dirs: false,
         };
         let url = "http://origin/file.bin";

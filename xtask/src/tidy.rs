@@ -26,6 +26,29 @@ pub const SIBLINGS: [&str; 6] = [
     "dispatch",
 ];
 
+/// Where a name becomes one of a file, and what of: what a user typed, and a `SafeName`. `name.rs` defines it.
+pub const NAMING_FILES: [&str; 3] = [
+    "crates/tur-storage/src/name.rs",
+    "crates/tur-engine/src/download.rs",
+    "crates/tur-engine/src/job.rs",
+];
+
+/// Where the field by which a server names a file may be looked at.
+pub const DISPOSITION_FILES: [&str; 1] = ["crates/tur-engine/src/driver/filing.rs"];
+
+/// Where a path may be made of text: of what the user typed, and of constants.
+pub const PATH_FILES: [&str; 2] = [
+    "crates/tur-engine/src/download.rs",
+    "crates/tur-engine/src/pressure/linux.rs",
+];
+
+/// Where the program may write to its standard streams, or look whether they are a terminal.
+pub const STREAM_FILES: [&str; 3] = [
+    "crates/tur-cli/src/console.rs",
+    "crates/tur-cli/src/main.rs",
+    "crates/tur-cli/src/show/bar.rs",
+];
+
 /// Words that say nothing about what a module is responsible for.
 pub const EMPTY_NAMES: [&str; 7] = [
     "util", "utils", "manager", "helper", "helpers", "worker", "workers",
@@ -40,6 +63,8 @@ pub fn check(source: &Source) -> Vec<String> {
         function_length,
         unsafe_code,
         siblings,
+        file_names,
+        streams,
         left_behind,
         ignored_tests,
         names,
@@ -114,6 +139,55 @@ fn siblings(source: &Source) -> Vec<String> {
             reached(&source.code) || imported.iter().any(|path| reached(path))
         })
         .map(|sibling| format!(": {module} imports {sibling}"))
+        .collect()
+}
+
+/// A `SafeName` is the only way from a text of the network to a path: crates that read messages know no paths, and the
+/// engine makes names, and paths of text, in files that are listed.
+fn file_names(source: &Source) -> Vec<String> {
+    let code = source.code_without_tests();
+    let is = |crates: &[&str]| crates.iter().any(|name| is_of(source, name));
+    let mut forbidden = Vec::new();
+    if is(&["tur-core", "tur-sched", "tur-http", "tur-net"]) {
+        forbidden.extend(["Path", "PathBuf", "OsString", "OsStr"]);
+    }
+    if is(&["tur-engine", "tur-storage", "tur-cli"]) {
+        let except =
+            |files: &[&str], word| (!files.contains(&source.path.as_str())).then_some(word);
+        forbidden.extend(except(&NAMING_FILES, "FileName::new"));
+        forbidden.extend(except(&DISPOSITION_FILES, "disposition"));
+    }
+    if is(&["tur-engine"]) && !PATH_FILES.contains(&source.path.as_str()) {
+        forbidden.extend(["PathBuf::from", "Path::new"]);
+    }
+    said(source, &code, &forbidden, "makes a name or a path")
+}
+
+/// What the program says goes through one file, which escapes it.
+fn streams(source: &Source) -> Vec<String> {
+    if !is_of(source, "tur-cli") || STREAM_FILES.contains(&source.path.as_str()) {
+        return Vec::new();
+    }
+    let words = ["stdout", "stderr", "println", "eprintln", "print", "eprint"];
+    said(
+        source,
+        &source.code_without_tests(),
+        &words,
+        "writes past console.rs",
+    )
+}
+
+/// True for the sources of a crate, its tests aside.
+fn is_of(source: &Source, name: &str) -> bool {
+    let inside = source.path.strip_prefix(&format!("crates/{name}/src/"));
+    inside.is_some_and(|path| !path.split(['/', '.']).any(|part| part == "tests"))
+}
+
+fn said(source: &Source, code: &str, forbidden: &[&str], why: &str) -> Vec<String> {
+    let found = |word: &&str| words(code, word).next().map(|at| (at, word.to_string()));
+    let found = forbidden.iter().filter_map(found);
+    found
+        .map(|(at, word)| format!(":{}: {word} {why}", source.line_of(at)))
         .collect()
 }
 
@@ -235,6 +309,53 @@ mod tests {
                 wrong("crates/tur-sched/src/scaler/ladder.rs", code).len(),
                 0
             );
+        }
+    }
+
+    #[test]
+    fn names_and_paths_are_made_where_it_is_said() {
+        let path = "fn f(text: &str) -> std::path::PathBuf { std::path::PathBuf::from(text) }";
+        refused("crates/tur-net/src/head.rs", path, "PathBuf makes a name");
+        refused(
+            "crates/tur-engine/src/driver/answer.rs",
+            path,
+            "PathBuf::from makes",
+        );
+        assert_eq!(wrong("crates/tur-engine/src/download.rs", path).len(), 0);
+        let name = "fn f() { FileName::new(location); }";
+        refused(
+            "crates/tur-engine/src/driver/answer.rs",
+            name,
+            "FileName::new makes",
+        );
+        assert_eq!(wrong("crates/tur-engine/src/job.rs", name).len(), 0);
+        assert_eq!(
+            wrong("crates/tur-engine/src/driver/tests/stand.rs", name).len(),
+            0
+        );
+        let tests = format!("#[cfg(test)]\nmod tests {{ {name} }}");
+        assert_eq!(wrong("crates/tur-engine/src/region.rs", &tests).len(), 0);
+        let field = "fn f(r: &Representation) { r.disposition.clone(); }";
+        refused(
+            "crates/tur-engine/src/driver/answer.rs",
+            field,
+            "disposition makes",
+        );
+        assert_eq!(
+            wrong("crates/tur-engine/src/driver/filing.rs", field).len(),
+            0
+        );
+    }
+
+    #[test]
+    fn the_program_speaks_through_one_file() {
+        for code in [
+            "fn f() { eprintln!(\"x\"); }",
+            "fn f() { std::io::stderr().lock(); }",
+        ] {
+            refused("crates/tur-cli/src/run.rs", code, "writes past console.rs");
+            assert_eq!(wrong("crates/tur-cli/src/console.rs", code).len(), 0);
+            assert_eq!(wrong("crates/tur-engine/src/lib.rs", code).len(), 0);
         }
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use tur_engine::Rate;
 
+use crate::bounds::LIMITS;
 use crate::origins::Origins;
 use crate::quantity;
 
@@ -20,7 +21,7 @@ use crate::quantity;
     version,
     about = "Downloads a file over several connections, and goes on where it stopped.",
     override_usage = "tur [OPTIONS] <URL>\n       tur origins [list [--json] | forget <ORIGIN> | forget --all]",
-    after_help = AFTER_HELP,
+    after_help = [AFTER_HELP, LIMITS, EXIT_CODES].join("\n\n"),
     args_override_self = true,
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true,
@@ -163,8 +164,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SECS", value_parser = quantity::seconds, help_heading = PATIENCE)]
     pub(crate) max_wait: Option<Duration>,
 
-    /// Send this field to the first origin, in place of our own; 'Name;' sends it empty (repeatable)
-    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", action = ArgAction::Append, help_heading = REQUEST)]
+    /// Send this field to the first origin, in place of our own; 'Name;' sends it empty, '@FILE' sends the lines of a file,
+    /// which nobody else sees (repeatable)
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE|@FILE", action = ArgAction::Append, help_heading = REQUEST)]
     pub(crate) headers: Vec<String>,
 
     /// Send this User-Agent [default: tur/VERSION]
@@ -175,7 +177,8 @@ pub(crate) struct Args {
     #[arg(short = 'e', long, value_name = "URL", help_heading = REQUEST)]
     pub(crate) referer: Option<String>,
 
-    /// User name and password for the first origin; other users of the machine may see them while tur runs
+    /// User name and password for the first origin; other users of the machine may see them while tur runs, as they may see
+    /// a URL and -H: '-H @FILE' hides them
     #[arg(short = 'u', value_name = "USER:PASS", help_heading = REQUEST)]
     pub(crate) credentials: Option<String>,
 
@@ -291,8 +294,9 @@ second one ends at once.
 
 What was learned of a server (its response time, whether it serves ranges) is kept in \
 $XDG_STATE_HOME/tur/origins [default: ~/.local/state], for 1000 servers and 90 days at most, without \
-paths, names or credentials. 'tur origins' shows it.
+paths, names or credentials. 'tur origins' shows it.";
 
+const EXIT_CODES: &str = "\
 Exit codes:
     0  the file is complete and verified
     1  anything else
@@ -312,18 +316,32 @@ Exit codes:
    15  another tur works on this target
   130  interrupted; 143 by SIGTERM; what landed is kept";
 
-/// What clap says about wrong arguments, as one line for people.
+/// What clap says about wrong arguments, as one line for people. Its tips would repeat a value after `=`, which may be a
+/// secret, and so would it repeat a URL that stands where something else was to stand.
 pub(crate) fn one_line(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let said: Vec<&str> = text
         .lines()
         .map(str::trim)
         .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
-        .filter(|line| !line.is_empty())
+        .filter(|line| !line.is_empty() && !line.starts_with("tip:"))
         .collect();
-    let said = said.join(" ");
+    let said = without_userinfo(&said.join(" "));
     let said = said.strip_prefix("error: ").unwrap_or(&said);
     format!("{said} (see tur --help)")
+}
+
+/// `text` with what stands before an `@` in the authority of each URL in it left out.
+fn without_userinfo(text: &str) -> String {
+    let mut parts = text.split("://");
+    let mut kept = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(['/', '\\', '?', '#', ' ', '\'']);
+        let (authority, rest) = part.split_at(end.unwrap_or(part.len()));
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        kept.extend(["://", host, rest]);
+    }
+    kept
 }
 
 #[cfg(test)]
@@ -435,6 +453,27 @@ mod tests {
             assert!(said.ends_with(" (see tur --help)"), "{said}");
             assert!(!said.contains('\n') && !said.starts_with("error"), "{said}");
         }
+    }
+
+    #[test]
+    fn no_secret_is_repeated() {
+        for args in [
+            &["--bearer=hunter2", "u"][..],
+            &["--bearer", "hunter2"],
+            &["--user=me:hunter2", "u"],
+            &["--user", "me:hunter2", "-x0", "u"],
+            &["--password=hunter2", "u"],
+            &["-x", "http://me:hunter2@h/f"],
+            &["-x", "https://hunter2@h/f?http://hunter2@g"],
+            &["--exists", "http://me:hunter2@h"],
+            &["origins", "http://me:hunter2@h/f"],
+            &["origins", "list", "http://hunter2@h"],
+        ] {
+            let said = parse(args).map(drop).expect_err("malformed");
+            assert!(!said.contains("hunter2"), "{said}");
+        }
+        assert_eq!(without_userinfo("a://u:p@b@c/d@e x"), "a://c/d@e x");
+        assert_eq!(without_userinfo("no URL: a@b"), "no URL: a@b");
     }
 
     #[test]

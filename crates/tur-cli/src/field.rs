@@ -1,6 +1,14 @@
 //! Request fields and credentials as they are typed.
 //!
-//! No sentence here repeats a value: it may be a secret.
+//! No sentence here repeats a value: it may be a secret. Nor does a sentence about a file of fields repeat a line of it.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use tur_engine::Secret;
+
+use crate::bounds::FIELD_FILE_BYTES;
 
 /// A request field, checked: the name is a token and the value has no character that could end the line.
 #[derive(Clone, PartialEq, Eq)]
@@ -8,7 +16,7 @@ pub(crate) struct Field {
     /// The name as typed.
     pub(crate) name: String,
     /// The value, without white space around it.
-    pub(crate) value: String,
+    pub(crate) value: Secret,
 }
 
 impl Field {
@@ -46,18 +54,50 @@ impl Field {
             line(value).ok_or_else(|| format!("{name}: the value has a control character"))?;
         Ok(Self {
             name: name.to_owned(),
-            value: value.to_owned(),
+            value: value.into(),
         })
     }
+}
+
+/// `-H` as typed, with each `@FILE` replaced by the lines of that file: who reads fields from a file keeps them out of the
+/// list of processes, which everybody on the machine may read. Empty lines are skipped, as curl does.
+///
+/// # Errors
+/// A sentence that says what is wrong with the file.
+pub(crate) fn with_files(typed: Vec<String>) -> Result<Vec<String>, String> {
+    let mut fields = Vec::with_capacity(typed.len());
+    for text in typed {
+        let Some(name) = text.strip_prefix('@') else {
+            fields.push(text);
+            continue;
+        };
+        let lines = read(Path::new(name)).map_err(|why| format!("-H @{name}: {why}"))?;
+        let lines = lines.lines().filter(|line| !line.trim().is_empty());
+        fields.extend(lines.map(str::to_owned));
+    }
+    Ok(fields)
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    let limit = FIELD_FILE_BYTES;
+    file.take(limit + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > limit {
+        return Err(format!("it has more than {limit} bytes"));
+    }
+    String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())
 }
 
 /// User name and password for the origin.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Credentials {
     /// User name; has no colon (RFC 7617, section 2).
-    pub(crate) user: String,
+    pub(crate) user: Secret,
     /// Password; may be empty.
-    pub(crate) password: String,
+    pub(crate) password: Secret,
 }
 
 impl Credentials {
@@ -77,8 +117,8 @@ impl Credentials {
             return Err("user name and password may not have control characters".to_owned());
         }
         Ok(Self {
-            user: user.to_owned(),
-            password: password.to_owned(),
+            user: user.into(),
+            password: password.into(),
         })
     }
 }
@@ -100,7 +140,10 @@ mod tests {
     use super::*;
 
     fn pair(text: &str) -> Result<(String, String), String> {
-        Field::parse(text).map(|field| (field.name, field.value))
+        Field::parse(text).map(|field| {
+            let value = field.value.expose().to_vec();
+            (field.name, String::from_utf8(value).expect("typed as text"))
+        })
     }
 
     #[test]
@@ -163,8 +206,8 @@ mod tests {
         {
             let read = Credentials::parse(text).expect("well formed");
             assert_eq!(
-                (read.user.as_str(), read.password.as_str()),
-                (user, password)
+                (read.user, read.password),
+                (Secret::from(user), Secret::from(password))
             );
         }
         for text in ["", "me", "me:a\nb", "m\te:x"] {

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod bounds;
 mod console;
 mod field;
 mod human;
@@ -29,7 +30,7 @@ fn main() -> ExitCode {
     let code = match Args::try_parse() {
         Ok(mut args) => match args.command.take() {
             Some(Command::Origins(what)) => origins::run(what, surroundings().origins),
-            None => match Plan::new(args, surroundings()) {
+            None => match plan(args) {
                 Ok(plan) => run::run(plan),
                 Err(why) => usage(&why),
             },
@@ -42,6 +43,11 @@ fn main() -> ExitCode {
         }
     };
     ExitCode::from(code)
+}
+
+fn plan(mut args: Args) -> Result<Plan, String> {
+    args.headers = field::with_files(args.headers)?;
+    Plan::new(args, surroundings())
 }
 
 fn usage(why: &str) -> u8 {

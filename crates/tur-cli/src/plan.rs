@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tur_engine::{
     Checksum, OnChange, OnExists, Rate, RetryPolicy, Schedule, SpeedFloor, StorageKind, TypeGlob,
+    bounds,
 };
 
 use crate::args::{Args, Change, Exists, Plan as FirstPlan, Progress, Storage};
@@ -343,7 +344,7 @@ const fn on_change(typed: Change) -> OnChange {
 }
 
 /// The engine's ceiling of lanes without `-x`.
-const LANES_DEFAULT: u16 = 32;
+const LANES_DEFAULT: u16 = bounds::LANES_DEFAULT;
 
 /// `--speed-time` if only `--speed-limit` is given.
 const SPEED_TIME_DEFAULT: Duration = Duration::from_secs(30);
@@ -576,13 +577,16 @@ mod tests {
         let pairs: Vec<_> = job
             .fields
             .iter()
-            .map(|f| (f.name.as_str(), f.value.as_str()))
+            .map(|f| (f.name.as_str(), f.value.expose()))
             .collect();
-        assert_eq!(pairs, [("A", "b"), ("C", ""), ("Referer", "http://r/")]);
+        assert_eq!(
+            pairs,
+            [("A", &b"b"[..]), ("C", b""), ("Referer", b"http://r/")]
+        );
         let credentials = job.credentials.expect("given");
         assert_eq!(
-            (credentials.user.as_str(), credentials.password.as_str()),
-            ("me", "pw:")
+            (credentials.user.expose(), credentials.password.expose()),
+            (&b"me"[..], &b"pw:"[..])
         );
     }
 }

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tur_engine::{Completed, Download, Downloader, Error, Handle, Kind};
 
+use crate::bounds::CA_FILE_BYTES;
 use crate::console;
 use crate::plan::{Job, Plan};
 use crate::show::Show;
@@ -194,10 +195,10 @@ fn download(downloader: &Downloader, job: Job) -> Download {
         download = download.speed_floor(floor);
     }
     for field in &job.fields {
-        download = download.field(&field.name, &field.value);
+        download = download.field(&field.name, field.value.clone());
     }
     if let Some(credentials) = &job.credentials {
-        download = download.basic_auth(&credentials.user, &credentials.password);
+        download = download.basic_auth(credentials.user.clone(), credentials.password.clone());
     }
     download
 }
@@ -205,7 +206,7 @@ fn download(downloader: &Downloader, job: Job) -> Download {
 fn certificates(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut pem = Vec::new();
     File::open(path)?
-        .take(CA_FILE_BYTES_MAX)
+        .take(CA_FILE_BYTES)
         .read_to_end(&mut pem)?;
     Ok(pem)
 }
@@ -229,6 +230,3 @@ async fn tick(ticks: &mut Option<Interval>) {
 
 /// The end of a run waits so long at most to write what was learned: longer than the engine waits for its lock.
 const FLUSH_MAX: Duration = Duration::from_secs(3);
-
-/// A bundle of a system has about 200 KiB.
-const CA_FILE_BYTES_MAX: u64 = 16 << 20;

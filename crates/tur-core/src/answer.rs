@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 
 use crate::{ByteRange, ETag, Fault, LastModified, RetryAfter};
 
@@ -73,7 +74,7 @@ pub struct Content {
 
 /// The head of a final answer, read but not yet admitted. Nothing of the body may be written before
 /// `tur_http::admit` has compared it with the identity.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Answer {
     /// 206. `range` is `None` where `Content-Range` is missing, or the body is multipart.
     Partial {
@@ -105,6 +106,36 @@ pub enum Answer {
         /// True if a `WWW-Authenticate` or `Proxy-Authenticate` challenge came with it.
         challenge: bool,
     },
+}
+
+impl fmt::Debug for Answer {
+    /// Without the location: its query is often a signature.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Answer::Partial { range, content } => {
+                let mut shown = f.debug_struct("Partial");
+                shown.field("range", range).field("content", content);
+                shown.finish()
+            }
+            Answer::Whole(content) => f.debug_tuple("Whole").field(content).finish(),
+            Answer::Unsatisfiable { total } => {
+                let mut shown = f.debug_struct("Unsatisfiable");
+                shown.field("total", total).finish()
+            }
+            Answer::Moved { .. } => f.debug_struct("Moved").finish_non_exhaustive(),
+            Answer::Refused {
+                status,
+                reason,
+                retry_after,
+                challenge,
+            } => {
+                let mut shown = f.debug_struct("Refused");
+                shown.field("status", status).field("reason", reason);
+                shown.field("retry_after", retry_after);
+                shown.field("challenge", challenge).finish()
+            }
+        }
+    }
 }
 
 impl Answer {

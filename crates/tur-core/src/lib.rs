@@ -2,7 +2,7 @@
 //!
 //! Every other layer speaks in these types: [`ByteRange`] and [`RangeSet`] for bytes, [`Timestamp`] and [`Wall`] for
 //! time, [`Identity`] for *which* representation the bytes belong to, [`Answer`] for what an origin said, [`Fault`]
-//! for why an attempt failed and [`Kind`] for how it is reported. The ports a transport implements are in [`port`].
+//! for why an attempt failed and [`Kind`] for how it is reported, [`Secret`] for what is shown to nobody. The ports a transport implements are in [`port`].
 //!
 //! Read [`RangeSet`] first, then [`Identity`], then [`port::Transport`].
 //!
@@ -22,6 +22,7 @@ pub mod port;
 mod range;
 mod range_set;
 mod rate;
+mod secret;
 mod target;
 mod time;
 
@@ -32,5 +33,6 @@ pub use identity::{ETag, Identity, LastModified};
 pub use range::ByteRange;
 pub use range_set::RangeSet;
 pub use rate::Rate;
+pub use secret::Secret;
 pub use target::{Origin, Scheme, Target};
 pub use time::{Timestamp, Wall};

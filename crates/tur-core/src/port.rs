@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 use core::future::Future;
 use core::time::Duration;
 
-use crate::{Answer, Ask, Chunks, Fault, Origin, Target};
+use crate::{Answer, Ask, Chunks, Fault, Origin, Secret, Target};
 
 /// One request. Conditional and range fields are derived from `ask` and `if_range`, never from `fields`.
 #[derive(Clone, Debug)]
@@ -32,18 +32,18 @@ pub struct Request {
     pub fields: Vec<Field>,
 }
 
-/// A request field. Its value may be a secret, so `Debug` does not show it.
+/// A request field. Its value may be a secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Field {
     /// Name, any case.
     pub name: String,
     /// Value.
-    pub value: Vec<u8>,
+    pub value: Secret,
 }
 
 impl core::fmt::Debug for Field {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "{}: [redacted]", self.name)
+        write!(f, "{}: {}", self.name, self.value)
     }
 }
 
@@ -113,7 +113,7 @@ pub trait Session: Send + Sync + 'static {
 /// The body of a reply.
 pub trait Body: Send + 'static {
     /// Waits until something is there, then appends what is ready, up to about `budget` bytes (one transport buffer
-    /// more at most), without waiting for more.
+    /// more at most; less in small buffers, each of which costs memory too), without waiting for more.
     ///
     /// Cancel-safe: a dropped future has appended what it appended and lost nothing.
     ///

@@ -62,7 +62,7 @@ impl fmt::Display for Origin {
 }
 
 /// A URL that can be requested: origin, path and query. Userinfo and fragment are gone; made by `tur_http::target`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Target {
     /// Where to connect.
     pub origin: Origin,
@@ -70,9 +70,54 @@ pub struct Target {
     pub path: String,
 }
 
+impl Target {
+    /// The URL for a log or a message: `?…` stands for a query.
+    #[must_use]
+    pub fn without_query(&self) -> String {
+        match self.path.split_once('?') {
+            Some((path, _)) => alloc::format!("{}{path}?…", self.origin),
+            None => alloc::format!("{self}"),
+        }
+    }
+}
+
+impl fmt::Debug for Target {
+    /// Without the query: that of a redirect is often a signature.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Target({})", self.without_query())
+    }
+}
+
 impl fmt::Display for Target {
-    /// The URL, as it may stand in a message or a journal.
+    /// The URL with its query, which may hold a signature: for a request, a journal, and for who gave the URL.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.origin, self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_written_down_and_not_shown() {
+        let at = |path: &str| Target {
+            origin: Origin {
+                scheme: Scheme::Https,
+                host: "a.example".into(),
+                port: 444,
+            },
+            path: path.into(),
+        };
+        let signed = at("/f?sig=s3cret?x");
+        assert_eq!(
+            alloc::format!("{signed}"),
+            "https://a.example:444/f?sig=s3cret?x"
+        );
+        assert_eq!(
+            alloc::format!("{signed:?}"),
+            "Target(https://a.example:444/f?…)"
+        );
+        assert_eq!(at("/f").without_query(), "https://a.example:444/f");
     }
 }

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tur_core::port::Field;
-use tur_core::{Kind, Rate};
+use tur_core::{Kind, Rate, Secret};
 use tur_http::{RedirectPolicy, Terms, TypeGlob};
 use tur_sched::{OnChange, RetryPolicy, Schedule, SpeedFloor};
+use tur_storage::FileName;
 
 use crate::job::{Destination, Job};
-use crate::{Checksum, Downloader, Error, Handle};
+use crate::{Checksum, Downloader, Error, Handle, bounds};
 
 /// What to do if the target exists and is not the same file, complete.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,8 +37,9 @@ pub struct Download {
     dir: Option<PathBuf>,
     file: Option<PathBuf>,
     create_dirs: bool,
-    credentials: Option<(String, String)>,
-    fields: Vec<(String, String)>,
+    /// The value of `Authorization` that they come to.
+    credentials: Option<Secret>,
+    fields: Vec<Field>,
     job: Settings,
 }
 
@@ -61,12 +63,8 @@ struct Settings {
     keep_bad: bool,
 }
 
-/// Ceiling of lanes of a file unless told otherwise. How many of them start is the machine's decision.
-const LANES: u16 = 32;
 /// Longest name that a user may give, in bytes: file systems take 255, and the part adds to it.
 const NAME_MAX: usize = 250;
-/// Most lanes of a file.
-pub(crate) const LANES_MAX: u16 = 256;
 
 impl Download {
     pub(crate) fn new(downloader: Downloader, url: &str) -> Self {
@@ -79,13 +77,13 @@ impl Download {
             credentials: None,
             fields: Vec::new(),
             job: Settings {
-                lanes_max: LANES,
+                lanes_max: bounds::LANES_DEFAULT,
                 lanes_start: None,
                 schedule: Schedule::default(),
                 piece_min: None,
                 retry: RetryPolicy::default(),
                 limit: None,
-                read_timeout: Duration::from_secs(30),
+                read_timeout: bounds::READ_TIMEOUT,
                 max_time: None,
                 speed_floor: None,
                 on_exists: OnExists::default(),
@@ -118,13 +116,13 @@ impl Download {
 
     /// Most lanes: 1 is one connection. Default: 32. How many work is found by measurement.
     pub fn lanes(mut self, n: u16) -> Self {
-        self.job.lanes_max = n.clamp(1, LANES_MAX);
+        self.job.lanes_max = n.clamp(1, bounds::LANES);
         self
     }
 
     /// Starts with so many lanes at once instead of as many as measurements justify.
     pub fn start_lanes(mut self, n: u16) -> Self {
-        self.job.lanes_start = Some(n.clamp(1, LANES_MAX));
+        self.job.lanes_start = Some(n.clamp(1, bounds::LANES));
         self
     }
 
@@ -154,7 +152,7 @@ impl Download {
         self
     }
 
-    /// Limit for the first byte of an answer and for the silence of a body. Default: 30 s.
+    /// Limit for the whole head of an answer and for the silence of a body. Default: 30 s.
     pub fn read_timeout(mut self, limit: Duration) -> Self {
         self.job.read_timeout = limit;
         self
@@ -241,15 +239,19 @@ impl Download {
         self
     }
 
-    /// A request field for the origin of the URL, and no other. Replaces one of tur's own.
-    pub fn field(mut self, name: &str, value: &str) -> Self {
-        self.fields.push((name.to_owned(), value.to_owned()));
+    /// A request field for the origin of the URL, and no other. Replaces one of tur's own. A `Referer` loses userinfo and
+    /// fragment.
+    pub fn field(mut self, name: &str, value: impl Into<Secret>) -> Self {
+        self.fields.push(Field {
+            name: name.to_owned(),
+            value: value.into(),
+        });
         self
     }
 
     /// Credentials (RFC 7617) for the origin of the URL, and no other. They win over those in the URL.
-    pub fn basic_auth(mut self, user: &str, password: &str) -> Self {
-        self.credentials = Some((user.to_owned(), password.to_owned()));
+    pub fn basic_auth(mut self, user: impl Into<Secret>, password: impl Into<Secret>) -> Self {
+        self.credentials = Some(basic(&user.into(), &password.into()));
         self
     }
 
@@ -266,15 +268,14 @@ impl Download {
         let mut fields = checked(&self.fields)?;
         let credentials = self
             .credentials
-            .or_else(|| userinfo.map(|info| (info.user, info.password)));
+            .or_else(|| userinfo.map(|info| basic(&info.user, &info.password)));
         let given = fields
             .iter()
             .any(|field| field.name.eq_ignore_ascii_case("authorization"));
-        if let Some((user, password)) = credentials.filter(|_| !given) {
-            let value = format!("Basic {}", base64(format!("{user}:{password}").as_bytes()));
+        if let Some(value) = credentials.filter(|_| !given) {
             fields.push(Field {
                 name: "Authorization".into(),
-                value: value.into_bytes(),
+                value,
             });
         }
         let s = self.job;
@@ -331,7 +332,7 @@ impl Download {
             .parent()
             .filter(|parent| !parent.as_os_str().is_empty());
         Ok(Destination::File {
-            name: name.to_owned(),
+            name: FileName::new(name)?,
             create: self.create_dirs || (parent.is_none() && self.dir.is_some()),
             dir: parent.map_or(dir.clone(), |parent| dir.join(parent)),
         })
@@ -361,9 +362,10 @@ fn ends_like_dir(path: &Path) -> bool {
 }
 
 /// Fields as they may be sent: names are tokens, values hold no line break (RFC 9110, sections 5.1 and 5.5).
-fn checked(fields: &[(String, String)]) -> Result<Vec<Field>, Error> {
+fn checked(fields: &[Field]) -> Result<Vec<Field>, Error> {
     let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-    let one = |(name, value): &(String, String)| {
+    let one = |field: &Field| {
+        let (name, value) = (&field.name, field.value.expose());
         let named = !name.is_empty() && name.chars().all(token);
         let ours = [
             "range",
@@ -373,7 +375,7 @@ fn checked(fields: &[(String, String)]) -> Result<Vec<Field>, Error> {
             "transfer-encoding",
             "connection",
         ];
-        if !named || value.contains(['\r', '\n', '\0']) {
+        if !named || value.iter().any(|byte| b"\r\n\0".contains(byte)) {
             return Err(Error::new(
                 Kind::Usage,
                 format!("{name:?} cannot be sent as a request field"),
@@ -386,12 +388,23 @@ fn checked(fields: &[(String, String)]) -> Result<Vec<Field>, Error> {
                 format!("{name}: tur sets this request field itself"),
             ));
         }
+        let value = match std::str::from_utf8(value) {
+            Ok(text) if name.eq_ignore_ascii_case("referer") => tur_http::referer(text.trim()),
+            Ok(text) => text.trim().into(),
+            Err(_) => value.trim_ascii().to_vec().into(),
+        };
         Ok(Field {
             name: name.clone(),
-            value: value.trim().as_bytes().to_vec(),
+            value,
         })
     };
     fields.iter().map(one).collect()
+}
+
+/// The value of `Authorization` for a user and a password (RFC 7617, section 2).
+fn basic(user: &Secret, password: &Secret) -> Secret {
+    let pair = Secret::from([user.expose(), b":", password.expose()].concat());
+    Secret::from(format!("Basic {}", base64(pair.expose())))
 }
 
 /// Base64 (RFC 4648, section 4), with padding.
@@ -441,11 +454,29 @@ mod tests {
             ("a", "x\r\ny: z"),
             ("Range", "bytes=0-"),
         ] {
-            assert!(
-                checked(&[(name.to_owned(), value.to_owned())]).is_err(),
-                "{name}"
-            );
+            assert!(checked(&[field(name, value)]).is_err(), "{name}");
         }
-        assert!(checked(&[("X-Api-Key".to_owned(), "s3cret".to_owned())]).is_ok());
+        assert!(checked(&[field("X-Api-Key", "s3cret")]).is_ok());
+    }
+
+    fn field(name: &str, value: &str) -> Field {
+        Field {
+            name: name.to_owned(),
+            value: value.into(),
+        }
+    }
+
+    #[test]
+    fn a_referer_is_stripped_and_other_values_are_not() {
+        let url = "http://me:s3cret@h/x#y";
+        let sent = |name| checked(&[field(name, url)]).map(|fields| fields[0].value.clone());
+        assert_eq!(sent("rEferer").ok(), Some("http://h/x".into()));
+        assert_eq!(sent("X-From").ok(), Some(url.into()));
+    }
+
+    #[test]
+    fn credentials_are_those_of_rfc_7617() {
+        let value = basic(&"Aladdin".into(), &"open sesame".into());
+        assert_eq!(value.expose(), b"Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
     }
 }

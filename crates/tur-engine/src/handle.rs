@@ -92,7 +92,7 @@ impl Handle {
     /// Uses at least and at most so many lanes from now on: fewer at once, more as soon as they are connected. The
     /// number between is the scaler's. At most 256; a limit per origin that the downloader was given holds.
     pub fn set_lanes(&self, lanes: RangeInclusive<u16>) {
-        let most = (*lanes.end()).clamp(1, crate::download::LANES_MAX);
+        let most = (*lanes.end()).clamp(1, crate::bounds::LANES);
         let least = (*lanes.start()).clamp(1, most);
         self.commands
             .send_modify(|wish| wish.lanes = Some((least, most)));

@@ -7,6 +7,7 @@ use tur_core::port::Field;
 use tur_core::{Rate, Target};
 use tur_http::{RedirectPolicy, SafeName, Terms};
 use tur_sched::{OnChange, RetryPolicy, Schedule, SpeedFloor};
+use tur_storage::FileName;
 
 use crate::{Checksum, OnExists};
 
@@ -18,7 +19,7 @@ pub(crate) enum Destination {
         /// Its directory.
         dir: PathBuf,
         /// Its name.
-        name: String,
+        name: FileName,
         /// Whether the directory is made.
         create: bool,
     },
@@ -56,12 +57,12 @@ pub(crate) struct Job {
 
 impl Job {
     /// Directory, name and whether the directory is made, as far as they are known before an answer.
-    pub(crate) fn first_place(&self) -> (PathBuf, String, bool) {
+    pub(crate) fn first_place(&self) -> (PathBuf, FileName, bool) {
         match &self.destination {
             Destination::File { dir, name, create } => (dir.clone(), name.clone(), *create),
             Destination::Directory(dir) => (
                 dir.clone(),
-                SafeName::of(None, &self.target).as_str().to_owned(),
+                derived(&SafeName::of(None, &self.target)),
                 true,
             ),
         }
@@ -71,4 +72,9 @@ impl Job {
     pub(crate) fn name_is_derived(&self) -> bool {
         matches!(self.destination, Destination::Directory(_))
     }
+}
+
+/// The name of a file that the network named: a [`SafeName`] is the only way from there to a path.
+pub(crate) fn derived(name: &SafeName) -> FileName {
+    FileName::new(name.as_str()).expect("a safe name is one component")
 }

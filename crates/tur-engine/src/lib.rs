@@ -26,6 +26,7 @@
 #![forbid(unsafe_code)]
 
 mod board;
+pub mod bounds;
 mod checksum;
 mod clock;
 mod compute;
@@ -57,7 +58,7 @@ pub use error::Error;
 pub use event::{Completed, Event, Events, LaneView, PhaseWord, Progress, What};
 pub use handle::Handle;
 pub use origins::OriginRecord;
-pub use tur_core::{Kind, Rate};
-pub use tur_http::{TypeGlob, TypeGlobError, printable};
+pub use tur_core::{Kind, Rate, Secret};
+pub use tur_http::{TypeGlob, TypeGlobError, is_hidden, printable};
 pub use tur_sched::{OnChange, RetryPolicy, Schedule, SpeedFloor};
 pub use tur_storage::StorageKind;

@@ -216,7 +216,11 @@ impl Pattern {
             let (target, _) = tur_http::target(text).map_err(|error| usage(error.to_string()))?;
             return Ok(Self::Origin(target.origin));
         }
-        let neither = || usage(format!("{text:?} is neither an origin nor a host"));
+        let neither = || match text.contains('@') {
+            // What stands before it may be a password.
+            true => usage("this is neither an origin nor a host".to_owned()),
+            false => usage(format!("{text:?} is neither an origin nor a host")),
+        };
         if text.contains(['/', '\\', '?', '#', '@']) {
             return Err(neither());
         }

@@ -14,6 +14,8 @@ use tur_sched::{
     Asker, Budget, BudgetAction, LaneId, Pool, PoolAction, PoolEvent, SessionId, Sign, Standing,
 };
 
+use crate::bounds;
+
 /// How long an unused connection is kept: origins close theirs after 5 to 75 s.
 const IDLE_MAX: Duration = Duration::from_secs(15);
 
@@ -38,8 +40,8 @@ pub(crate) enum PerOrigin {
 impl Default for Caps {
     fn default() -> Self {
         Self {
-            process: 128,
-            per_origin: PerOrigin::AtLeast(32),
+            process: bounds::CONNECTIONS,
+            per_origin: PerOrigin::AtLeast(bounds::CONNECTIONS_PER_ORIGIN),
         }
     }
 }

@@ -28,9 +28,9 @@ mod url;
 
 pub use crate::admit::{Admitted, Asked, admit};
 pub use crate::date::{http_date, retry_after};
-pub use crate::name::SafeName;
-pub use crate::printable::{PRINTABLE_CHARS_MAX, printable};
+pub use crate::name::{NAME_BYTES_MAX, SafeName};
+pub use crate::printable::{PRINTABLE_CHARS_MAX, is_hidden, printable};
 pub use crate::read::{Head, read};
 pub use crate::redirect::{Hop, RedirectPolicy, follow};
 pub use crate::terms::{Coding, Terms, TypeGlob, TypeGlobError, is_surprising_page};
-pub use crate::url::{URL_BYTES_MAX, UrlError, Userinfo, target};
+pub use crate::url::{URL_BYTES_MAX, UrlError, Userinfo, referer, target};

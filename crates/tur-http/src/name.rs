@@ -41,7 +41,7 @@ impl SafeName {
     #[must_use]
     pub fn numbered(&self, n: u32) -> Self {
         let suffix = alloc::format!(".{n}");
-        let mut name = fitted(&self.0, BYTES_MAX - suffix.len());
+        let mut name = fitted(&self.0, NAME_BYTES_MAX - suffix.len());
         name.push_str(&suffix);
         Self(name)
     }
@@ -90,7 +90,7 @@ fn cleaned(text: &str) -> Option<String> {
         .map(|c| if is_forbidden(c) { '_' } else { c })
         .collect();
     let name = name.trim_start_matches(|c: char| matches!(c, '.' | '-') || c.is_whitespace());
-    let name = fitted(name.trim_end_matches(is_bad_end), BYTES_MAX);
+    let name = fitted(name.trim_end_matches(is_bad_end), NAME_BYTES_MAX);
     Some(name).filter(|name| !name.is_empty())
 }
 
@@ -150,8 +150,8 @@ fn is_device(name: &str) -> bool {
 /// The name where nothing better is known.
 const FALLBACK: &str = "download";
 
-/// The longest name: 255 bytes is what most file systems take, less room for `.part`, a number and the like.
-const BYTES_MAX: usize = 200;
+/// The longest name, in bytes: most file systems take 255, less room for `.part`, a number and the like.
+pub const NAME_BYTES_MAX: usize = 200;
 
 /// The longest extension with its dot that is kept when a name is cut.
 const EXTENSION_BYTES_MAX: usize = 32;
@@ -245,7 +245,7 @@ mod tests {
         // Cut back to a device name.
         check_clean(&["CON", &" ".repeat(300), "x"].concat(), "_CON");
         let name = SafeName::clean(&["AUX", &" ".repeat(196), "x"].concat());
-        assert_eq!(name.as_str().len(), BYTES_MAX);
+        assert_eq!(name.as_str().len(), NAME_BYTES_MAX);
         assert_eq!(name.numbered(1).as_str(), "_AUX.1");
     }
 
@@ -292,14 +292,44 @@ mod tests {
 
     fn check_safe(name: &SafeName) -> Result<(), TestCaseError> {
         let text = name.as_str();
-        prop_assert!((1..=BYTES_MAX).contains(&text.len()), "{text:?}");
+        prop_assert!((1..=NAME_BYTES_MAX).contains(&text.len()), "{text:?}");
         prop_assert!(!text.contains(|c: char| c.is_control() || is_hidden(c) || is_forbidden(c)));
         prop_assert!(!text.starts_with(['.', '-', ' ']), "{text:?}");
         prop_assert!(!text.ends_with(['.', ' ']), "{text:?}");
         prop_assert!(!is_device(text), "{text:?}");
         prop_assert!(is_nfc(text), "{text:?}");
+        let mut components = std::path::Path::new(text).components();
+        let one =
+            matches!(components.next(), Some(std::path::Component::Normal(only)) if only == text);
+        prop_assert!(one && components.next().is_none(), "{text:?}");
         prop_assert_eq!(&SafeName::clean(text), name);
         Ok(())
+    }
+
+    /// Every string of one and of two bytes, and many of three, through a field and through a URL.
+    #[test]
+    fn short_names_are_safe_whatever_their_bytes() {
+        let byte = || 0..=u8::MAX;
+        let pairs = byte().flat_map(|a| byte().map(move |b| std::vec![a, b]));
+        // A step that is coprime to 256 cubed, so that all of it is sampled.
+        let triples = (0..40_000_u32)
+            .map(|i| (i.wrapping_mul(2_654_435_761) >> 8).to_be_bytes()[1..].to_vec());
+        let (mut target, _) = target("http://a/").expect("a URL");
+        for bytes in byte().map(|a| std::vec![a]).chain(pairs).chain(triples) {
+            let quoted = [b"attachment; filename=\"", &bytes[..], b"\""].concat();
+            let coded: String = bytes.iter().map(|b| alloc::format!("%{b:02x}")).collect();
+            target.path = ["/", &coded].concat();
+            let extended = alloc::format!("attachment; filename*=UTF-8''{coded}");
+            for value in [
+                Some(&quoted[..]),
+                Some(extended.as_bytes()),
+                Some(&bytes),
+                None,
+            ] {
+                let name = SafeName::of(value, &target);
+                assert_eq!(check_safe(&name), Ok(()), "{bytes:?}");
+            }
+        }
     }
 
     proptest! {

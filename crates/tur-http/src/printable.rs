@@ -42,22 +42,27 @@ pub(crate) fn without_hidden(text: &str) -> String {
 }
 
 /// True for a character that is not seen as itself: it acts on the terminal, reorders its neighbours or has no width.
-pub(crate) fn is_hidden(c: char) -> bool {
+///
+/// Beside controls and separators these are all that Unicode calls default-ignorable (`Default_Ignorable_Code_Point`, in
+/// DerivedCoreProperties.txt), unassigned ones too.
+#[must_use]
+pub fn is_hidden(c: char) -> bool {
     match c {
         // C0, DEL and C1.
         '\0'..='\x1f' | '\x7f'..='\u{9f}' => true,
-        // Marks, embeddings, overrides and isolates of the bidirectional algorithm (UAX #9).
-        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+        // Soft hyphen, grapheme joiner, Arabic letter mark, fillers of Hangul, inherent vowels of Khmer, selectors of
+        // Mongolian.
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' => {
             true
         }
-        // Zero width: spaces, joiners, soft hyphen, invisible operators, deprecated format controls.
-        '\u{ad}'
-        | '\u{200b}'..='\u{200d}'
-        | '\u{2060}'..='\u{2064}'
-        | '\u{206a}'..='\u{206f}'
-        | '\u{feff}' => true,
-        // Line and paragraph separators; interlinear annotations; tags.
-        '\u{2028}' | '\u{2029}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}' => true,
+        '\u{180b}'..='\u{180f}' | '\u{3164}' | '\u{ffa0}' => true,
+        // Spaces and joiners of zero width; marks, embeddings, overrides and isolates of the bidirectional algorithm
+        // (UAX #9); line and paragraph separators; invisible operators.
+        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' => true,
+        // Variation selectors, byte order mark, interlinear annotations.
+        '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff0}'..='\u{fffb}' => true,
+        // Controls of shorthand and of music; tags and further selectors.
+        '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}' => true,
         _ => false,
     }
 }
@@ -91,6 +96,7 @@ mod tests {
             ("a\u{2028}b\u{2029}", "a\\u{2028}b\\u{2029}"),
             ("a\u{61c}\u{200f}\u{2069}", "a\\u{61c}\\u{200f}\\u{2069}"),
             ("a\u{ad}\u{2060}\u{e0041}", "a\\u{ad}\\u{2060}\\u{e0041}"),
+            ("a\u{3164}\u{fe0f}\u{34f}", "a\\u{3164}\\u{fe0f}\\u{34f}"),
             ("C:\\dir", "C:\\dir"),
             ("", ""),
         ] {

@@ -4,26 +4,20 @@ use alloc::string::{String, ToString};
 use core::fmt;
 
 use ::url::{ParseError, Url};
-use tur_core::{Origin, Scheme, Target};
+use tur_core::{Origin, Scheme, Secret, Target};
 
 use crate::percent;
 
 /// Longer URLs are refused. RFC 9110, section 4.1, asks for 8 000 at least; signed ones can be longer.
 pub const URL_BYTES_MAX: usize = 64 * 1024;
 
-/// Credentials that stood in a URL, percent-decoded. `Debug` does not show them.
-#[derive(Clone, PartialEq, Eq)]
+/// Credentials that stood in a URL, percent-decoded to UTF-8.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Userinfo {
-    /// User name; may be empty.
-    pub user: String,
+    /// User name, which may be a token; may be empty.
+    pub user: Secret,
     /// Password; empty if there was none.
-    pub password: String,
-}
-
-impl fmt::Debug for Userinfo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Userinfo([redacted])")
-    }
+    pub password: Secret,
 }
 
 /// Why a text is no URL that can be requested. No part of the text is repeated, because it may hold a secret.
@@ -61,6 +55,23 @@ pub fn target(url: &str) -> Result<(Target, Option<Userinfo>), UrlError> {
     let url = Url::parse(url).map_err(url_error)?;
     let target = request_target(&url)?;
     Ok((target, userinfo(&url)?))
+}
+
+/// The value of a `Referer` field: `text` without userinfo and fragment, which may not stand in one (RFC 9110, section
+/// 10.1.3). What is no http or https URL stays as it is.
+#[must_use]
+pub fn referer(text: &str) -> Secret {
+    let Ok(mut url) = Url::parse(text) else {
+        return text.into();
+    };
+    let leaves = url.fragment().is_some() || !url.username().is_empty() || url.password().is_some();
+    if !leaves {
+        return text.into();
+    }
+    url.set_fragment(None);
+    // Only a URL without a host refuses; it has no userinfo either.
+    let stripped = url.set_username("").and(url.set_password(None));
+    stripped.map_or(text.into(), |()| url.as_str().into())
 }
 
 /// Where a request for `url` goes. Userinfo and fragment are left behind.
@@ -110,6 +121,7 @@ fn userinfo(url: &Url) -> Result<Option<Userinfo>, UrlError> {
     }
     let text = |part: &str| {
         String::from_utf8(percent::decode(part.as_bytes()))
+            .map(Secret::from)
             .map_err(|_| UrlError::Invalid("the user name or the password is not UTF-8"))
     };
     Ok(Some(Userinfo {
@@ -201,6 +213,23 @@ mod tests {
             !shown.contains("secret") && !shown.contains("alice"),
             "{shown}"
         );
+    }
+
+    #[test]
+    fn a_referer_has_neither_userinfo_nor_fragment() {
+        for (text, sent) in [
+            ("http://a/b?c", "http://a/b?c"),
+            ("http://A", "http://A"),
+            ("http://a/b#c", "http://a/b"),
+            ("https://me:s3cret@a/b?c#d", "https://a/b?c"),
+            ("https://me@a", "https://a/"),
+            ("https://:s3cret@a", "https://a/"),
+            ("about:blank", "about:blank"),
+            ("/relative", "/relative"),
+            ("", ""),
+        ] {
+            assert_eq!(referer(text).expose(), sent.as_bytes(), "{text}");
+        }
     }
 
     proptest! {

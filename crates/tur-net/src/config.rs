@@ -35,13 +35,11 @@ pub struct NetConfig {
 impl Default for NetConfig {
     fn default() -> Self {
         Self {
-            // Slow resolvers and far hosts answer within some seconds; a person waits no longer than this.
-            connect_timeout: Duration::from_secs(10),
+            connect_timeout: CONNECT_TIMEOUT,
             roots_pem: None,
             user_agent: concat!("tur/", env!("CARGO_PKG_VERSION")).to_owned(),
-            // Larger than any header section seen in the wild, small enough for many lanes at once.
-            head_limit: 256 * 1024,
-            interim_limit: 100,
+            head_limit: HEAD_BYTES_MAX,
+            interim_limit: INTERIM_MAX,
             // Beyond 128 KiB a read costs no less per byte.
             read_buffer: 128 * 1024,
             receive_buffer: None,
@@ -135,6 +133,21 @@ pub enum NetError {
     #[error("the User-Agent holds a forbidden character")]
     UserAgent,
 }
+
+/// Default limit for name resolution, TCP and TLS together: slow resolvers and far hosts answer within some seconds, and
+/// a person waits no longer than this.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Default of the largest header section, in bytes, status line included; of the trailers of a chunked body too. Larger
+/// than any seen in the wild, small enough for many lanes at once.
+pub const HEAD_BYTES_MAX: usize = 256 * 1024;
+/// Most field lines of a header section, and of trailers. hyper reserves 32 bytes for each, twice, while a head is read.
+pub const FIELDS_MAX: usize = 1024;
+/// Default of the most interim (1xx) answers before a final one.
+pub const INTERIM_MAX: usize = 100;
+/// Most bytes of interim answers before a final one.
+pub const INTERIM_BYTES_MAX: usize = 64 * 1024;
+/// Most bytes of chunk extensions in one body. The bound is hyper's; a test keeps it.
+pub const CHUNK_EXTENSION_BYTES_MAX: usize = 16 * 1024;
 
 /// hyper's first buffer; it takes no smaller one.
 const BUFFER_MIN: usize = 8 * 1024;

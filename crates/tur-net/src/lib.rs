@@ -21,6 +21,9 @@ mod transport;
 mod wire;
 
 pub use body::HttpBody;
-pub use config::{NetConfig, NetError};
+pub use config::{
+    CHUNK_EXTENSION_BYTES_MAX, CONNECT_TIMEOUT, FIELDS_MAX, HEAD_BYTES_MAX, INTERIM_BYTES_MAX,
+    INTERIM_MAX, NetConfig, NetError,
+};
 pub use session::HttpSession;
 pub use transport::HttpTransport;

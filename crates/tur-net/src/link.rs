@@ -23,7 +23,7 @@ use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use tur_core::Fault;
 
-use crate::NetConfig;
+use crate::config::{FIELDS_MAX, NetConfig};
 use crate::diagnosis::{HeadLimits, diagnose};
 use crate::message::Message;
 use crate::wire::{Stream, Tap, Wire};
@@ -53,7 +53,7 @@ impl Link {
     /// # Errors
     /// `Lost` if hyper refuses the stream.
     pub(crate) async fn start(stream: Stream, config: &NetConfig) -> Result<Arc<Self>, Fault> {
-        let tap = Arc::new(Tap::new(config.interim_limit));
+        let tap = Arc::new(Tap::new(config.interim_limit, config.head_limit));
         let wire = Wire::new(stream, config.read_buffer, Arc::clone(&tap));
         let (sender, connection) = Builder::new()
             .max_buf_size(config.head_limit)
@@ -255,6 +255,3 @@ fn head_size(fields: &http::HeaderMap) -> usize {
 fn lost(text: &str) -> Fault {
     Fault::Lost(text.to_owned())
 }
-
-/// Most field lines in a head. hyper reserves 32 bytes for each, twice, while a head is read.
-const FIELDS_MAX: usize = 1024;

@@ -56,7 +56,9 @@ fn fields(request: &Request, user_agent: &HeaderValue) -> Result<HeaderMap, Faul
                 "request field {name} is not the caller's to set"
             )));
         }
-        let value = value(name.as_str(), &field.value)?;
+        let mut value = value(name.as_str(), field.value.expose())?;
+        // It may be a secret: then its `Debug`, and an index of a later protocol, must not have it.
+        value.set_sensitive(true);
         if ours.contains(&name) {
             fields.insert(name, value);
         } else {

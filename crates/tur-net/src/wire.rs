@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use crate::config::INTERIM_BYTES_MAX;
 use crate::tls::tls_error;
 
 /// A connected stream.
@@ -132,6 +133,8 @@ impl AsyncWrite for Stream {
 /// and reads end once interim answers were too many or too large.
 pub(crate) struct Tap {
     interim_limit: usize,
+    /// Most bytes before the end of the final head, the reason phrases of interim answers and all.
+    bytes_limit: usize,
     state: Mutex<Tapped>,
 }
 
@@ -142,6 +145,8 @@ struct Tapped {
     raw: Vec<u8>,
     interim_count: usize,
     interim_bytes: usize,
+    /// True if a read was refused for it.
+    refused: bool,
     broken: Option<String>,
 }
 
@@ -152,9 +157,10 @@ enum NextRead {
 }
 
 impl Tap {
-    pub(crate) fn new(interim_limit: usize) -> Self {
+    pub(crate) fn new(interim_limit: usize, head_limit: usize) -> Self {
         Self {
             interim_limit,
+            bytes_limit: head_limit.saturating_add(INTERIM_BYTES_MAX),
             state: Mutex::new(Tapped::default()),
         }
     }
@@ -166,6 +172,7 @@ impl Tap {
         state.raw.clear();
         state.interim_count = 0;
         state.interim_bytes = 0;
+        state.refused = false;
     }
 
     /// The head has been read: what came so far is handed out.
@@ -184,7 +191,8 @@ impl Tap {
 
     /// True once there were too many interim answers, or too large ones.
     pub(crate) fn too_many_interim(&self) -> bool {
-        self.exceeded(&self.state())
+        let state = self.state();
+        state.refused || self.exceeded(&state)
     }
 
     /// What broke the connection, if the transport reported an error.
@@ -196,11 +204,18 @@ impl Tap {
         state.interim_count > self.interim_limit || state.interim_bytes > INTERIM_BYTES_MAX
     }
 
+    /// True once more came than interim answers and a final head may have together: hyper refuses a head that is too large
+    /// by itself, so it is the interim answers that are.
+    fn overflows(&self, state: &Tapped) -> bool {
+        state.interim_count > 0 && state.raw.len() > self.bytes_limit
+    }
+
     fn next_read(&self) -> NextRead {
-        let state = self.state();
+        let mut state = self.state();
         if !state.reading_head {
             NextRead::Rest
-        } else if self.exceeded(&state) {
+        } else if self.exceeded(&state) || self.overflows(&state) {
+            state.refused = true;
             NextRead::Refused
         } else {
             NextRead::Head
@@ -260,5 +275,3 @@ fn is_named(kind: io::ErrorKind) -> bool {
 
 /// Largest read while a head is awaited: what the tap keeps of a normal answer.
 const HEAD_READ: u64 = 16 * 1024;
-/// Most bytes of interim answers before a final one.
-const INTERIM_BYTES_MAX: usize = 64 * 1024;

@@ -43,6 +43,7 @@ pub use origin_lanes::{LanesAction, LanesEvent, OriginLanes};
 pub use pace::{RetryPolicy, SpeedFloor};
 pub use pool::{Asker, Pool, PoolAction, PoolEvent, SessionId};
 pub use retry::{Remedy, remedy};
+pub use route::REDIRECTS_MAX;
 pub use scaler::{Measurements, Scaler, ScalerAction, ScalerConfig, ScalerEvent, ScalerNote};
 pub use shares::{Want, shares};
 pub use transfer::{Hint, OnChange, Proof, Resumed, Transfer, TransferConfig, Waits};

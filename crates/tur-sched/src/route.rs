@@ -5,7 +5,7 @@ use core::time::Duration;
 use tur_core::{Fault, Target, Timestamp};
 
 /// Redirects followed in one resolution (RFC 9110, section 15.4 asks for a bound; curl and browsers use 20 to 50).
-pub(crate) const REDIRECTS_MAX: usize = 20;
+pub const REDIRECTS_MAX: usize = 20;
 /// Pause between two resolutions of an expired URL.
 const RESOLVE_PAUSE: Duration = Duration::from_secs(5);
 /// Resolutions of one transfer.

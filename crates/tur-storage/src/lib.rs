@@ -28,6 +28,7 @@ pub mod journal;
 #[cfg(unix)]
 mod map;
 mod mem;
+mod name;
 #[cfg(unix)]
 mod native;
 mod open;
@@ -47,9 +48,10 @@ pub use commit::Exists;
 pub use disk::{Disk, FileId, FileKind, Onto, Open, Stat};
 pub use error::StorageError;
 pub use mem::{Crash, Crashes, Fate, Loss, MemDisk, Sampling};
+pub use name::FileName;
 #[cfg(unix)]
 pub use native::{FileDisk, NativeFile, StorageKind};
-pub use open::{Found, Place, survey};
+pub use open::{Found, JOURNAL_BYTES_MAX, Place, survey};
 pub use part::{Opened, Part, Reader, Saved};
 #[cfg(unix)]
 pub use posix::PosixDisk;

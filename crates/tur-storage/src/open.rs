@@ -11,7 +11,7 @@ use tur_core::{ByteRange, Wall};
 use crate::frame::{HEADER, Head, Header, may_be_ours};
 use crate::journal::{Here, Journal, Replayed, Run, replay};
 use crate::shared::{Names, crc_of, path_error, read_full, retry};
-use crate::{Disk, FileId, FileKind, Open, Stat, StorageError};
+use crate::{Disk, FileId, FileKind, FileName, Open, Stat, StorageError};
 
 /// Permission bits of part and journal: nobody else's business until it is complete.
 const PRIVATE: u32 = 0o600;
@@ -19,34 +19,30 @@ const PRIVATE: u32 = 0o600;
 const RACES_MAX: u32 = 8;
 /// The most that is read again of synced runs where nothing speaks against them.
 const REVIEW_MAX: u64 = 64 << 20;
-/// The most that is read of a journal: far more than any download writes.
-pub(crate) const JOURNAL_MAX: u64 = 16 << 20;
+/// The most that is read of a journal, in bytes: far more than any download writes.
+pub const JOURNAL_BYTES_MAX: u64 = 16 << 20;
 
 /// Where a download goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// Directory.
     pub dir: PathBuf,
-    /// Name of the target in it: one component.
-    pub name: String,
+    /// Name of the target in it.
+    pub name: FileName,
     /// True if a missing directory is made, with its parents.
     pub create_dirs: bool,
 }
 
 impl Place {
     /// The names of target, part and journal.
-    pub(crate) fn names(&self) -> Result<Names, StorageError> {
-        let name = &self.name;
-        let forbidden = |c: char| c == '/' || c == '\0' || (cfg!(windows) && c == '\\');
-        if name.is_empty() || name == "." || name == ".." || name.contains(forbidden) {
-            return Err(StorageError::BadName { name: name.clone() });
-        }
-        Ok(Names {
+    pub(crate) fn names(&self) -> Names {
+        let name = self.name.as_str();
+        Names {
             dir: self.dir.clone(),
-            target: name.clone(),
+            target: name.to_owned(),
             part: format!("{name}.part"),
             journal: format!("{name}.tur"),
-        })
+        }
     }
 }
 
@@ -73,9 +69,9 @@ pub enum Found {
 /// Looks at the target's name, never through a symbolic link.
 ///
 /// # Errors
-/// `BadName`, or `Io` if the directory cannot be opened (a missing one that may be made holds nothing).
+/// `Io` if the directory cannot be opened (a missing one that may be made holds nothing).
 pub fn survey<D: Disk>(disk: &D, place: &Place) -> Result<Found, StorageError> {
-    let names = place.names()?;
+    let names = place.names();
     let dir = match retry(|| disk.open_dir(&place.dir, false)) {
         Err(error) if place.create_dirs && error.kind() == io::ErrorKind::NotFound => {
             return Ok(Found::Nothing);
@@ -246,7 +242,7 @@ pub(crate) fn open_journal<D: Disk>(
         return foreign(names.part_path());
     }
     let journal = open_regular(disk, dir, &names.dir, &names.journal)?;
-    let len = usize::try_from(journal.stat.len.min(JOURNAL_MAX)).unwrap_or(0);
+    let len = usize::try_from(journal.stat.len.min(JOURNAL_BYTES_MAX)).unwrap_or(0);
     let mut bytes = vec![0; len];
     let came =
         read_full(disk, &journal.file, 0, &mut bytes).map_err(names.journal_error("read"))?;

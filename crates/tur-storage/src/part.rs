@@ -46,9 +46,9 @@ impl<D: Disk> Part<D> {
     /// it differs from the saved one. Reads what must be verified, so it may take a while after a loss of power.
     ///
     /// # Errors
-    /// `Busy` if another process has it; `Foreign`, `NotRegular`, `BadName`, `Version`, `Replaced`; `Io`.
+    /// `Busy` if another process has it; `Foreign`, `NotRegular`, `Version`, `Replaced`; `Io`.
     pub fn open(disk: D, place: &Place, url: &str) -> Result<Opened<D>, StorageError> {
-        let names = place.names()?;
+        let names = place.names();
         let dir = retry(|| disk.open_dir(&place.dir, place.create_dirs))
             .map_err(names.dir_error("open"))?;
         let boot = disk.boot_id();
@@ -119,7 +119,7 @@ impl<D: Disk> Part<D> {
     /// # Errors
     /// As [`open`](Part::open), and nothing was removed then.
     pub fn sweep(disk: D, place: &Place) -> Result<(), StorageError> {
-        let names = place.names()?;
+        let names = place.names();
         let dir = retry(|| disk.open_dir(&place.dir, false)).map_err(names.dir_error("open"))?;
         let is_there = |name: &str| {
             let seen = open::look(&disk, &dir, name).map_err(names.journal_error("look at"));

@@ -11,7 +11,7 @@ use tur_core::{ByteRange, RangeSet};
 
 use crate::book::Book;
 use crate::frame::{Header, PAGE, Record};
-use crate::open::JOURNAL_MAX;
+use crate::open::JOURNAL_BYTES_MAX;
 use crate::{Disk, FileId, StorageError};
 
 /// Interruptions in a row after which a call is given up: no signal comes so often.
@@ -256,7 +256,7 @@ impl<D: Disk> Shared<D> {
         let stat =
             retry(|| self.disk.stat(&self.journal)).map_err(self.names.journal_error("look at"))?;
         let zeros = [0; PAGE];
-        for at in (0..stat.len.min(JOURNAL_MAX)).step_by(PAGE) {
+        for at in (0..stat.len.min(JOURNAL_BYTES_MAX)).step_by(PAGE) {
             let len = PAGE.min(usize::try_from(stat.len - at).unwrap_or(PAGE));
             write_all(&self.disk, &self.journal, at, &zeros[..len])
                 .map_err(self.names.journal_error("write"))?;

@@ -229,14 +229,14 @@ impl<D: Disk> Drop for Writer<D> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{MemDisk, Part, Place};
+    use crate::{FileName, MemDisk, Part, Place};
     use tur_core::{Identity, RangeSet};
 
     #[test]
     fn bytes_that_a_failed_sync_overtook_are_not_covered() {
         let place = Place {
             dir: "/d".into(),
-            name: "file".into(),
+            name: FileName::new("file").unwrap(),
             create_dirs: true,
         };
         let part = Part::open(MemDisk::new(), &place, "").unwrap().part;

@@ -3,12 +3,12 @@
 //! Keys come in a fixed order, numbers are integers, times are in milliseconds, and every line has `event`, `id` and
 //! `t_ms`. New keys and events may be added; none changes its meaning.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tur_engine::{Completed, Error, Event, LaneView, Progress, What, printable};
 
+use crate::console::inert;
 use crate::plan::Detail;
 
 /// Makes the lines of one download.
@@ -160,26 +160,12 @@ fn ms(time: Duration) -> Value {
     json!(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// One line with an object in it. JSON lets DEL and the C1 controls stand as they are; a terminal would act on them.
+/// One line with an object in it.
 fn object(keys: impl IntoIterator<Item = (&'static str, Value)>) -> String {
-    let mut line = String::from("{");
-    for (key, value) in keys {
-        if line.len() > 1 {
-            line.push(',');
-        }
-        line.push('"');
-        line.push_str(key);
-        line.push_str("\":");
-        for c in value.to_string().chars() {
-            match c.is_control() {
-                true => write!(line, "\\u{:04x}", u32::from(c))
-                    .expect("writing to a String cannot fail"),
-                false => line.push(c),
-            }
-        }
-    }
-    line.push('}');
-    line
+    let keys = keys
+        .into_iter()
+        .map(|(key, value)| format!("\"{key}\":{value}"));
+    inert(&format!("{{{}}}", keys.collect::<Vec<_>>().join(",")))
 }
 
 #[cfg(test)]
@@ -201,7 +187,7 @@ mod tests {
     fn events_have_their_keys_in_order() {
         let opened = What::Opened {
             len: None,
-            name: "a\u{9b}2J\n\"b".to_owned(),
+            name: "a\u{9b}2J\n\"b\u{202e}\u{e0041}".to_owned(),
             validator: Some("\"v0\"".to_owned()),
             protocol: "h1",
             resumed_bytes: 3,
@@ -232,7 +218,7 @@ mod tests {
             lines(Detail::Normal, whats),
             [
                 r#"{"event":"start","id":7,"t_ms":1,"url":"http://h/a"}"#,
-                r#"{"event":"opened","id":7,"t_ms":2,"len":null,"name":"a\u009b2J\n\"b","validator":"\"v0\"","protocol":"h1","resumed_bytes":3}"#,
+                r#"{"event":"opened","id":7,"t_ms":2,"len":null,"name":"a\u009b2J\n\"b\u202e\udb40\udc41","validator":"\"v0\"","protocol":"h1","resumed_bytes":3}"#,
                 r#"{"event":"progress","id":7,"t_ms":3,"landed":1,"total":2,"rate":9,"lanes":3}"#,
                 r#"{"event":"retry","id":7,"t_ms":4,"why":"lost\\u{1b}","after_ms":500,"attempt":1}"#,
                 r#"{"event":"stalled","id":7,"t_ms":5,"lane":4}"#,

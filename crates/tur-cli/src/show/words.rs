@@ -14,7 +14,11 @@ pub(super) fn failed(error: &Error) -> String {
     match error.kind() {
         Kind::Usage | Kind::Local | Kind::DiskFull | Kind::Busy | Kind::Signal => error.to_string(),
         _ if error.url().is_empty() => error.to_string(),
-        _ => format!("{}: {error}", error.url()),
+        // The query may be a signature, and what is said here ends in logs.
+        _ => match error.url().split_once('?') {
+            Some((url, _)) => format!("{url}?…: {error}"),
+            None => format!("{}: {error}", error.url()),
+        },
     }
 }
 

@@ -87,11 +87,11 @@ impl<D: Disk + Clone> Filing<D> {
     }
 
     pub(super) fn name(&self) -> &str {
-        &self.place.name
+        self.place.name.as_str()
     }
 
     pub(super) fn path(&self) -> PathBuf {
-        plain(&self.place.dir.join(&self.place.name))
+        plain(&self.place.dir.join(self.place.name.as_str()))
     }
 
     pub(super) fn part(&self) -> Option<&Part<D>> {
@@ -178,11 +178,12 @@ impl<D: Disk + Clone> Filing<D> {
             return Ok(Named::Go);
         };
         let name = SafeName::of(Some(disposition), &job.target);
-        if name.as_str() == self.place.name {
+        let name = crate::job::derived(&name);
+        if name == self.place.name {
             return Ok(Named::Go);
         }
         self.discard()?;
-        self.place.name = name.as_str().to_owned();
+        self.place.name = name;
         if let Some(existing) = self.look()?
             && (existing.is(total, representation) || !self.taken()?)
         {
@@ -293,7 +294,7 @@ fn digest<D: Disk>(
     stop: &AtomicBool,
 ) -> std::io::Result<Vec<u8>> {
     let dir = disk.open_dir(&place.dir, false)?;
-    let file = disk.open(&dir, &place.name, Open::Existing)?;
+    let file = disk.open(&dir, place.name.as_str(), Open::Existing)?;
     let mut hasher = Hasher::new(algorithm);
     let (mut at, mut buffer) = (0, vec![0; 256 * 1024]);
     loop {

@@ -8,11 +8,9 @@ use tur_sched::{FetchOrder, Gate, LaneId, SessionId};
 
 use super::slot::Slot;
 use crate::LaneView;
+use crate::bounds::REDIRECT_BODY_BYTES;
 use crate::decode::Plain;
 use crate::region::{Flow, Flowed};
-
-/// The most that is read of a body that nobody wants, to keep its connection.
-const DRAIN_MAX: usize = 64 * 1024;
 
 /// What an operation of a lane brings.
 pub(super) enum Done<S: Session, D: tur_storage::Disk> {
@@ -112,8 +110,11 @@ impl<S: Session, D: tur_storage::Disk> Lane<S, D> {
 pub(super) fn drained<B: Body>(mut body: B) -> bool {
     use futures_util::FutureExt as _;
     let (mut chunks, mut read) = (Chunks::new(), 0);
-    while read <= DRAIN_MAX {
-        match body.fill(&mut chunks, DRAIN_MAX).now_or_never() {
+    while read < REDIRECT_BODY_BYTES {
+        match body
+            .fill(&mut chunks, REDIRECT_BODY_BYTES - read)
+            .now_or_never()
+        {
             Some(Ok(Fill::End)) => return true,
             Some(Ok(Fill::More)) => {
                 read += chunks.len();

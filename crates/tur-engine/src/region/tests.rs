@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use tokio::time::Instant;
 use tur_core::{Answer, Ask, BodyKind, Content, Identity, Rate, Representation};
 use tur_http::{Asked, admit};
-use tur_storage::{MemDisk, Part, Place};
+use tur_storage::{FileName, MemDisk, Part, Place};
 
 use super::*;
 use crate::limits::Limit;
@@ -40,7 +40,7 @@ fn flow(clock: Clock, ready: &[bool], limit: Option<Rate>) -> Flow<Steps, MemDis
     let total = (STEP * ready.len()) as u64;
     let place = Place {
         dir: "/downloads".into(),
-        name: "file".to_owned(),
+        name: FileName::new("file").expect("a name"),
         create_dirs: true,
     };
     let opened = Part::open(MemDisk::new(), &place, "http://h/file").expect("an empty disk");

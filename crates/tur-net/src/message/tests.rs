@@ -22,7 +22,7 @@ fn request(ask: Ask, fields: &[(&str, &str)]) -> Request {
             .iter()
             .map(|(name, value)| Field {
                 name: (*name).to_owned(),
-                value: value.as_bytes().to_vec(),
+                value: (*value).into(),
             })
             .collect(),
     }

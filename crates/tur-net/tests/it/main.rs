@@ -1,6 +1,7 @@
 //! The transport on real sockets.
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up fails")]
 
+mod bounds;
 mod conformance;
 mod framing;
 mod script;

@@ -32,7 +32,7 @@ async fn a_request_is_these_bytes() {
         no_cache: true,
         fields: vec![Field {
             name: "cookie".to_owned(),
-            value: b"a=b".to_vec(),
+            value: "a=b".into(),
         }],
         ..get(&target)
     };
@@ -56,7 +56,7 @@ async fn a_request_that_cannot_be_sent_leaves_the_session_as_it_was() {
     let request = Request {
         fields: vec![Field {
             name: "x".to_owned(),
-            value: b"a\r\nHost: evil".to_vec(),
+            value: "a\r\nHost: evil".into(),
         }],
         ..get(&target)
     };

@@ -7,6 +7,8 @@
 mod lru;
 mod profile;
 
+use core::time::Duration;
+
 use tur_core::{Origin, Wall};
 
 pub use self::profile::{Facts, LaneLimit, PhiRatio, Profile};
@@ -28,6 +30,9 @@ pub struct OriginMemory {
 impl OriginMemory {
     /// The most origins that are remembered.
     pub const ORIGINS_MAX: usize = 1_000;
+
+    /// What was noted longer ago is not told.
+    pub const AGE_MAX: Duration = profile::AGE_MAX;
 
     /// Nothing is remembered yet.
     #[must_use]

@@ -15,7 +15,7 @@ const FRESH: Duration = DAY;
 /// After that, what it says about width and evenness of lanes counts half as much each week.
 const HALF_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Older than this, nothing is told.
-const AGE_MAX: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+pub(crate) const AGE_MAX: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 /// A limit holds so long; then it doubles each time as much has passed. It is about how busy a server was, not about
 /// what it is, so it is forgotten much faster than the rest.
 const LIMIT_STEP: Duration = HOUR;

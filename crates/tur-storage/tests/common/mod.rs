@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use tur_core::{ByteRange, Chunks, ETag, Identity, RangeSet};
-use tur_storage::{Disk, Open, Opened, Part, Place, StorageError, StorageKind, Writer};
+use tur_storage::{
+    Disk, FileName, Open, Opened, Part, Place, StorageError, StorageKind, Writer,
+};
 
 pub(crate) const URL: &str = "http://origin.example/file?v=1";
 
@@ -44,7 +46,7 @@ pub(crate) fn tag_of(identity: &Identity) -> u8 {
 pub(crate) fn place(dir: impl Into<PathBuf>) -> Place {
     Place {
         dir: dir.into(),
-        name: "file".into(),
+        name: FileName::new("file").unwrap(),
         create_dirs: true,
     }
 }

@@ -140,7 +140,12 @@ impl SimSession {
         let mut fields: Vec<_> = request
             .fields
             .iter()
-            .map(|field| (field.name.to_ascii_lowercase(), field.value.clone()))
+            .map(|field| {
+                (
+                    field.name.to_ascii_lowercase(),
+                    field.value.expose().to_vec(),
+                )
+            })
             .collect();
         if request.no_cache {
             fields.push(("cache-control".to_owned(), b"no-cache".to_vec()));

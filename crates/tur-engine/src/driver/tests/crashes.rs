@@ -231,7 +231,7 @@ impl Scene {
         }
         let place = Place {
             dir: DIR.into(),
-            name: NAME.into(),
+            name: tur_storage::FileName::new(NAME).expect("a name"),
             create_dirs: true,
         };
         let probe = disk.crash(0, Loss::Nothing);

@@ -26,7 +26,7 @@ fn always_to(location: &str) -> Behaviour {
 fn with_secrets(job: Job) -> Job {
     let field = |name: &str| Field {
         name: name.to_owned(),
-        value: b"s3cret".to_vec(),
+        value: "s3cret".into(),
     };
     Job {
         fields: vec![field("Authorization"), field("Cookie")],

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tur_core::Kind;
+use tur_storage::FileName;
 use tur_testkit::{Deed, When};
 
 use super::stand::{MIB, Ran, Stand, Want, job, job_of, origin};
@@ -79,7 +80,7 @@ async fn downloads_of_one_origin_share_its_limit() {
             let crate::job::Destination::File { name, .. } = &mut job.destination else {
                 panic!("a file");
             };
-            path[1..].clone_into(name);
+            *name = FileName::new(&path[1..]).expect("a name");
             handles.push(stand.start(job));
         }
         for (handle, path) in handles.into_iter().zip(paths) {
@@ -110,7 +111,7 @@ async fn downloads_of_many_origins_share_the_process() {
             let crate::job::Destination::File { name, .. } = &mut job.destination else {
                 panic!("a file");
             };
-            host.clone_into(name);
+            *name = FileName::new(host).expect("a name");
             handles.push(stand.start(job));
         }
         for (handle, host) in handles.into_iter().zip(hosts) {

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tur_core::{ByteRange, Kind, Rate};
 use tur_http::RedirectPolicy;
 use tur_sched::{OnChange, RetryPolicy};
-use tur_storage::{Disk as _, MemDisk, Open};
+use tur_storage::{Disk as _, FileName, MemDisk, Open};
 use tur_testkit::sim::{SimSession, SimTransport};
 use tur_testkit::{Behaviour, Link, content};
 
@@ -85,7 +85,7 @@ pub(super) fn job_of(url: &str) -> Job {
         target,
         destination: Destination::File {
             dir: DIR.into(),
-            name: NAME.into(),
+            name: FileName::new(NAME).expect("a name"),
             create: true,
         },
         lanes_max: 4,

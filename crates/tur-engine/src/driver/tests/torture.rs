@@ -66,7 +66,7 @@ fn prepared(scene: &Scene) -> MemDisk {
 fn leave(scene: &Scene, disk: &MemDisk) {
     let place = Place {
         dir: DIR.into(),
-        name: NAME.to_owned(),
+        name: tur_storage::FileName::new(NAME).expect("a name"),
         create_dirs: true,
     };
     let url = scene.job.target.to_string();
