@@ -312,7 +312,7 @@ mod tests {
         let byte = || 0..=u8::MAX;
         let pairs = byte().flat_map(|a| byte().map(move |b| std::vec![a, b]));
         // A step that is coprime to 256 cubed, so that all of it is sampled.
-        let triples = (0..40_000_u32)
+        let triples = (0..8_000_u32)
             .map(|i| (i.wrapping_mul(2_654_435_761) >> 8).to_be_bytes()[1..].to_vec());
         let (mut target, _) = target("http://a/").expect("a URL");
         for bytes in byte().map(|a| std::vec![a]).chain(pairs).chain(triples) {
@@ -327,7 +327,7 @@ mod tests {
                 None,
             ] {
                 let name = SafeName::of(value, &target);
-                assert_eq!(check_safe(&name), Ok(()), "{bytes:?}");
+                check_safe(&name).unwrap_or_else(|why| panic!("{bytes:?}: {why}"));
             }
         }
     }

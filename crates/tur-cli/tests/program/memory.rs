@@ -188,10 +188,73 @@ fn many_lanes_of_small_chunks() {
 }
 
 #[test]
-fn many_lanes_at_full_speed() {
-    let origin = Loopback::start([("/f", Behaviour::new(192 * MIB as u64))]);
-    let ran = held(&origin.url("/f"), &["-s32", "-x32"]);
-    check("32 lanes at full speed", ran, &[0]);
+fn many_lanes_at_full_speed_and_held_back() {
+    let size = 192 * MIB as u64;
+    let args = ["-s32", "-x32", "-k64K"];
+    let slow = [&args[..], &["--limit-rate", "512K", "--max-time", "4"]].concat();
+    for secure in [false, true] {
+        let behaviours = [("/f", Behaviour::new(size))];
+        let origin = match secure {
+            true => Loopback::start_tls(behaviours),
+            false => Loopback::start(behaviours),
+        };
+        let pem = tempfile::NamedTempFile::new().expect("a test machine has room");
+        fs::write(pem.path(), origin.ca_pem().unwrap_or_default()).expect("it is ours");
+        let path = pem.path().to_string_lossy().into_owned();
+        let authority = if secure {
+            &["--ca-file", &path][..]
+        } else {
+            &[]
+        };
+        let url = origin.url("/f");
+        check(
+            "32 lanes at full speed",
+            held(&url, &[&args[..], authority].concat()),
+            &[0],
+        );
+        check(
+            "32 lanes held back",
+            held(&url, &[&slow[..], authority].concat()),
+            &[4],
+        );
+    }
+}
+
+/// Each of 32 answers has as much of a head as it may have, while the others are read.
+#[test]
+fn many_lanes_with_large_heads() {
+    let origin = Wild::start(|request| {
+        let range = request.split("Range: bytes=").nth(1).unwrap_or("0-");
+        let start = range.split('-').next().unwrap_or("0");
+        let head = format!(
+            "HTTP/1.1 206 Partial\r\nETag: \"v\"\r\nContent-Length: {}\r\n\
+             Content-Range: bytes {start}-67108863/67108864\r\n",
+            (64 << 20) - start.parse().unwrap_or(0)
+        );
+        let fields: String = (0..1_000)
+            .map(|i| format!("X-{i}: {}\r\n", "y".repeat(245)))
+            .collect();
+        let head = [&head, &fields[..], "\r\n"].concat().into_bytes();
+        vec![
+            Step::Send(head),
+            Step::Send(vec![b'x'; 4 * KIB]),
+            Step::Hold,
+        ]
+    });
+    let args = [
+        "-s32",
+        "-x32",
+        "-k64K",
+        "--retry",
+        "0",
+        "--read-timeout",
+        "3",
+    ];
+    check(
+        "32 lanes with large heads",
+        held(&origin.url("/f"), &args),
+        &[4],
+    );
 }
 
 /// A head that comes byte by byte is never silent, and is given up all the same.

@@ -252,7 +252,7 @@ fn a_redirect_that_is_refused_tells_none() {
         format!("ftp://x:{}@h/f?{}", SECRETS[7], SECRETS[6]),
         format!("https://h:99999/{}", SECRETS[6]),
         format!("http://[{}]/", SECRETS[6]),
-        format!("{}:x", SECRETS[6]),
+        format!("data:,{}", SECRETS[6]),
     ] {
         let deed = Deed::Redirect {
             status: 302,
