@@ -31,6 +31,12 @@ async fn reason_phrases_of_interim_answers_count_too() {
         let fault = session.fetch(get(&target)).await.unwrap_err();
         assert_eq!(fault, Fault::TooManyInterim { limit: INTERIM_MAX });
     }
+    // Few, but larger together than all that may come before the end of a head.
+    let interim = format!("HTTP/1.1 102 {}\r\n\r\n", "r".repeat(100_000));
+    let last = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+    let script = Script::answer((interim.repeat(5) + last).as_bytes());
+    let found = outcome(&transport(), &script.target()).await;
+    assert_eq!(found, "more than 100 interim answers");
 }
 
 #[tokio::test]
