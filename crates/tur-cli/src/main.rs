@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     let code = match Args::try_parse() {
         Ok(mut args) => match args.command.take() {
             Some(Command::Origins(what)) => origins::run(what, surroundings().origins),
-            None => match plan(args) {
+            None => match planned(args) {
                 Ok(plan) => run::run(plan),
                 Err(why) => usage(&why),
             },
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-fn plan(mut args: Args) -> Result<Plan, String> {
+fn planned(mut args: Args) -> Result<Plan, String> {
     args.headers = field::with_files(args.headers)?;
     Plan::new(args, surroundings())
 }
