@@ -5,9 +5,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use tur_core::{ByteRange, Chunks, ETag, Identity, RangeSet};
-use tur_storage::{
-    Disk, FileName, Open, Opened, Part, Place, StorageError, StorageKind, Writer,
-};
+use tur_storage::{Disk, FileName, Open, Opened, Part, Place, StorageError, StorageKind, Writer};
 
 pub(crate) const URL: &str = "http://origin.example/file?v=1";
 
