@@ -5,7 +5,7 @@
 //! the slot), which lanes overwrite after each data write. Then come records, only ever appended: length, CRC-32, payload. A `Source` record says which
 //! representation the bytes belong to and voids every claim before it; `Written` lists runs that were
 //! written, with the CRC-32 of their bytes, `Claimed` bytes whose CRC is not known, `Durable` runs that were synced first;
-//! `Forgot` takes claims back.
+//! `Forgot` takes claims back. A header whose generation no record reaches says that nothing counts.
 //!
 //! What may be believed depends on where the journal is read. In the same boot, with the same part, everything written
 //! is in the page cache and counts. After a loss of power only runs count, and only once their bytes have been read again

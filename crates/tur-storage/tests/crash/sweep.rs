@@ -44,7 +44,7 @@ struct Tally {
 struct Judge<'a> {
     scene: &'a Scene,
     promise: Promise,
-    /// True after a loss of power: without it, nothing is promised but truth.
+    /// Which disk it is, for whom it fails.
     what: String,
 }
 
@@ -141,15 +141,23 @@ impl Judge<'_> {
     }
 }
 
-/// Judges every state of a record from `from` on.
-fn sweep(
-    scene: &Scene,
-    recorder: &Recorder,
-    what: &str,
+/// A scene that was played.
+struct Record<'a> {
+    scene: &'a Scene,
+    recorder: &'a Recorder,
+    what: &'a str,
+    /// From so many changes on it is judged.
     from: usize,
-    sampling: Sampling,
-    tally: &mut Tally,
-) {
+}
+
+/// Judges every state of a record.
+fn sweep(record: &Record<'_>, sampling: Sampling, tally: &mut Tally) {
+    let Record {
+        scene,
+        recorder,
+        what,
+        from,
+    } = *record;
     let mut crashes = recorder.disk.crashes(sampling).from(from);
     for (crash, disk) in crashes.by_ref() {
         let judge = Judge {
@@ -199,7 +207,13 @@ fn every_loss_of_power_leaves_right_bytes_or_a_restart() {
     for scene in &SCENES {
         let recorder = scene.played();
         let before = tally.generated;
-        sweep(scene, &recorder, scene.name, 0, FULL, &mut tally);
+        let record = Record {
+            scene,
+            recorder: &recorder,
+            what: scene.name,
+            from: 0,
+        };
+        sweep(&record, FULL, &mut tally);
         let made = tally.generated - before;
         println!("{}: {made} states", scene.name);
     }
@@ -292,7 +306,13 @@ fn no_failed_sync_makes_a_loss_of_power_worse() {
                     let ended = recorder.go_on(scene.exists);
                     ended.unwrap_or_else(|next| panic!("{what}: {error}, then {next}"));
                 }
-                sweep(scene, &recorder, &what, from, SPARSE, &mut tally);
+                let record = Record {
+                    scene,
+                    recorder: &recorder,
+                    what: &what,
+                    from,
+                };
+                sweep(&record, SPARSE, &mut tally);
                 runs += 1;
             }
         }
