@@ -62,6 +62,8 @@ impl Disk for PosixDisk {
         Ok(from_stat(&rustix::fs::fstat(file)?))
     }
 
+    /// On NFS Linux makes a lock on the server of it (flock(2), since 2.6.12), except where the mount says that locks are
+    /// local: then other machines are not kept off.
     fn try_lock(&self, file: &OwnedFd) -> io::Result<bool> {
         match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(true),

@@ -273,3 +273,28 @@ fn what_was_kept_once_can_be_proven_again() {
     let lost = disk.crash(disk.changes(), Loss::Unsynced);
     assert_eq!(goes_on(&lost, &place("/d"), "durable"), all());
 }
+
+/// Bytes that somebody changed under a good journal, as a power loss or a careless tool does, are not believed.
+#[test]
+fn a_part_changed_after_its_journal_is_only_believed_where_its_checksums_prove_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = place(dir.path());
+    let part = open(FileDisk::default(), &place).part;
+    part.begin(URL, &identity(1, TOTAL), false).unwrap();
+    fill(&part, 0, 1, range(0, 4_000)).unwrap();
+    part.checkpoint().unwrap().run().unwrap();
+    fill(&part, 1, 1, range(8_000, 12_000)).unwrap();
+    drop(part);
+    let file = std::fs::File::options()
+        .write(true)
+        .open(dir.path().join("file.part"))
+        .unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[0; 100], 9_000).unwrap();
+    // The file's own times say it: no waiting is needed for the change to be later.
+    let later = file.metadata().unwrap().modified().unwrap() + std::time::Duration::from_secs(1);
+    file.set_modified(later).unwrap();
+    drop(file);
+    let saved = open(FileDisk::default(), &place).saved.unwrap();
+    assert_eq!(saved.claimed, set(&[(0, 4_000)]));
+    assert!(!saved.notes.is_empty());
+}

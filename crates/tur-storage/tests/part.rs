@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use common::{URL, body, content, fill, identity, open, place, range, set, tag_of, write};
-use tur_core::{ByteRange, Chunks, Identity, Kind, RangeSet, Wall};
+use tur_core::{Chunks, Kind, RangeSet, Wall};
 use tur_storage::{
     Disk, Exists, FileDisk, FileKind, Found, Loss, MemDisk, Open, Opened, Part, Place, PosixDisk,
     StorageError, survey,
@@ -368,73 +368,6 @@ fn files_are_private_until_the_commit() {
 }
 
 #[test]
-fn a_disk_too_small_is_known_before_the_first_byte() {
-    let disk = MemDisk::new();
-    disk.set_capacity(15_000);
-    let part = open(disk.clone(), &place("/d")).part;
-    let error = part.begin(URL, &identity(1, TOTAL), false).unwrap_err();
-    assert_eq!(error.kind(), Kind::DiskFull);
-    assert!(
-        error
-            .to_string()
-            .starts_with("no space: need 20200 bytes more"),
-        "{error}"
-    );
-    // Without a known total it is known at the write, and what was written before stays.
-    part.begin(URL, &Identity::default(), false).unwrap();
-    let mut lane = part.writer(0, 1, ByteRange::from(0));
-    let mut failed = None;
-    while failed.is_none() {
-        failed = write(&mut lane, 1, 2_000).err();
-    }
-    assert_eq!(failed.unwrap().kind(), Kind::DiskFull);
-    assert_eq!(part.covered().frontier(), lane.cursor());
-    assert!(lane.cursor() >= 8_000);
-    // Whether or not there is room for a record: the slot vouches.
-    let saved = open(disk.crash(disk.changes(), Loss::Nothing), &place("/d")).saved;
-    assert_eq!(saved.unwrap().claimed, part.covered());
-}
-
-/// What is missing is said as soon as the disk is found full, with the part kept.
-#[test]
-fn a_disk_that_fills_meanwhile_says_what_is_missing() {
-    let disk = MemDisk::new();
-    let part = open(disk.clone(), &place("/d")).part;
-    part.begin(URL, &identity(1, 200 << 20), false).unwrap();
-    fill(&part, 0, 1, range(0, 1_000)).unwrap();
-    disk.set_capacity(70 << 20);
-    // The next window of room does not fit.
-    let far = 100 << 20;
-    let error = fill(&part, 1, 1, range(far, far + 1_000)).unwrap_err();
-    assert_eq!(error.kind(), Kind::DiskFull);
-    let need = (200 << 20) - 1_000;
-    let begins = format!("no space: need {need} bytes more on /d, ");
-    assert!(error.to_string().starts_with(&begins), "{error}");
-    assert_eq!(part.covered(), set(&[(0, 1_000)]));
-    drop(part);
-    assert_eq!(
-        open(disk, &place("/d")).saved.unwrap().claimed,
-        set(&[(0, 1_000)])
-    );
-}
-
-#[test]
-fn a_file_size_limit_is_an_error_before_the_system_says_so() {
-    let disk = MemDisk::new();
-    disk.set_file_size_limit(3_000);
-    let part = open(disk, &place("/d")).part;
-    let error = part.begin(URL, &identity(1, 3_001), false).unwrap_err();
-    assert_eq!(error.kind(), Kind::DiskFull);
-    assert!(error.to_string().starts_with("file size limit"), "{error}");
-    part.begin(URL, &Identity::default(), false).unwrap();
-    let mut lane = part.writer(0, 1, ByteRange::from(0));
-    write(&mut lane, 1, 3_000).unwrap();
-    let error = write(&mut lane, 1, 1).unwrap_err();
-    assert!(matches!(error, StorageError::FileLimit { .. }), "{error}");
-    assert_eq!(part.frontier(), 3_000);
-}
-
-#[test]
 fn bytes_cut_off_by_somebody_are_found() {
     let (disk, part) = complete();
     let dir = disk.open_dir(Path::new("/d"), false).unwrap();
@@ -584,29 +517,4 @@ fn many_threads(disk: FileDisk, place: &Place) {
     assert_eq!(durable, part.covered());
     part.commit(8 * LEN, Exists::Refuse, None).unwrap();
     assert!(content(&PosixDisk, place, "file").unwrap() == body(1, range(0, 8 * LEN)));
-}
-
-/// Bytes that somebody changed under a good journal, as a power loss or a careless tool does, are not believed.
-#[test]
-fn a_part_changed_after_its_journal_is_only_believed_where_its_checksums_prove_it() {
-    let dir = tempfile::tempdir().unwrap();
-    let place = place(dir.path());
-    let part = open(PosixDisk, &place).part;
-    part.begin(URL, &identity(1, TOTAL), false).unwrap();
-    fill(&part, 0, 1, range(0, 4_000)).unwrap();
-    part.checkpoint().unwrap().run().unwrap();
-    fill(&part, 1, 1, range(8_000, 12_000)).unwrap();
-    drop(part);
-    let file = std::fs::File::options()
-        .write(true)
-        .open(dir.path().join("file.part"))
-        .unwrap();
-    std::os::unix::fs::FileExt::write_all_at(&file, &[0; 100], 9_000).unwrap();
-    // The file's own times say it: no waiting is needed for the change to be later.
-    let later = file.metadata().unwrap().modified().unwrap() + std::time::Duration::from_secs(1);
-    file.set_modified(later).unwrap();
-    drop(file);
-    let saved = open(PosixDisk, &place).saved.unwrap();
-    assert_eq!(saved.claimed, set(&[(0, 4_000)]));
-    assert!(!saved.notes.is_empty());
 }

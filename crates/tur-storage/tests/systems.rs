@@ -9,8 +9,10 @@ use std::path::Path;
 
 use common::{URL, body, content, fill, identity, open, place, range, set, write};
 use rustix::io::Errno;
-use tur_core::{Kind, RangeSet};
-use tur_storage::{Disk, Exists, FileDisk, MemDisk, Onto, Open, Part, PosixDisk, StorageError};
+use tur_core::{ByteRange, Identity, Kind, RangeSet};
+use tur_storage::{
+    Disk, Exists, FileDisk, Loss, MemDisk, Onto, Open, Part, PosixDisk, StorageError,
+};
 
 const TOTAL: u64 = 200 << 20;
 
@@ -189,4 +191,71 @@ fn a_name_that_changes_into_something_else_is_refused_at_the_opening() {
     let fifo = opened("fifo", Open::Existing).unwrap();
     let kind = PosixDisk.stat(&fifo).unwrap().kind;
     assert_eq!(kind, tur_storage::FileKind::Special);
+}
+
+#[test]
+fn a_disk_too_small_is_known_before_the_first_byte() {
+    let disk = MemDisk::new();
+    disk.set_capacity(15_000);
+    let part = open(disk.clone(), &place("/d")).part;
+    let error = part.begin(URL, &identity(1, 20_000), false).unwrap_err();
+    assert_eq!(error.kind(), Kind::DiskFull);
+    assert!(
+        error
+            .to_string()
+            .starts_with("no space: need 20200 bytes more"),
+        "{error}"
+    );
+    // Without a known total it is known at the write, and what was written before stays.
+    part.begin(URL, &Identity::default(), false).unwrap();
+    let mut lane = part.writer(0, 1, ByteRange::from(0));
+    let mut failed = None;
+    while failed.is_none() {
+        failed = write(&mut lane, 1, 2_000).err();
+    }
+    assert_eq!(failed.unwrap().kind(), Kind::DiskFull);
+    assert_eq!(part.covered().frontier(), lane.cursor());
+    assert!(lane.cursor() >= 8_000);
+    // Whether or not there is room for a record: the slot vouches.
+    let saved = open(disk.crash(disk.changes(), Loss::Nothing), &place("/d")).saved;
+    assert_eq!(saved.unwrap().claimed, part.covered());
+}
+
+/// What is missing is said as soon as the disk is found full, with the part kept.
+#[test]
+fn a_disk_that_fills_meanwhile_says_what_is_missing() {
+    let disk = MemDisk::new();
+    let part = open(disk.clone(), &place("/d")).part;
+    part.begin(URL, &identity(1, 200 << 20), false).unwrap();
+    fill(&part, 0, 1, range(0, 1_000)).unwrap();
+    disk.set_capacity(70 << 20);
+    // The next window of room does not fit.
+    let far = 100 << 20;
+    let error = fill(&part, 1, 1, range(far, far + 1_000)).unwrap_err();
+    assert_eq!(error.kind(), Kind::DiskFull);
+    let need = (200 << 20) - 1_000;
+    let begins = format!("no space: need {need} bytes more on /d, ");
+    assert!(error.to_string().starts_with(&begins), "{error}");
+    assert_eq!(part.covered(), set(&[(0, 1_000)]));
+    drop(part);
+    assert_eq!(
+        open(disk, &place("/d")).saved.unwrap().claimed,
+        set(&[(0, 1_000)])
+    );
+}
+
+#[test]
+fn a_file_size_limit_is_an_error_before_the_system_says_so() {
+    let disk = MemDisk::new();
+    disk.set_file_size_limit(3_000);
+    let part = open(disk, &place("/d")).part;
+    let error = part.begin(URL, &identity(1, 3_001), false).unwrap_err();
+    assert_eq!(error.kind(), Kind::DiskFull);
+    assert!(error.to_string().starts_with("file size limit"), "{error}");
+    part.begin(URL, &Identity::default(), false).unwrap();
+    let mut lane = part.writer(0, 1, ByteRange::from(0));
+    write(&mut lane, 1, 3_000).unwrap();
+    let error = write(&mut lane, 1, 1).unwrap_err();
+    assert!(matches!(error, StorageError::FileLimit { .. }), "{error}");
+    assert_eq!(part.frontier(), 3_000);
 }

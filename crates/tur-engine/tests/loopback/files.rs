@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tur_core::{Rate, Wall};
-use tur_engine::{Kind, OnExists};
-use tur_testkit::{Behaviour, Deed, Gate, TODAY, When};
+use tur_engine::{Downloader, Kind, OnExists, StorageKind};
+use tur_testkit::{Behaviour, Deed, Gate, Loopback, TODAY, When};
 
 use crate::stand::{KIB, LIMIT, MIB, PATH, Stand, assert_content, outcome, read};
 
@@ -166,6 +166,31 @@ async fn a_pause_holds_the_bytes_back() {
     handle.resume();
     outcome(&mut handle).await.expect("it succeeds");
     stand.assert_file(0, SIZE);
+}
+
+#[tokio::test]
+async fn each_way_to_store_brings_the_file_and_goes_on_with_that_of_another() {
+    let kinds = [StorageKind::Mmap, StorageKind::Pwrite, StorageKind::Auto];
+    for (first, second) in kinds.into_iter().zip(kinds.into_iter().cycle().skip(1)) {
+        let gate = Gate::at(SIZE / 2);
+        let held = dated().rule(When::Always, Deed::Hold(gate.clone()));
+        let downloader = |kind| Downloader::builder().storage(kind).build();
+        let origin = Loopback::start([(PATH, held)]);
+        let mut stand = Stand::with(origin, downloader(first).expect("a downloader"));
+        let handle = stand.download().lanes(3).start();
+        let reached = tokio::time::timeout(LIMIT, stand.origin.bytes_reach(SIZE / 4)).await;
+        reached.expect("a quarter of it is sent");
+        handle.cancel();
+        let mut handle = handle;
+        let error = outcome(&mut handle).await.expect_err("it was cancelled");
+        assert_eq!(error.kind(), Kind::Signal, "{error}");
+        gate.open();
+        stand.downloader = downloader(second).expect("a downloader");
+        let mut handle = stand.download().lanes(3).start();
+        let done = outcome(&mut handle).await.expect("it succeeds");
+        assert!(done.resumed_bytes > 0, "{first:?}, then {second:?}");
+        stand.assert_file(0, SIZE);
+    }
 }
 
 #[tokio::test]
