@@ -37,6 +37,9 @@ const DESCRIPTORS: u64 = 256;
 /// Anonymous memory that may come and go between the middle and the end.
 const SLACK: u64 = 16 << 20;
 
+/// Threads that the pool for digests, which looks at memory too, may add to its first one.
+const POOL: u64 = 3;
+
 /// Both tests look at the whole process, so they take turns.
 static TURN: Mutex<()> = Mutex::new(());
 
@@ -77,7 +80,7 @@ fn a_downloader_does_not_grow() {
         }
         for later in [&middle, &end] {
             assert!(later.descriptors <= start.descriptors, "descriptors grow");
-            assert!(later.threads <= start.threads, "threads grow");
+            assert!(later.threads <= start.threads + POOL, "threads grow");
         }
         assert!(end.anonymous <= middle.anonymous + SLACK, "memory grows");
         let faulty = bench
@@ -170,7 +173,7 @@ impl Bench {
             .dir(self.dir.path())
             .file(format!("{number}.bin"))
             .lanes(4)
-            .read_timeout(Duration::from_secs(2))
+            .read_timeout(Duration::from_secs(4))
             .start();
         async move {
             let done = timeout(HANG, handle.wait()).await;
