@@ -257,6 +257,11 @@ impl Transfer {
         if self.crew.limit >= self.crew.width || free || self.is_proving() {
             return;
         }
+        // A reader waits for it: it was cut off to be fetched at once, and is not to be put back.
+        let allowed = self.demands.allowed(self.ledger.holes());
+        if self.demands.urgent(&allowed).is_some() {
+            return;
+        }
         let running = self
             .crew
             .iter()

@@ -1,6 +1,6 @@
 //! What readers ask for: demands and windows, with ranges and without, before and after the first answer.
 
-use super::world::{KIB, World, config};
+use super::world::{KIB, World, config, status};
 use crate::Event;
 use tur_core::{Ask, ByteRange, Fault, Refusal};
 
@@ -43,6 +43,23 @@ fn without_ranges_the_whole_comes_from_the_front_whatever_a_reader_wants() {
     }
     let order = &world.running[&world.first()].order;
     assert_eq!((order.ask, order.grant), (Ask::Whole, ByteRange::from(0)));
+    world.finish();
+    world.assert_whole();
+}
+
+#[test]
+fn what_is_cut_off_for_a_reader_is_not_put_back() {
+    let mut world = World::new(config(2), 4 * MIB);
+    world.grant_all();
+    let first = world.first();
+    world.open(first);
+    world.flow(first, 64 * KIB);
+    world.grant_all();
+    let second = *world.running.keys().next_back().expect("two run");
+    world.refuse(second, status(503, None));
+    // One lane is allowed, and it is busy elsewhere.
+    world.tell(Event::Demand(ByteRange::new(MIB, 2 * MIB)));
+    world.tell(Event::Demand(ByteRange::new(3 * MIB, 4 * MIB)));
     world.finish();
     world.assert_whole();
 }
