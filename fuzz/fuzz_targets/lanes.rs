@@ -127,9 +127,9 @@ impl World {
         self.tell(LanesEvent::Gone { transfer });
     }
 
-    /// Time passes until nothing more is due for an hour.
+    /// Half a minute passes.
     fn rest(&mut self) {
-        let until = self.now + Duration::from_secs(3_600);
+        let until = self.now + Duration::from_secs(30);
         let mut same = 0;
         while let Some(at) = self.lanes.next_wakeup().filter(|at| *at <= until) {
             same = if at > self.now { 0 } else { same + 1 };

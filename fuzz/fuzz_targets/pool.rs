@@ -216,7 +216,13 @@ impl World {
         for place in self.places.values_mut() {
             place.pool.set_limit(4);
         }
+        let is_over = |place: &Place| {
+            place.wanting.is_empty() && place.lent.is_empty() && place.opening.is_empty()
+        };
         for _ in 0..2 * usize::from(ORIGINS) * 8 * 4 {
+            if self.places.values().all(is_over) {
+                break;
+            }
             for origin in 0..ORIGINS {
                 let now = self.now;
                 let place = self.place(origin);
