@@ -301,7 +301,12 @@ impl Transfer {
             .map(|(id, lease)| (id, *lease));
         if let Some((id, lease)) = owner {
             let lane = self.crew.get(lease.lane);
-            let stream = lane.and_then(Lane::fetch).and_then(|fetch| fetch.stream);
+            let fetch = lane.and_then(Lane::fetch);
+            if fetch.is_some_and(|fetch| fetch.abort.is_some()) {
+                // It is being stopped: in the same turn these bytes are a hole.
+                return;
+            }
+            let stream = fetch.and_then(|fetch| fetch.stream);
             if stream.is_some_and(|stream| stream.spent) {
                 // It has taken more than it has told of: these bytes may be there already.
                 return;

@@ -2,6 +2,7 @@
 
 use super::world::{KIB, World, config, status};
 use crate::Event;
+use std::vec::Vec;
 use tur_core::{Ask, ByteRange, Fault, Refusal};
 
 const MIB: u64 = 1024 * KIB;
@@ -60,6 +61,28 @@ fn what_is_cut_off_for_a_reader_is_not_put_back() {
     // One lane is allowed, and it is busy elsewhere.
     world.tell(Event::Demand(ByteRange::new(MIB, 2 * MIB)));
     world.tell(Event::Demand(ByteRange::new(3 * MIB, 4 * MIB)));
+    world.finish();
+    world.assert_whole();
+}
+
+#[test]
+fn a_lane_that_is_stopped_is_not_cut_for_a_reader() {
+    let mut world = World::new(config(3), 12 * MIB);
+    world.grant_all();
+    world.open(world.first());
+    world.grant_all();
+    for lease in world.running.keys().copied().collect::<Vec<_>>() {
+        if world.running[&lease].body_end.is_none() {
+            world.open(lease);
+        }
+        world.flow(lease, 64 * KIB);
+    }
+    // Each lane holds a part of what is wanted: whichever is stopped by the width, it is not cut as well.
+    for mib in [3, 7, 11] {
+        world.tell(Event::Demand(ByteRange::new(mib * MIB, (mib + 1) * MIB)));
+        world.tell(Event::Width(1));
+        world.tell(Event::Width(3));
+    }
     world.finish();
     world.assert_whole();
 }
