@@ -94,7 +94,10 @@ impl Transfer {
         if self.geometry.is_none() && self.crew.width > 1 {
             self.plan(now);
         }
-        self.heed(now);
+        // One cut at a time: the answer to it comes back here.
+        if !self.cutting {
+            self.heed(now);
+        }
     }
 
     /// The first division: the lane that runs keeps the first piece of what is left, the others get the rest.
@@ -102,6 +105,11 @@ impl Transfer {
         let Some((id, lease)) = self.ledger.leases().next().map(|(id, l)| (id, *l)) else {
             return;
         };
+        let lane = self.crew.get(lease.lane);
+        if lane.is_some_and(|lane| !is_active(lane)) {
+            // It is being stopped: what it has left is a hole in this turn, and divided then.
+            return;
+        }
         let rest = lease.rest.len().saturating_add(self.ledger.holes().len());
         let forced = self.config.lanes_start.is_some();
         let by_size = rest / self.config.piece_min.unwrap_or(ALIGN).max(1);
