@@ -86,8 +86,8 @@ pub(crate) struct Args {
     #[arg(long, help_heading = DEMANDS)]
     pub(crate) require_length: bool,
 
-    /// Fail if the download could not be resumed after a stop: no ranges, no length, or no strong validator; what an
-    /// earlier run has kept stays
+    /// Fail if the download could not be resumed after a stop: no ranges or no length; what an earlier run has kept
+    /// stays
     #[arg(long, help_heading = DEMANDS)]
     pub(crate) require_resume: bool,
 

@@ -200,7 +200,8 @@ impl Download {
     }
 
     /// Fails, with kind `NotResumable`, as soon as the origin shows that the download could not go on after a stop: its
-    /// first answer is not to a range, does not tell the length, or has no strong validator; or ranges fail later. An empty
+    /// first answer is not to a range or does not tell the length; or ranges fail later. (Where there is no strong validator, an
+    /// overlap has to prove what is kept.) An empty
     /// file has nothing to resume and is taken. What an earlier run has kept stays as it is, where it would otherwise be
     /// given up for want of ranges. It is about what the origin can do: a file that changed there is the business of
     /// [`on_change`](Self::on_change). Default: one stream will do.

@@ -55,8 +55,6 @@ impl Terms {
             "the server does not serve ranges"
         } else if identity.total.is_none() {
             "the server does not tell the length"
-        } else if !identity.is_strong() {
-            "the server sends nothing that identifies the file (no strong validator)"
         } else {
             return Ok(());
         };
