@@ -68,6 +68,9 @@ fuzz_target!(|data: &[u8]| {
 /// Asserts what holds for every journal, whatever it claims.
 fn assert_sound(journal: &Journal, len: usize) {
     assert!(journal.tail >= PAGE as u64 && journal.tail <= len as u64);
+    for run in &journal.written {
+        assert!(!run.range.is_empty() && journal.claimed.covers(run.range));
+    }
     let mut seen = RangeSet::new();
     for run in &journal.runs {
         assert!(!run.range.is_empty());

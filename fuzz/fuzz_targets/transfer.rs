@@ -16,8 +16,8 @@ use tur_core::{
 };
 use tur_http::{Asked, admit};
 use tur_sched::{
-    Action, Ended, Event, Failure, FetchOrder, Gate, LaneId, LeaseId, OnChange, Resumed, Schedule,
-    Transfer, TransferConfig,
+    Action, Ended, Event, Failure, FetchOrder, Gate, LaneId, LeaseId, OnChange, Proof, Resumed,
+    Schedule, Transfer, TransferConfig,
 };
 
 const KIB: u64 = 1024;
@@ -107,6 +107,11 @@ impl World {
                 ..Identity::default()
             },
             landed: landed.clone(),
+            proof: match (is_set(5), total % 2) {
+                (false, _) => Proof::Validator,
+                (true, 0) => Proof::Overlap,
+                (true, _) => Proof::OtherUrl,
+            },
         });
         let mut world = Self {
             transfer: Transfer::new(config, resumed, Timestamp::ZERO),
@@ -317,6 +322,15 @@ impl World {
         };
         let granted = run.gate.take(run.at, n.min(body_end - run.at));
         let fresh = ByteRange::new(run.at, run.at + granted);
+        if run.order.compare {
+            let equal = self.written.get(&version).is_some_and(|w| w.covers(fresh));
+            if !equal {
+                let at = run.at;
+                self.running.remove(&lease);
+                return self.tell(Event::Differs { lease, at });
+            }
+            return self.flowed(lease, granted);
+        }
         for (other, written) in &self.written {
             assert!(
                 !written.overlaps(fresh),
@@ -324,6 +338,13 @@ impl World {
             );
         }
         self.written.entry(version).or_default().insert(fresh);
+        self.flowed(lease, granted);
+    }
+
+    /// So many more bytes of a body are where they belong.
+    fn flowed(&mut self, lease: LeaseId, granted: u64) {
+        let run = self.running.get_mut(&lease).expect("it runs");
+        let body_end = run.body.map_or(run.at, |(end, _)| end);
         run.at += granted;
         let at = run.at;
         if at == body_end || at >= run.gate.end() {
