@@ -77,8 +77,7 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
 
     /// True if lanes have written what can be gone on with, and the machine has heard of nothing yet.
     fn has_unheard(&self, kind: Kind) -> bool {
-        let joinable = self.identity().is_some_and(|known| known.total.is_some())
-            && self.transfer.facts().ranges != Some(false);
+        let joinable = self.transfer.is_joinable() && self.transfer.facts().ranges != Some(false);
         self.transfer.ledger().landed().is_empty()
             && kind != Kind::Changed
             && self.filing.is_worth_keeping(joinable)
@@ -288,7 +287,7 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
     }
 
     fn interrupted(&mut self) -> Error {
-        if !self.filing.is_worth_keeping(self.transfer.can_keep()) {
+        if !self.filing.is_worth_keeping(self.transfer.is_joinable()) {
             return self.part_with(false, Error::cancelled());
         }
         let kept = self.filing.part().map_or(0, |part| part.covered().len());
@@ -299,7 +298,7 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
 
     /// Ends without the file, keeping what a later run can use.
     fn leave(&mut self, error: Error) -> Error {
-        let keep = self.filing.is_worth_keeping(self.transfer.can_keep());
+        let keep = self.filing.is_worth_keeping(self.transfer.is_joinable());
         self.part_with(keep, error)
     }
 

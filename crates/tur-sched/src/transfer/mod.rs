@@ -437,10 +437,15 @@ impl Transfer {
         self.actions.push_back(Action::Fail(failure));
     }
 
-    /// True if bytes that are there may be joined with those of a later run, by a validator or by an overlap.
+    /// True if bytes may be joined with those of a later run, by a validator or by an overlap.
     #[must_use]
-    pub fn can_keep(&self) -> bool {
-        self.ranges != Ranges::Absent && self.kept() > 0 && self.ledger.total().is_some()
+    pub fn is_joinable(&self) -> bool {
+        self.ranges != Ranges::Absent && self.ledger.total().is_some()
+    }
+
+    /// True if there are bytes that may be joined with those of a later run.
+    fn can_keep(&self) -> bool {
+        self.is_joinable() && self.kept() > 0
     }
 
     /// Bytes that are there.
