@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tur_core::{Rate, Wall};
-use tur_engine::{Downloader, Kind, OnExists, StorageKind};
+use tur_engine::{Downloader, Kind, OnExists, StorageKind, What};
 use tur_testkit::{Behaviour, Deed, Gate, Loopback, TODAY, When};
 
 use crate::stand::{KIB, LIMIT, MIB, PATH, Stand, assert_content, outcome, read};
@@ -177,11 +177,18 @@ async fn each_way_to_store_brings_the_file_and_goes_on_with_that_of_another() {
         let downloader = |kind| Downloader::builder().storage(kind).build();
         let origin = Loopback::start([(PATH, held)]);
         let mut stand = Stand::with(origin, downloader(first).expect("a downloader"));
-        let handle = stand.download().lanes(3).start();
-        let reached = tokio::time::timeout(LIMIT, stand.origin.bytes_reach(SIZE / 4)).await;
-        reached.expect("a quarter of it is sent");
+        let mut handle = stand.download().lanes(3).start();
+        let mut events = handle.events();
+        let landed = async {
+            while let Some(event) = events.next().await {
+                if matches!(event.what, What::Progress(progress) if progress.landed > 0) {
+                    break;
+                }
+            }
+        };
+        let reached = tokio::time::timeout(LIMIT, landed).await;
+        reached.expect("some of it lands");
         handle.cancel();
-        let mut handle = handle;
         let error = outcome(&mut handle).await.expect_err("it was cancelled");
         assert_eq!(error.kind(), Kind::Signal, "{error}");
         gate.open();
