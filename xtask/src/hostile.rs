@@ -119,9 +119,6 @@ pub const CATALOGUE: [(&str, &str); 107] = [
 /// What a row may wait for: parts of tur that are not built yet.
 pub const LATER: [&str; 6] = ["h2", "h3", "hls", "proxy", "stream", "hook"];
 
-/// Rows whose tests come with a change that is under way, and what it brings. Empty when that is in.
-pub const PENDING: [(&str, &str); 1] = [("161", "--no-private")];
-
 /// A row as the page has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
@@ -204,18 +201,8 @@ fn unlike_catalogue(rows: &[Row]) -> Vec<String> {
 /// A row without a test says what it waits for, in words that are allowed.
 fn unproven(row: &Row, paths: &[&str]) -> Option<String> {
     let Row { id, proof, .. } = row;
-    let waits = |word: &str, list: &[&str]| {
-        let rest = proof
-            .strip_prefix(word)
-            .and_then(|rest| rest.strip_prefix(": "));
-        rest.map(|reason| list.contains(&reason))
-    };
-    let pending: Vec<&str> = PENDING
-        .iter()
-        .filter(|(row, _)| row == id)
-        .map(|(_, what)| *what)
-        .collect();
-    if let Some(allowed) = waits("later", &LATER).or_else(|| waits("pending", &pending)) {
+    if let Some(reason) = proof.strip_prefix("later: ") {
+        let allowed = LATER.contains(&reason);
         return (!allowed).then(|| format!("row {id} may not wait for that: {proof}"));
     }
     let text = paths
@@ -258,7 +245,6 @@ mod tests {
         for (id, name) in CATALOGUE {
             let proof = match id {
                 "130" => "later: hls".to_owned(),
-                "161" => "pending: --no-private".to_owned(),
                 id => format!("`tur_x::r{id}_it`, `tur_x::shared`"),
             };
             page += &format!("| {id} | `{name}` | words | {proof} |\n");
@@ -269,7 +255,7 @@ mod tests {
     fn tests() -> BTreeSet<String> {
         let own = CATALOGUE
             .iter()
-            .filter(|(id, _)| !["130", "161"].contains(id))
+            .filter(|(id, _)| *id != "130")
             .map(|(id, _)| format!("tur_x::r{id}_it"));
         own.chain(["tur_x::shared".to_owned(), "tur_x::r999_it".to_owned()])
             .collect()
@@ -284,8 +270,6 @@ mod tests {
         assert!(CATALOGUE.windows(2).all(|pair| pair[0].0 < pair[1].0));
         let names: BTreeSet<&str> = CATALOGUE.iter().map(|(_, name)| *name).collect();
         assert_eq!(names.len(), CATALOGUE.len());
-        let known = |id: &str| CATALOGUE.iter().any(|(row, _)| *row == id);
-        assert!(PENDING.iter().all(|(id, _)| known(id)));
     }
 
     #[test]
@@ -312,8 +296,6 @@ mod tests {
             ("`tur_x::r042_it`", "`tur_x::r044_it`", 1),
             ("later: hls", "later: some day", 1),
             ("later: hls", "later", 1),
-            ("pending: --no-private", "pending: hls", 1),
-            ("later: hls", "pending: --no-private", 1),
         ] {
             let page = page().replace(from, to);
             let wrong = sentences(&page);

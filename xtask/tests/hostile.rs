@@ -23,7 +23,7 @@ fn tests_of_all_kinds_are_found() -> Result<()> {
         "xtask::hostile::tests_of_all_kinds_are_found",
         "tur_cli::program::exits::challenges_are_6",
         "tur_engine::driver::tests::disks::any_call_may_fail",
-        "tur_storage::crash::every_call_may_fail",
+        "tur_storage::crash::cuts::every_call_may_fail",
     ] {
         assert!(tests.contains(path), "{path}");
     }
