@@ -88,10 +88,10 @@ fn a_file_with_another_name_is_not_written_to() {
         drop(open(PosixDisk, &place));
         let linked = dir.path().join("elsewhere");
         std::fs::hard_link(dir.path().join(name), &linked).unwrap();
-        let before = std::fs::metadata(&linked).unwrap().len();
+        let before = linked.metadata().unwrap().len();
         let error = Part::open(PosixDisk, &place, URL).map(drop).unwrap_err();
         assert!(matches!(error, StorageError::Foreign { .. }), "{error}");
-        assert_eq!(std::fs::metadata(&linked).unwrap().len(), before);
+        assert_eq!(linked.metadata().unwrap().len(), before);
     }
 }
 

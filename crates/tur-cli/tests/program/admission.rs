@@ -135,10 +135,7 @@ fn what_comes_coded_is_decoded_if_asked() {
         ),
         (
             "/chunked",
-            coded
-                .clone()
-                .framing(Framing::Chunked)
-                .ranges(Ranges::Ignored),
+            coded.framing(Framing::Chunked).ranges(Ranges::Ignored),
         ),
         ("/bomb", bomb),
         (
