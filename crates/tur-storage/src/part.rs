@@ -6,9 +6,9 @@ use tur_core::{ByteRange, Identity, RangeSet};
 
 use crate::book::Book;
 use crate::frame::{Record, SourceV1};
-use crate::journal::{Here, Journal};
+use crate::journal::{Here, Journal, Run};
 use crate::open::{self, Place};
-use crate::shared::{Shared, read_full, retry};
+use crate::shared::{Shared, crc_of, read_full, retry};
 use crate::{Checkpoint, Disk, StorageError, Writer};
 
 /// An open part and what an earlier process left in it.
@@ -332,10 +332,11 @@ impl<D: Disk> Shared<D> {
                 book.unhashed.remove(run.range);
             }
             for run in &journal.written {
-                // Where it overlaps a durable run, that one is worth more: the rest is read again.
                 if book.unhashed.covers(run.range) {
                     book.pending.push(*run);
                     book.unhashed.remove(run.range);
+                } else {
+                    self.hash_rest(&mut book, run.range);
                 }
             }
         }
@@ -345,6 +346,22 @@ impl<D: Disk> Shared<D> {
             self.write_header(journal.generation)?;
         }
         Ok(())
+    }
+
+    /// A run of which a part is durable: the rest gets a CRC of its own. The run itself was proven a moment ago, so what
+    /// is read is what was written; a claim without a CRC would not outlive the next kill.
+    fn hash_rest(&self, book: &mut Book, range: ByteRange) {
+        let rest = book.unhashed.intersect(range);
+        for range in rest.iter() {
+            match crc_of(&self.disk, &self.part, range) {
+                Ok(Some(crc)) => {
+                    book.pending.push(Run { range, crc });
+                    book.unhashed.remove(range);
+                }
+                Ok(None) => {}
+                Err(error) => tracing::warn!(%error, %range, "a run cannot be read"),
+            }
+        }
     }
 
     /// Finds bytes below `high` that were cut off the file, voids them, and keeps them to be told by `check`.

@@ -11,7 +11,8 @@ use std::path::Path;
 
 use common::{URL, body, content, fill, identity, open, place, range, set, write};
 use tur_core::{ByteRange, RangeSet};
-use tur_storage::{Disk, Exists, FileDisk, Loss, MemDisk, Open, Opened, StorageError};
+use tur_storage::journal::{Here, Replayed, replay};
+use tur_storage::{Disk, Exists, FileDisk, FileId, Loss, MemDisk, Open, Opened, StorageError};
 
 const TOTAL: u64 = 40_000;
 /// Synced, in two runs.
@@ -297,4 +298,37 @@ fn a_part_changed_after_its_journal_is_only_believed_where_its_checksums_prove_i
     let saved = open(FileDisk::default(), &place).saved.unwrap();
     assert_eq!(saved.claimed, set(&[(0, 4_000)]));
     assert!(!saved.notes.is_empty());
+}
+
+/// A lane is killed with more behind it than its last checkpoint saw; the next process goes on and is killed too. What
+/// the first one wrote must still have a checksum: without one it would not outlive a part that is newer than its journal.
+#[test]
+fn no_claim_loses_its_checksum_by_being_gone_on_with() {
+    let disk = MemDisk::new();
+    let there = place("/d");
+    let part = open(disk.clone(), &there).part;
+    part.begin(URL, &identity(1, 300_000), false).unwrap();
+    let mut writer = part.writer(0, 1, range(0, 300_000));
+    write(&mut writer, 1, 100_000).unwrap();
+    part.checkpoint().unwrap().run().unwrap();
+    write(&mut writer, 1, 100_000).unwrap();
+    let mut disk = disk.crash(disk.changes(), Loss::Nothing);
+    for _ in 0..3 {
+        let Opened { part, saved } = open(disk.clone(), &there);
+        assert_eq!(saved.unwrap().claimed, set(&[(0, 200_000)]));
+        part.begin(URL, &identity(1, 300_000), true).unwrap();
+        disk = disk.crash(disk.changes(), Loss::Nothing);
+        let bytes = content(&disk, &there, "file.tur").unwrap();
+        // Another machine, another file: nothing is trusted, and all of it is proven.
+        let here = Here {
+            boot: None,
+            part: FileId::default(),
+        };
+        let Replayed::Journal(journal) = replay(&bytes, &here) else {
+            panic!("it can be read");
+        };
+        let runs = journal.runs.iter().chain(&journal.written);
+        let proven: RangeSet = runs.map(|run| run.range).collect();
+        assert_eq!(proven, set(&[(0, 200_000)]));
+    }
 }
