@@ -33,6 +33,15 @@ impl RunSet {
         self.runs.insert(run.range.start, run);
     }
 
+    /// Adds a run that may have been told before, by itself or as a piece of what it was joined to: then what is there
+    /// stays.
+    pub(crate) fn insert_new(&mut self, run: Run) {
+        let known = self.runs.range(..=run.range.start).next_back();
+        if known.is_none_or(|(_, known)| known.range.end < run.range.end) {
+            self.insert(run);
+        }
+    }
+
     /// Takes out every run that has a byte in `range`.
     pub(crate) fn remove(&mut self, range: ByteRange) -> Vec<Run> {
         // Disjoint runs are sorted by end too: walk back from the last one that begins inside.
@@ -93,5 +102,18 @@ mod tests {
         assert_eq!(set.remove(ByteRange::new(299, 500)), [run(0, 300)]);
         assert_eq!(set.remove(ByteRange::new(0, 500)), []);
         assert_eq!(set.len(), 1);
+    }
+
+    #[test]
+    fn what_was_told_before_takes_nothing_away() {
+        let mut set = RunSet::default();
+        set.insert_new(run(0, 100));
+        set.insert_new(run(100, 300));
+        for known in [run(100, 300), run(0, 100), run(100, 250), run(0, 300)] {
+            set.insert_new(known);
+            assert_eq!(set.iter().collect::<Vec<_>>(), [run(0, 300)]);
+        }
+        set.insert_new(run(300, 310));
+        assert_eq!(set.iter().collect::<Vec<_>>(), [run(0, 310)]);
     }
 }

@@ -300,6 +300,33 @@ fn a_part_changed_after_its_journal_is_only_believed_where_its_checksums_prove_i
     assert!(!saved.notes.is_empty());
 }
 
+/// A lane goes on where an earlier one stopped, and ends: its slot then says again what its record says. That takes nothing
+/// from what the earlier one wrote.
+#[test]
+fn a_slot_that_repeats_a_record_takes_no_checksum_away() {
+    let disk = MemDisk::new();
+    let there = place("/d");
+    let part = open(disk.clone(), &there).part;
+    part.begin(URL, &identity(1, 300_000), false).unwrap();
+    fill(&part, 0, 1, range(0, 100_000)).unwrap();
+    fill(&part, 0, 1, range(100_000, 200_000)).unwrap();
+    let bytes = content(&disk, &there, "file.tur").unwrap();
+    assert_eq!(proven_anywhere(&bytes), set(&[(0, 200_000)]));
+}
+
+/// What a journal proves where nothing is trusted: on another machine, with another file.
+fn proven_anywhere(journal: &[u8]) -> RangeSet {
+    let here = Here {
+        boot: None,
+        part: FileId::default(),
+    };
+    let Replayed::Journal(journal) = replay(journal, &here) else {
+        panic!("it can be read");
+    };
+    let runs = journal.runs.iter().chain(&journal.written);
+    runs.map(|run| run.range).collect()
+}
+
 /// A lane is killed with more behind it than its last checkpoint saw; the next process goes on and is killed too. What
 /// the first one wrote must still have a checksum: without one it would not outlive a part that is newer than its journal.
 #[test]
@@ -319,16 +346,6 @@ fn no_claim_loses_its_checksum_by_being_gone_on_with() {
         part.begin(URL, &identity(1, 300_000), true).unwrap();
         disk = disk.crash(disk.changes(), Loss::Nothing);
         let bytes = content(&disk, &there, "file.tur").unwrap();
-        // Another machine, another file: nothing is trusted, and all of it is proven.
-        let here = Here {
-            boot: None,
-            part: FileId::default(),
-        };
-        let Replayed::Journal(journal) = replay(&bytes, &here) else {
-            panic!("it can be read");
-        };
-        let runs = journal.runs.iter().chain(&journal.written);
-        let proven: RangeSet = runs.map(|run| run.range).collect();
-        assert_eq!(proven, set(&[(0, 200_000)]));
+        assert_eq!(proven_anywhere(&bytes), set(&[(0, 200_000)]));
     }
 }
