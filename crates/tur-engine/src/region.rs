@@ -80,7 +80,7 @@ impl<D: Disk> Region<D> {
                 dropped
             }
             Sink::Overlap(overlap) => {
-                if !overlap.agrees(chunks, granted).map_err(Stuck::Disk)? {
+                if !overlap.agrees(chunks, granted) {
                     return Err(Stuck::Differs);
                 }
                 dropped + granted

@@ -19,6 +19,9 @@ const PRIVATE: u32 = 0o600;
 const RACES_MAX: u32 = 8;
 /// The most that is read again of synced runs where nothing speaks against them.
 const REVIEW_MAX: u64 = 64 << 20;
+/// How much later than the journal the part may have been changed: the time between a write and its claim, and the
+/// coarseness of file times (10 ms on slow-ticking kernels).
+const TOUCHED_NS: i128 = 50_000_000;
 /// The most that is read of a journal, in bytes: far more than any download writes.
 pub const JOURNAL_BYTES_MAX: u64 = 16 << 20;
 
@@ -271,10 +274,11 @@ pub(crate) fn read_journal(
     }
 }
 
-/// True if the part was changed after our last write: each of ours is followed by a word in the journal at once. It may
-/// have been us, killed in between.
+/// True if the part was changed well after our last write: each of ours is followed by a word in the journal at once. What
+/// came within [`TOUCHED_NS`] may have been us, killed in between: then what was never synced is compared, as always, but
+/// not the whole of a large file.
 pub(crate) fn is_touched(part: &Stat, journal: &Stat) -> bool {
-    part.modified_ns > journal.modified_ns
+    part.modified_ns > journal.modified_ns + TOUCHED_NS
 }
 
 /// Drops from a journal's claims all that the part itself disproves. What was never synced is read again and compared

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tur_core::{ByteRange, Identity, Kind, RangeSet, Representation, Wall};
 use tur_http::SafeName;
 use tur_sched::Proof;
-use tur_storage::{Disk, Exists, Found, Open, Part, Place, Saved, StorageError, survey};
+use tur_storage::{Disk, Exists, Found, Open, Opened, Part, Place, Saved, StorageError, survey};
 
 use crate::checksum::{Algorithm, Hasher};
 use crate::job::Job;
@@ -60,6 +60,8 @@ pub(super) struct Filing<D: Disk> {
     pub(super) begun: bool,
     /// True if what was saved is gone on with.
     pub(super) keep: bool,
+    /// True while the part is as an earlier run left it, with claims that are not ours to give up.
+    untouched: bool,
     keep_time: bool,
     modified: Option<Wall>,
 }
@@ -81,6 +83,7 @@ impl<D: Disk + Clone> Filing<D> {
             part: None,
             begun: false,
             keep: false,
+            untouched: false,
             keep_time: job.keep_remote_time,
             modified: None,
         }
@@ -144,13 +147,25 @@ impl<D: Disk + Clone> Filing<D> {
     }
 
     /// Opens the part and tells what can be gone on with.
-    pub(super) fn open(&mut self) -> Result<Option<Resumable>, StorageError> {
-        let opened = Part::open(self.disk.clone(), &self.place, &self.url)?;
+    fn open(&mut self) -> Result<Option<Resumable>, StorageError> {
+        let opened = self.opening()()?;
+        Ok(self.take(opened))
+    }
+
+    /// Work that opens the part. It reads what must be verified again: after a loss of power that is all of it.
+    pub(super) fn opening(&self) -> impl FnOnce() -> Result<Opened<D>, StorageError> + use<D> {
+        let (disk, place, url) = (self.disk.clone(), self.place.clone(), self.url.clone());
+        move || Part::open(disk, &place, &url)
+    }
+
+    /// Takes the opened part, and tells what can be gone on with.
+    pub(super) fn take(&mut self, opened: Opened<D>) -> Option<Resumable> {
         self.part = Some(opened.part);
         let saved = opened
             .saved
             .filter(|saved| saved.identity.total.is_some() && !saved.claimed.is_empty());
-        Ok(saved.map(|saved| Resumable {
+        self.untouched = saved.is_some();
+        saved.map(|saved| Resumable {
             proof: if saved.url != self.url {
                 // A validator speaks of one resource (RFC 9110, section 8.8): under another URL an equal one proves nothing.
                 Proof::OtherUrl
@@ -160,7 +175,7 @@ impl<D: Disk + Clone> Filing<D> {
                 Proof::Overlap
             },
             saved,
-        }))
+        })
     }
 
     /// The first answer may name the file. Moves to that name, if it is another one.
@@ -197,6 +212,7 @@ impl<D: Disk + Clone> Filing<D> {
         if self.modified.is_none() && self.keep_time {
             self.modified = identity.last_modified.as_ref().map(|modified| modified.at);
         }
+        self.untouched = false;
         if let Some(part) = &self.part {
             part.begin(&self.url, identity, self.keep)?;
         }
@@ -214,6 +230,10 @@ impl<D: Disk + Clone> Filing<D> {
     /// Ends without the file: keeps what can be used again, or leaves nothing behind.
     pub(super) fn leave(&mut self, keep: bool) {
         let Some(part) = self.part.take() else { return };
+        if self.untouched {
+            // Whatever this run has found out, it has written nothing: the next one may fare better with what is there.
+            return;
+        }
         let result = if keep { part.stop() } else { part.discard() };
         if let Err(error) = result {
             tracing::warn!(%error, "the part could not be left in order");

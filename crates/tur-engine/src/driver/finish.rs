@@ -48,7 +48,13 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
         if let Some(done) = self.existing(outside).await? {
             return Ok(done);
         }
-        let saved = self.filing.open()?;
+        // It may take a while, in which other downloads go on, and this one can be cancelled.
+        let opening = tokio::task::spawn_blocking(self.filing.opening());
+        let saved = match or_cancelled(outside, opening).await {
+            Some(Ok(opened)) => self.filing.take(opened?),
+            Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
+            None => return Err(Error::cancelled()),
+        };
         self.begin(saved, None);
         loop {
             let end = self.drive(outside).await;

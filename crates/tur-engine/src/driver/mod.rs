@@ -284,6 +284,9 @@ impl<'a, T: Transport, D: Disk + Clone> Driver<'a, T, D> {
 
     /// Runs until something ends it.
     async fn drive(&mut self, outside: &mut Outside) -> End {
+        // What was wished while something else was waited for was seen, and not yet heeded.
+        let wish = *outside.commands.borrow_and_update();
+        self.heed(wish);
         loop {
             self.obey();
             if let Some(end) = self.end.take() {

@@ -126,14 +126,8 @@ impl Transfer {
         self.ledger.asked(lease_id, place.end);
         self.ledger.reaches(place.end);
         if !partial {
+            // While an overlap is compared, a sample from further behind will tell whether there are ranges.
             self.whole(first);
-            if self.is_proving() {
-                // The whole came although a sample was asked for: all of it is taken, and nothing of what was kept.
-                self.note(Decision::SingleStream {
-                    why: "the server does not serve ranges".to_string(),
-                });
-                self.drain(After::Adopt, None);
-            }
             return;
         }
         if self.ranges == Ranges::Absent {
@@ -293,7 +287,7 @@ impl Transfer {
 
     /// The representation changed.
     pub(super) fn changed(&mut self, why: alloc::string::String) {
-        if self.is_stranger() {
+        if self.stranger {
             // Another URL may well serve another file.
             self.drain(After::Restart(why), None);
             return;

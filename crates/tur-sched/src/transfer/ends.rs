@@ -38,7 +38,11 @@ impl Transfer {
         if fresh == 0 {
             return;
         }
-        self.agreed(ByteRange::new(upto - fresh, upto));
+        if self.is_proving() {
+            self.agreed(ByteRange::new(upto - fresh, upto));
+        } else {
+            self.stranger = false;
+        }
         if let Some(lane) = self.crew.get_mut(id) {
             lane.faults = 0;
             lane.brought(fresh, busy);
@@ -318,7 +322,7 @@ impl Transfer {
     }
 
     fn restart(&mut self, why: alloc::string::String) {
-        let stranger = self.is_stranger();
+        let stranger = core::mem::take(&mut self.stranger);
         self.proving = None;
         self.ledger.restart();
         self.pace.restart();

@@ -73,6 +73,9 @@ impl Transfer {
 
     /// How many leases the holes are good for.
     pub(super) fn pieces(&self) -> usize {
+        if self.is_proving() {
+            return usize::from(self.next_sample().is_some());
+        }
         let holes = self.demands.allowed(self.ledger.holes());
         let Some(geometry) = self.geometry else {
             return holes.fragments();

@@ -201,6 +201,8 @@ pub struct Transfer {
     identity: Option<Identity>,
     /// Set while samples of what an earlier run left are compared.
     proving: Option<Proving>,
+    /// True while what is there came from another URL, and nothing has shown that it is the same file.
+    stranger: bool,
     ranges: Ranges,
     phase: Phase,
     actions: VecDeque<Action>,
@@ -251,6 +253,7 @@ impl Transfer {
             speed: config.speed_floor.map(SpeedWatch::new),
             identity: None,
             proving: None,
+            stranger: false,
             ranges: Ranges::Unknown,
             phase: Phase::Running,
             actions: VecDeque::new(),
@@ -526,7 +529,7 @@ impl Transfer {
         let idle = matches!(self.phase, Phase::Running)
             && self.crew.working() == 0
             && self.actions.is_empty();
-        if idle && !self.demands.is_windowed() {
+        if idle && (self.is_proving() || !self.demands.is_windowed()) {
             assert!(self.next_wakeup().is_some(), "nothing is pending: {self:?}");
         }
         assert!(

@@ -35,8 +35,6 @@ pub(super) struct Proving {
     rest: RangeSet,
     /// All of them, in bytes.
     len: u64,
-    /// True if the bytes came from another URL.
-    stranger: bool,
 }
 
 impl Transfer {
@@ -48,11 +46,8 @@ impl Transfer {
         }
         let len = rest.len();
         self.note(Decision::Comparing { bytes: len });
-        self.proving = Some(Proving {
-            rest,
-            len,
-            stranger,
-        });
+        self.proving = Some(Proving { rest, len });
+        self.stranger = stranger;
     }
 
     /// The sample to ask for next; `None` if nothing is to be proven.
@@ -73,6 +68,7 @@ impl Transfer {
         if proving.rest.is_empty() {
             let bytes = proving.len;
             self.proving = None;
+            self.stranger = false;
             self.note(Decision::Agreed { bytes });
         }
     }
@@ -103,11 +99,6 @@ impl Transfer {
     /// True while it is not known whether what has landed belongs to what is served.
     pub(super) fn is_proving(&self) -> bool {
         self.proving.is_some()
-    }
-
-    /// True if what is there came from another URL, and nothing has shown that it is the same file.
-    pub(super) fn is_stranger(&self) -> bool {
-        self.proving.as_ref().is_some_and(|p| p.stranger)
     }
 
     /// Bytes of an earlier run that are there but still to be compared.

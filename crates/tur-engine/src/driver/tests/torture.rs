@@ -120,7 +120,8 @@ async fn torture(scene: Scene, points_min: usize, (op, n): (Op, usize)) {
     assert!(ops.len() >= points_min, "{} operations", ops.len());
     let of_kind = ops.iter().filter(|there| **there == op).count();
     assert!(of_kind >= n, "{of_kind} of {op:?}");
-    assert!(tally.missed * 20 <= tally.cases, "{} missed", tally.missed);
+    // Opening, checkpoints and digests run on threads of their own: not every turn comes where it came before.
+    assert!(tally.missed * 8 <= tally.cases, "{} missed", tally.missed);
 }
 
 /// Strikes two operations of the scene, chosen by seed.

@@ -148,6 +148,15 @@ fn a_server_without_ranges_makes_it_void_too() {
                 identity: bare(),
                 partial: false,
             });
+            // It is compared like a part of it. The next sample tells more.
+            world.running.get_mut(&lease).expect("runs").body_end = Some(TOTAL);
+            world.flow(lease, TOTAL);
+            world.grant_all();
+            assert!(!world.written.is_empty());
+            let lease = world.first();
+            assert!(world.running[&lease].order.compare);
+            let refusal = Refusal::RangeIgnored { if_range: false };
+            world.refuse(lease, Fault::NotAdmitted(refusal));
         } else {
             let refusal = Refusal::RangeIgnored { if_range: false };
             world.refuse(lease, Fault::NotAdmitted(refusal));
@@ -159,6 +168,25 @@ fn a_server_without_ranges_makes_it_void_too() {
         world.finish();
         world.assert_whole();
     }
+}
+
+#[test]
+fn a_window_does_not_hold_up_the_proof() {
+    let mut world = world(Proof::Overlap);
+    world.tell(Event::Window(Some(ByteRange::new(100 * KIB, 200 * KIB))));
+    while !world
+        .notes
+        .iter()
+        .any(|n| matches!(n, Decision::Agreed { .. }))
+    {
+        world.grant_all();
+        let lease = world.first();
+        world.open(lease);
+        world.flow(lease, 1024 * KIB);
+    }
+    world.tell(Event::Window(None));
+    world.finish();
+    world.assert_whole();
 }
 
 #[test]
