@@ -69,7 +69,8 @@ fuzz_target!(|data: &[u8]| {
 fn assert_sound(journal: &Journal, len: usize) {
     assert!(journal.tail >= PAGE as u64 && journal.tail <= len as u64);
     for run in &journal.written {
-        assert!(!run.range.is_empty() && journal.claimed.covers(run.range));
+        let claimed = journal.claimed.covers(run.range);
+        assert!(!run.range.is_empty() && claimed == journal.trusted);
     }
     let mut seen = RangeSet::new();
     for run in &journal.runs {

@@ -47,7 +47,13 @@ impl<D: Disk> Part<D> {
         if let Err(source) = retry(|| shared.disk.sync(&shared.part)) {
             return Err(shared.lose_volatile(source));
         }
+        // The sync may have taken long: who cut or replaced the part meanwhile is found now, and right after the rename.
+        shared.is_ours(&shared.names.part, total)?;
         let name = shared.rename_to_target(exists)?;
+        if let Err(error) = shared.is_ours(&name, total) {
+            shared.take_back(&name);
+            return Err(error);
+        }
         let path = shared.names.dir.join(name);
         retry(|| shared.disk.sync_dir(&shared.dir)).map_err(shared.names.dir_error("sync"))?;
         // The file is in place and safe. A journal that stays behind claims nothing.
@@ -114,6 +120,28 @@ impl<D: Disk> Shared<D> {
         Ok(())
     }
 
+    /// Asserts that a name leads to the part, and that it has its length.
+    fn is_ours(&self, name: &str, total: u64) -> Result<(), StorageError> {
+        let path = self.names.dir.join(name);
+        let there =
+            look(&self.disk, &self.dir, name).map_err(path_error("look at", path.clone()))?;
+        if there.is_some_and(|stat| stat.id == self.part_id && stat.len == total) {
+            return Ok(());
+        }
+        Err(StorageError::Replaced { path })
+    }
+
+    /// What got the target's name is not the file: it has the part's name again, as far as that is free.
+    fn take_back(&self, name: &str) {
+        let back = retry(|| {
+            self.disk
+                .rename(&self.dir, name, &self.names.part, Onto::Free)
+        });
+        if let Err(error) = back {
+            tracing::warn!(%error, name, "a file that is not ours has the name of the target");
+        }
+    }
+
     /// Permission bits of the plain file that is to be replaced; `None` if the name is free.
     fn mode_of_target(&self) -> Result<Option<u32>, StorageError> {
         let path = self.names.dir.join(&self.names.target);
@@ -155,5 +183,53 @@ impl<D: Disk> Shared<D> {
         Err(StorageError::Exists {
             path: self.names.dir.join(target),
         })
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use crate::{FileName, Place, PosixDisk};
+    use tur_core::{Chunks, Identity, Kind};
+
+    /// The sync of a large file takes long enough for somebody to come between.
+    #[test]
+    fn a_part_that_was_cut_or_replaced_is_not_taken_for_the_file() {
+        for replaced in [false, true] {
+            let dir = tempfile::tempdir().expect("a directory");
+            let place = Place {
+                dir: dir.path().to_owned(),
+                name: FileName::new("file").expect("a name"),
+                create_dirs: false,
+            };
+            let part = Part::open(PosixDisk, &place, "").expect("opened").part;
+            part.begin("", &Identity::default(), false).expect("begun");
+            let mut chunks = Chunks::new();
+            chunks.push(bytes::Bytes::from_static(b"four"));
+            let mut writer = part.writer(0, 1, ByteRange::from(0));
+            writer.write(&mut chunks, 4).expect("written");
+            drop(writer);
+            let shared = &*part.shared;
+            assert!(shared.is_ours("file.part", 4).is_ok());
+            if replaced {
+                let other = shared
+                    .disk
+                    .open(&shared.dir, "other", crate::Open::New(0o600));
+                drop(other.expect("made"));
+                let onto = shared
+                    .disk
+                    .rename(&shared.dir, "other", "file.part", Onto::Any);
+                onto.expect("renamed");
+            } else {
+                shared.disk.set_len(&shared.part, 3).expect("cut");
+            }
+            let error = shared.is_ours("file.part", 4).expect_err("it is seen");
+            assert_eq!(error.kind(), Kind::Local, "{error}");
+            // And after a rename that came too early.
+            shared.rename_to_target(Exists::Refuse).expect("renamed");
+            shared.take_back("file");
+            let there = look(&shared.disk, &shared.dir, "file").expect("looked");
+            assert!(there.is_none(), "nothing has the name");
+        }
     }
 }
