@@ -106,6 +106,10 @@ impl Transfer {
                 self.ledger.set_total(at);
                 None
             }
+            // The whole was asked for, and a part came of nobody knows what.
+            None if self.ranges == Ranges::Absent => Some(Fault::Truncated(alloc::format!(
+                "{at} bytes of an unknown total"
+            ))),
             Some(total) if (!stream.partial || self.ranges == Ranges::Absent) && at < total => {
                 Some(Fault::Truncated(alloc::format!("{at} of {total} bytes")))
             }

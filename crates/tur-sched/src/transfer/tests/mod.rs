@@ -529,3 +529,33 @@ fn an_equal_share_keeps_every_lane_busy() {
         world.assert_whole();
     }
 }
+
+#[test]
+fn a_part_of_an_unknown_whole_in_answer_to_all_ends_in_bounded_requests() {
+    let mut world = World::new(config(4), 5);
+    for _ in 0..200 {
+        if world.end.is_some() {
+            break;
+        }
+        world.grant_all();
+        let Some(lease) = world.running.keys().next().copied() else {
+            assert!(world.jump(), "nothing pends");
+            continue;
+        };
+        let run = world.running.get_mut(&lease).expect("runs");
+        run.body_end = Some(5);
+        let place = ByteRange::new(run.at, 5);
+        world.tell(Event::Opened {
+            lease,
+            place,
+            identity: Identity::default(),
+            partial: true,
+        });
+        if world.running.contains_key(&lease) {
+            world.flow(lease, 5);
+        }
+    }
+    let failure = world.end.clone().expect("an end").expect_err("a failure");
+    assert_eq!(failure.kind, tur_core::Kind::Network, "{failure}");
+    assert!(world.requests < 20, "{} requests", world.requests);
+}
