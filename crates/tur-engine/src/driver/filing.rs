@@ -197,7 +197,12 @@ impl<D: Disk + Clone> Filing<D> {
         if name == self.place.name {
             return Ok(Named::Go);
         }
-        self.discard()?;
+        if std::mem::take(&mut self.untouched) {
+            // It is of another download: this one turns out to have another name.
+            self.part = None;
+        } else {
+            self.discard()?;
+        }
         self.place.name = name;
         if let Some(existing) = self.look()?
             && (existing.is(total, representation) || !self.taken()?)
