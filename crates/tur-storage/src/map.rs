@@ -7,7 +7,10 @@
 //! * Who touches a page that has nothing behind it (past the end of the file, a full disk, a bad sector) is killed by
 //!   SIGBUS. `MADV_POPULATE_READ` and `MADV_POPULATE_WRITE` report that as an error (madvise(2), Linux 5.14): pages are
 //!   populated before each copy, and where that cannot be had nothing is copied. What is left is a file that somebody
-//!   cuts between the two, some microseconds: which is why nobody gets mappings who did not ask for them.
+//!   cuts between the two, some microseconds: which is why nobody gets mappings who did not ask for them. This process
+//!   itself does so only through `Windows::set_len`, which waits for copies that are under way.
+//! * Threads of this process may copy to and from the same bytes at once, which Rust calls a race whatever it does to
+//!   bytes. Nothing here prevents it: it rests on `Part`, where each byte has one writer and is read only once covered.
 #![expect(
     unsafe_code,
     reason = "copies into and out of mapped memory; the one file that tidy allows it in"

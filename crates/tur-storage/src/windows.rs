@@ -6,7 +6,7 @@
 use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use rustix::io::Errno;
 use tur_core::{ByteRange, RangeSet};
@@ -32,6 +32,9 @@ enum Ground {
 pub(crate) struct Windows {
     ground: Ground,
     state: Mutex<State>,
+    /// Shared while pages are populated and copied, exclusive while the file is made shorter: a page that goes in between
+    /// would kill the process. Taken before `state`.
+    copying: RwLock<()>,
     /// Set once the system refused to map: it is not asked again.
     off: AtomicBool,
 }
@@ -50,6 +53,7 @@ impl Windows {
         Some(Self {
             ground: ground(file)?,
             state: Mutex::default(),
+            copying: RwLock::default(),
             off: AtomicBool::new(false),
         })
     }
@@ -59,8 +63,9 @@ impl Windows {
         self.lock().reserved.insert(range);
     }
 
-    /// Sets the length, which takes the room behind it away.
+    /// Sets the length, which takes the room behind it away. Waits for copies that are under way.
     pub(crate) fn set_len(&self, file: &OwnedFd, len: u64) -> io::Result<()> {
+        let _alone = self.copying.write().unwrap_or_else(PoisonError::into_inner);
         let mut state = self.lock();
         state.open.clear();
         state.reserved.remove(ByteRange::from(len));
@@ -71,6 +76,7 @@ impl Windows {
     pub(crate) fn write(&self, file: &OwnedFd, at: u64, from: &[IoSlice<'_>]) -> Option<usize> {
         let len = from.iter().map(|slice| slice.len() as u64).sum::<u64>();
         let range = ByteRange::new(at, at.checked_add(len)?);
+        let _whole = self.copying.read().unwrap_or_else(PoisonError::into_inner);
         let window = {
             let mut state = self.lock();
             if range.is_empty() || !state.reserved.covers(range) {
@@ -84,6 +90,7 @@ impl Windows {
 
     /// Reads through a window and says how many bytes came; `None` if it must be done otherwise.
     pub(crate) fn read(&self, file: &OwnedFd, at: u64, into: &mut [u8]) -> Option<usize> {
+        let _whole = self.copying.read().unwrap_or_else(PoisonError::into_inner);
         // Looked at each time: somebody may have cut the file.
         let end = u64::try_from(rustix::fs::fstat(file).ok()?.st_size).ok()?;
         let len = end.saturating_sub(at).min(into.len() as u64);

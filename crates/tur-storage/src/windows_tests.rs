@@ -109,6 +109,36 @@ fn a_page_that_lost_its_bytes_is_an_error_and_no_signal() {
     assert_eq!(pread(&file, 4_999, 9), b"\0x");
 }
 
+/// A restart empties the part while a digest or a checkpoint still reads it: nobody else touches the file.
+#[test]
+fn this_process_may_cut_the_file_while_it_reads() {
+    const LEN: u64 = 4 << 20;
+    let (_dir, file, windows) = file();
+    let full = vec![7; usize::try_from(LEN).unwrap()];
+    let ended = AtomicBool::new(false);
+    let read = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut into = vec![0; 1 << 18];
+            let mut read = 0;
+            while !ended.load(Ordering::Relaxed) {
+                for at in (0..LEN).step_by(into.len()) {
+                    read += windows.read(&file, at, &mut into).unwrap_or(0);
+                }
+            }
+            read
+        });
+        for _ in 0..300 {
+            reserve(&file, &windows, ByteRange::new(0, LEN));
+            let taken = windows.write(&file, 0, &[IoSlice::new(&full)]);
+            assert_eq!(taken, Some(full.len()));
+            windows.set_len(&file, 0).unwrap();
+        }
+        ended.store(true, Ordering::Relaxed);
+        reader.join().unwrap()
+    });
+    assert!(read > 0, "nothing was read meanwhile");
+}
+
 #[test]
 fn few_windows_are_open_whatever_the_number_of_lanes() {
     let (_dir, file, windows) = file();
