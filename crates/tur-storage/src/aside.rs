@@ -41,11 +41,14 @@ impl<D: Disk> Part<D> {
         })
     }
 
-    /// Without its part a journal claims nothing: one that stays behind is only untidy.
+    /// Without its part a journal claims nothing: one that stays behind is only untidy. It goes once the new name of the
+    /// part is safe: names may be saved in any order, and a part without its journal would seem foreign.
     fn forget_journal(&self) {
         let shared = &*self.shared;
         let journal = &shared.names.journal;
-        if let Err(error) = unlink_if(&shared.disk, &shared.dir, journal, shared.journal_id) {
+        let gone = retry(|| shared.disk.sync_dir(&shared.dir))
+            .and_then(|()| unlink_if(&shared.disk, &shared.dir, journal, shared.journal_id));
+        if let Err(error) = gone {
             tracing::warn!(%error, journal, "the journal of a file that was set aside could not be removed");
         }
     }

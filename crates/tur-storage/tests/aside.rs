@@ -6,7 +6,7 @@ mod common;
 use std::path::Path;
 
 use common::{URL, body, content, fill, identity, open, place, range};
-use tur_storage::{Disk, MemDisk, Open, Part, PosixDisk, StorageError};
+use tur_storage::{Disk, MemDisk, Open, Part, PosixDisk, Sampling, StorageError};
 
 const TOTAL: u64 = 5_000;
 
@@ -64,4 +64,27 @@ fn what_is_not_ours_is_not_renamed() {
         Err(StorageError::Replaced { .. })
     ));
     assert_eq!(content(&disk, &place("/d"), "file.bad"), None);
+}
+
+#[test]
+fn a_loss_of_power_while_it_is_renamed_leaves_nothing_that_is_in_the_way() {
+    let disk = MemDisk::new();
+    let part = complete(disk.clone(), Path::new("/d"));
+    part.checkpoint().unwrap().run().unwrap();
+    let before = disk.changes();
+    part.set_aside().unwrap();
+    let all = Sampling {
+        whole: 12,
+        samples: 100,
+        seed: 1,
+    };
+    let (mut kept, mut gone) = (0, 0);
+    for (crash, found) in disk.crashes(all).from(before) {
+        match Part::open(found, &place("/d"), URL) {
+            Ok(opened) if opened.saved.is_some() => kept += 1,
+            Ok(_) => gone += 1,
+            Err(error) => panic!("{crash:?}: {error}"),
+        }
+    }
+    assert!(kept > 0 && gone > 0, "{kept} kept, {gone} gone");
 }
