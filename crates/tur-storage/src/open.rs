@@ -6,7 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use tur_core::{ByteRange, Wall};
+use tur_core::{ByteRange, RangeSet, Wall};
 
 use crate::frame::{HEADER, Head, Header, may_be_ours};
 use crate::journal::{Here, Journal, Replayed, Run, replay};
@@ -282,9 +282,9 @@ pub(crate) fn is_touched(part: &Stat, journal: &Stat) -> bool {
 }
 
 /// Drops from a journal's claims all that the part itself disproves. What was never synced is read again and compared
-/// with its CRC, and so are synced runs, as many as [`REVIEW_MAX`] allows. If something speaks against the part (another
-/// boot or inode, a change after the journal's last, or bytes that turn out to be others), only what its CRC proves is
-/// kept.
+/// with its CRC, and so are synced runs from the last one back, until [`REVIEW_MAX`] bytes were read. If something speaks
+/// against the part (another boot or inode, a change after the journal's last, or bytes that turn out to be others), only
+/// what its CRC proves is kept.
 pub(crate) fn confirm<D: Disk>(
     disk: &D,
     part: &Opened<D::File>,
@@ -314,7 +314,10 @@ pub(crate) fn confirm<D: Disk>(
             left = left.saturating_sub(run.range.len());
             may
         });
-        for run in journal.written.iter().chain(last) {
+        let durable: RangeSet = journal.runs.iter().map(|run| run.range).collect();
+        // Records of a run that became durable since stay where they are: it is read once, as a synced one.
+        let unsynced = |run: &&Run| !durable.covers(run.range);
+        for run in journal.written.iter().filter(unsynced).chain(last) {
             if !proves(disk, &part.file, run) {
                 journal.trusted = false;
                 break;
@@ -328,9 +331,12 @@ pub(crate) fn confirm<D: Disk>(
         return notes;
     }
     let before = journal.runs.len() + journal.written.len();
-    for runs in [&mut journal.runs, &mut journal.written] {
-        runs.retain(|run| proves(disk, &part.file, run));
-    }
+    journal.runs.retain(|run| proves(disk, &part.file, run));
+    // What a synced run has proven is not read again; what one did not prove may still hold in pieces.
+    let proven: RangeSet = journal.runs.iter().map(|run| run.range).collect();
+    journal
+        .written
+        .retain(|run| proven.covers(run.range) || proves(disk, &part.file, run));
     if journal.runs.len() + journal.written.len() < before {
         notes.push("some bytes did not survive: they are fetched again".into());
     }
