@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use tur_core::{ByteRange, RangeSet};
 
-use crate::frame::Record;
+use crate::frame::{Record, Slot};
 use crate::journal::Run;
 use crate::runs::RunSet;
 
@@ -105,8 +105,9 @@ impl Book {
     pub(crate) fn enter(&mut self, slot: u16, lease: u32, start: u64) -> u64 {
         let taken = self.active.values().any(|a| a.slot == Some(slot));
         self.next_key += 1;
+        let is_there = Slot::offset(slot).is_some();
         let active = Active {
-            slot: (!taken).then_some(slot),
+            slot: (is_there && !taken).then_some(slot),
             lease,
             claim_start: start,
             claim_crc: crc32fast::Hasher::new(),
@@ -156,6 +157,23 @@ impl Book {
         if let Some(active) = self.active.remove(&key) {
             self.unrecord(active.claim());
         }
+    }
+
+    /// What writer `key` has written since its last record is to be recorded, if that is `least` bytes or more and no slot
+    /// vouches for it. True if there is something.
+    pub(crate) fn take_slotless(&mut self, key: u64, least: u64) -> bool {
+        let due = self.active.get(&key).is_some_and(|active| {
+            active.slot.is_none() && active.cursor - active.claim_start >= least
+        });
+        if due {
+            self.rotate(key);
+            if let Some(active) = self.active.get_mut(&key) {
+                let claim = active.claim();
+                active.claim_anew();
+                self.unrecord(claim);
+            }
+        }
+        due
     }
 
     /// A claim that is to be recorded.

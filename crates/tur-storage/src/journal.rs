@@ -1,6 +1,7 @@
 //! What a journal claims, as a pure function of its bytes: [`replay`].
 //!
-//! Format 1. The first page holds a header (magic, version, process, boot, the part's device and inode, generation,
+//! Format 1, which no release has written yet: until one has, kinds of records may be added without another number. The
+//! first page holds a header (magic, version, process, boot, the part's device and inode, generation,
 //! CRC-32) and [`SLOTS`] slots of 32 bytes (generation, lease, start, cursor, CRC-32 of the bytes in between, CRC-32 of
 //! the slot), which lanes overwrite after each data write. Then come records, only ever appended: length, CRC-32, payload. A `Source` record says which
 //! representation the bytes belong to and voids every claim before it; `Written` lists runs that were
@@ -17,7 +18,7 @@ use crate::FileId;
 use crate::frame::{HEADER, Head, Header, LIST_MAX, PAGE, Record, SLOT, Slot};
 use crate::runs::RunSet;
 
-/// Lanes that have a slot. Lanes beyond it are claimed by records alone.
+/// Lanes that have a slot. Lanes beyond it are claimed by records alone, one for each MiB.
 pub const SLOTS: usize = (PAGE - HEADER) / SLOT;
 
 /// Ranges and runs that one journal may amount to; records after that are not read.

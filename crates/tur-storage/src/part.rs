@@ -174,7 +174,7 @@ impl<D: Disk> Part<D> {
     }
 
     /// A writer for one lease. Its slot is free again when the writer has ended; a writer beyond
-    /// [`SLOTS`](crate::journal::SLOTS), or for a slot in use, is claimed by records alone.
+    /// [`SLOTS`](crate::journal::SLOTS), or for a slot in use, is claimed by records alone, one for each MiB.
     #[must_use]
     pub fn writer(&self, slot: u16, lease: u32, range: ByteRange) -> Writer<D> {
         Writer::new(Arc::clone(&self.shared), slot, lease, range)

@@ -9,6 +9,9 @@ use crate::frame::Slot;
 use crate::shared::{Shared, retry, write_all};
 use crate::{Disk, StorageError};
 
+/// Bytes after which a writer without a slot records its claim: the most that a kill takes from it, beside the write that
+/// reaches it.
+const SLOTLESS_CLAIM: u64 = 1 << 20;
 /// Buffers handed to the system in one call.
 const GATHER_MAX: usize = 64;
 
@@ -46,7 +49,7 @@ impl<D: Disk> Writer<D> {
     }
 
     /// Writes the first `len` bytes of `chunks` at the cursor and drops them from `chunks`. When it returns they are
-    /// covered, and claimed by the lane's slot.
+    /// covered, and claimed by the lane's slot; a lane without one claims after each MiB.
     ///
     /// # Errors
     /// `Io` with the system's cause, `FileLimit`, or `Lost` if a sync failed meanwhile. What was written before the
@@ -175,7 +178,10 @@ impl<D: Disk> Writer<D> {
     fn mark(&self) -> Result<(), StorageError> {
         let shared = &*self.shared;
         let place = {
-            let book = shared.lock();
+            let mut book = shared.lock();
+            if book.take_slotless(self.key, SLOTLESS_CLAIM) {
+                return shared.record_claims(&mut book);
+            }
             book.active.get(&self.key).and_then(|active| {
                 let claim = active.claim();
                 let slot = Slot {
