@@ -368,12 +368,20 @@ fn checked(fields: &[Field]) -> Result<Vec<Field>, Error> {
     let one = |field: &Field| {
         let (name, value) = (&field.name, field.value.expose());
         let named = !name.is_empty() && name.chars().all(token);
+        // Besides what tur sets: conditions that would end in a 304 or 412, and what says how a connection is used.
         let ours = [
             "range",
             "if-range",
-            "host",
+            "if-match",
+            "if-none-match",
+            "if-modified-since",
+            "if-unmodified-since",
             "content-length",
             "transfer-encoding",
+            "trailer",
+            "te",
+            "expect",
+            "upgrade",
             "connection",
         ];
         if !named || value.iter().any(|byte| b"\r\n\0".contains(byte)) {
@@ -382,11 +390,10 @@ fn checked(fields: &[Field]) -> Result<Vec<Field>, Error> {
                 format!("{name:?} cannot be sent as a request field"),
             ));
         }
-        if ours.contains(&name.to_ascii_lowercase().as_str()) && !name.eq_ignore_ascii_case("host")
-        {
+        if ours.contains(&name.to_ascii_lowercase().as_str()) {
             return Err(Error::new(
                 Kind::Usage,
-                format!("{name}: tur sets this request field itself"),
+                format!("{name}: this request field is tur's to set"),
             ));
         }
         let value = match std::str::from_utf8(value) {
@@ -454,6 +461,8 @@ mod tests {
             ("a:", "x"),
             ("a", "x\r\ny: z"),
             ("Range", "bytes=0-"),
+            ("If-None-Match", "x"),
+            ("TE", "trailers"),
         ] {
             assert!(checked(&[field(name, value)]).is_err(), "{name}");
         }
