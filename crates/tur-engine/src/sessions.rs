@@ -11,7 +11,8 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tur_core::{Origin, Timestamp};
 use tur_sched::{
-    Asker, Budget, BudgetAction, LaneId, Pool, PoolAction, PoolEvent, SessionId, Sign, Standing,
+    Asker, Budget, BudgetAction, LaneId, Pool, PoolAction, PoolEvent, SessionId, Shortage, Sign,
+    Standing,
 };
 
 use crate::bounds;
@@ -116,7 +117,13 @@ impl<S> Sessions<S> {
     /// Joins a transfer to the pools.
     pub(crate) fn join(&self, transfer: u64) -> mpsc::UnboundedReceiver<Word<S>> {
         let (sender, receiver) = mpsc::unbounded_channel();
-        self.lock().drivers.insert(transfer, sender);
+        let mut shared = self.lock();
+        let (PerOrigin::AtLeast(limit) | PerOrigin::Given(limit)) = shared.per_origin;
+        if let Some((allowed, why)) = shared.budget.shortage().filter(|(n, _)| *n < limit) {
+            // It will not even want more than there are, and so would not be told later. The receiver is at hand.
+            drop(sender.send(Word::Note(few(allowed, why))));
+        }
+        shared.drivers.insert(transfer, sender);
         receiver
     }
 
@@ -278,8 +285,7 @@ impl<S> Shared<S> {
                 BudgetAction::Close(origin) => self.with(&origin, Pool::close_idle),
                 BudgetAction::Owe(origin, n) => self.narrow(&origin, n),
                 BudgetAction::Shrunk { allowed, why } => {
-                    let connections = connections(allowed);
-                    self.note(&format!("at most {connections} for now: {why}"));
+                    self.note(&few(allowed, why));
                 }
                 BudgetAction::Grown { allowed } => {
                     self.make_room(allowed);
@@ -340,6 +346,10 @@ impl<S> Shared<S> {
             drop(driver.send(Word::Note(text.to_owned())));
         }
     }
+}
+
+fn few(allowed: usize, why: Shortage) -> String {
+    format!("at most {} for now: {why}", connections(allowed))
 }
 
 fn connections(n: usize) -> String {

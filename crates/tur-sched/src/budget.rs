@@ -251,6 +251,12 @@ impl<K: Ord + Clone> Budget<K> {
         Some(action)
     }
 
+    /// How many are allowed and why, while that is fewer than there may be.
+    #[must_use]
+    pub fn shortage(&self) -> Option<(usize, Shortage)> {
+        (self.allowed < self.ceiling).then_some((self.allowed, self.why))
+    }
+
     /// Sessions that exist or are being opened.
     #[must_use]
     pub fn held(&self) -> usize {

@@ -329,3 +329,20 @@ fn a_shortage_and_its_end_are_told_to_the_transfers_that_run() {
         ]
     );
 }
+
+#[test]
+fn who_comes_while_connections_are_short_is_told_too() {
+    let world = World::new(128, 32);
+    world.sessions.pressure(world.now, &[Sign::Descriptors(1)]);
+    let mut late = world.sessions.join(77);
+    let said = late.try_recv();
+    assert!(
+        matches!(&said, Ok(Word::Note(text)) if text.contains("for now: ")),
+        "it was short before it came"
+    );
+    for s in 1..4 {
+        let later = world.now + Duration::from_secs(10 * s);
+        world.sessions.pressure(later, &[Sign::Descriptors(1_000)]);
+    }
+    assert!(world.sessions.join(78).try_recv().is_err(), "it is over");
+}
