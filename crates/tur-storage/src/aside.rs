@@ -47,7 +47,7 @@ impl<D: Disk> Part<D> {
         let shared = &*self.shared;
         let journal = &shared.names.journal;
         let gone = retry(|| shared.disk.sync_dir(&shared.dir))
-            .and_then(|()| unlink_if(&shared.disk, &shared.dir, journal, shared.journal_id));
+            .and_then(|()| unlink_if(&shared.disk, &shared.dir, journal, shared.journal().id));
         if let Err(error) = gone {
             tracing::warn!(%error, journal, "the journal of a file that was set aside could not be removed");
         }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use tur_core::{ByteRange, RangeSet};
 
-use crate::frame::{Record, Slot};
+use crate::frame::{Record, Slot, SourceV1};
 use crate::journal::Run;
 use crate::runs::RunSet;
 
@@ -19,6 +19,8 @@ pub(crate) struct Book {
     pub(crate) begun: bool,
     /// Total length, if known.
     pub(crate) total: Option<u64>,
+    /// The source on record, since it was begun with.
+    pub(crate) source: Option<SourceV1>,
     /// Written and not void.
     pub(crate) covered: RangeSet,
     /// Covered, and neither in a record nor in the slot of a writer at work.
@@ -45,6 +47,8 @@ pub(crate) struct Book {
     pub(crate) tail: u64,
     /// Where it went when the journal was last synced: records from here on may be dropped by a sync that fails.
     pub(crate) synced: u64,
+    /// Bytes of records when the journal was last written anew.
+    pub(crate) renewed: u64,
     /// True if a journal with a good header is on disk.
     pub(crate) headed: bool,
     /// True once the journal says more than is true: nothing more may be written.
@@ -146,7 +150,7 @@ impl Book {
         }
     }
 
-    fn rotate_all(&mut self) {
+    pub(crate) fn rotate_all(&mut self) {
         let keys: Vec<u64> = self.active.keys().copied().collect();
         keys.into_iter().for_each(|key| self.rotate(key));
     }
@@ -271,6 +275,8 @@ impl Book {
             generation: self.generation,
             tail: self.tail,
             synced: self.synced,
+            renewed: self.renewed,
+            source: self.source.take(),
             headed: self.headed,
             broken: self.broken,
             allocates: self.allocates,

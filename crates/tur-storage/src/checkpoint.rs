@@ -62,8 +62,16 @@ impl<D: Disk> Checkpoint<D> {
     ///
     /// # Errors
     /// `Lost` if the part could not be synced: everything not durable before is void and must be fetched again.
-    /// `Io` or `JournalBroken` for the journal: nothing is lost, and the next checkpoint tries again.
-    pub fn run(mut self) -> Result<Durable, StorageError> {
+    /// `Io`, `JournalFull` or `JournalBroken` for the journal: nothing is lost, and the next checkpoint tries again.
+    pub fn run(self) -> Result<Durable, StorageError> {
+        let shared = Arc::clone(&self.shared);
+        let done = self.record();
+        // Whether it went well or not: a full journal is one more reason.
+        shared.renew_if_long(&mut shared.lock());
+        done
+    }
+
+    fn record(mut self) -> Result<Durable, StorageError> {
         self.reread()?;
         if self.runs.is_empty() {
             self.settle(false);

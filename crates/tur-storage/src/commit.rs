@@ -67,7 +67,7 @@ impl<D: Disk> Part<D> {
         retry(|| shared.disk.sync_dir(&shared.dir)).map_err(shared.names.dir_error("sync"))?;
         // The file is in place and safe. A journal that stays behind claims nothing.
         let journal = &shared.names.journal;
-        let gone = unlink_if(&shared.disk, &shared.dir, journal, shared.journal_id)
+        let gone = unlink_if(&shared.disk, &shared.dir, journal, shared.journal().id)
             .and_then(|()| retry(|| shared.disk.sync_dir(&shared.dir)));
         if let Err(error) = gone {
             tracing::warn!(%error, journal, "the journal of a complete file could not be removed");

@@ -113,6 +113,12 @@ pub enum StorageError {
         /// The journal.
         path: PathBuf,
     },
+    /// The journal is as long as it may be. Nothing is lost: what it does not tell yet is told once it is written anew.
+    #[error("{} is full: what was written last is not on record yet", path.display())]
+    JournalFull {
+        /// The journal.
+        path: PathBuf,
+    },
     /// The caller broke a rule; nothing was done.
     #[error("{}: {rule}", path.display())]
     Rule {
@@ -147,6 +153,7 @@ impl StorageError {
             | StorageError::Version { .. }
             | StorageError::Damaged { .. }
             | StorageError::JournalBroken { .. }
+            | StorageError::JournalFull { .. }
             | StorageError::Replaced { .. } => Kind::Local,
             StorageError::Incomplete { .. } | StorageError::Rule { .. } => Kind::Other,
             StorageError::Lost { source, .. } | StorageError::Io { source, .. } => io_kind(source),

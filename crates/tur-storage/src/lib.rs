@@ -35,6 +35,7 @@ mod open;
 mod part;
 #[cfg(unix)]
 mod posix;
+mod renew;
 mod room;
 mod runs;
 mod shared;

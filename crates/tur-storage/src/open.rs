@@ -14,7 +14,7 @@ use crate::shared::{Names, crc_of, path_error, read_full, retry};
 use crate::{Disk, FileId, FileKind, FileName, Open, Stat, StorageError};
 
 /// Permission bits of part and journal: nobody else's business until it is complete.
-const PRIVATE: u32 = 0o600;
+pub(crate) const PRIVATE: u32 = 0o600;
 /// How often opening begins anew because the name changed hands in between.
 const RACES_MAX: u32 = 8;
 /// The most that is read again of synced runs where nothing speaks against them.
@@ -22,7 +22,7 @@ const REVIEW_MAX: u64 = 64 << 20;
 /// How much later than the journal the part may have been changed: the time between a write and its claim, and the
 /// coarseness of file times (10 ms on slow-ticking kernels).
 const TOUCHED_NS: i128 = 50_000_000;
-/// The most that is read of a journal, in bytes: far more than any download writes.
+/// The most that is read of a journal, in bytes. Nothing is appended behind it; a long journal is written anew before.
 pub const JOURNAL_BYTES_MAX: u64 = 16 << 20;
 
 /// Where a download goes.

@@ -7,8 +7,9 @@ use tur_core::{ByteRange, Identity, RangeSet};
 use crate::book::Book;
 use crate::frame::{Record, SourceV1};
 use crate::journal::{Here, Journal, Run};
-use crate::open::{self, Place};
-use crate::shared::{Shared, crc_of, read_full, retry};
+use crate::open::{self, JOURNAL_BYTES_MAX, Place};
+use crate::renew;
+use crate::shared::{JournalFile, Shared, crc_of, read_full, retry};
 use crate::{Checkpoint, Disk, StorageError, Writer};
 
 /// An open part and what an earlier process left in it.
@@ -72,6 +73,9 @@ impl<D: Disk> Part<D> {
                 return Err(error);
             }
         };
+        if let Err(error) = renew::clear(&disk, &dir, &names) {
+            tracing::warn!(%error, "what may have been left of a journal stays");
+        }
         let notes = match &mut journal {
             Some(journal) => {
                 if open::is_touched(&part.stat, &journal_file.stat) {
@@ -90,8 +94,11 @@ impl<D: Disk> Part<D> {
             dir,
             part_id: part.stat.id,
             part: part.file,
-            journal_id: journal_file.stat.id,
-            journal: journal_file.file,
+            journal: Mutex::new(Arc::new(JournalFile {
+                file: journal_file.file,
+                id: journal_file.stat.id,
+            })),
+            journal_max: JOURNAL_BYTES_MAX,
             names,
             boot,
             book: Mutex::new(Book::new()),
@@ -153,17 +160,19 @@ impl<D: Disk> Part<D> {
         if !book.headed {
             shared.write_first_page(&mut book, false)?;
         }
-        let source = Record::Source(SourceV1::new(url, identity));
+        let source = SourceV1::new(url, identity);
+        let mut records = vec![Record::Source(source.clone())];
         if keep {
             book.take_claims();
-            let claims: Vec<Record> = book.everything().collect();
-            let records = std::iter::once(source).chain(claims);
-            shared.append_sealed(&mut book, records)?;
+            records.extend(book.everything());
+        }
+        shared.put_source(&mut book, records)?;
+        book.source = Some(source);
+        if keep {
             book.recorded();
             book.begun = true;
             book.total = identity.total;
         } else {
-            shared.append_sealed(&mut book, std::iter::once(source))?;
             book.restart(identity.total);
             let emptied = retry(|| shared.disk.set_len(&shared.part, 0));
             book.begun = emptied.is_ok();
@@ -249,9 +258,10 @@ impl<D: Disk> Part<D> {
     /// Records all claims. Needs no sync: the claims of a stopped process survive like those of a killed one.
     ///
     /// # Errors
-    /// `Io` or `JournalBroken`; the slots of writers at work still vouch.
+    /// `Io`, `JournalFull` or `JournalBroken`; the slots of writers at work still vouch.
     pub fn stop(&self) -> Result<(), StorageError> {
         let mut book = self.shared.lock();
+        self.shared.renew_if_long(&mut book);
         book.take_claims();
         self.shared.record_claims(&mut book)
     }
@@ -275,7 +285,7 @@ impl<D: Disk> Part<D> {
             retry(|| shared.disk.sync_dir(&shared.dir)).map_err(shared.names.dir_error("sync"))?;
         }
         let journal = &shared.names.journal;
-        open::unlink_if(&shared.disk, &shared.dir, journal, shared.journal_id)
+        open::unlink_if(&shared.disk, &shared.dir, journal, shared.journal().id)
             .map_err(shared.names.journal_error("remove"))
     }
 

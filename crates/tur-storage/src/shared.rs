@@ -3,9 +3,10 @@
 //! Lock order: there is one lock. Data is written and synced without it; records are appended under it, so that the
 //! journal tells things in the order in which they became true.
 
+use std::borrow::Borrow;
 use std::io::{self, IoSlice};
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tur_core::{ByteRange, RangeSet};
 
@@ -63,14 +64,22 @@ pub(crate) fn path_error(doing: &'static str, path: PathBuf) -> impl Fn(io::Erro
     }
 }
 
+/// An open journal.
+pub(crate) struct JournalFile<F> {
+    pub(crate) file: F,
+    pub(crate) id: FileId,
+}
+
 /// See the module.
 pub(crate) struct Shared<D: Disk> {
     pub(crate) disk: D,
     pub(crate) dir: D::Dir,
     pub(crate) part: D::File,
     pub(crate) part_id: FileId,
-    pub(crate) journal: D::File,
-    pub(crate) journal_id: FileId,
+    /// Changed under the book's lock, by [`renew`](crate::renew).
+    pub(crate) journal: Mutex<Arc<JournalFile<D::File>>>,
+    /// The longest that the journal may be.
+    pub(crate) journal_max: u64,
     pub(crate) names: Names,
     pub(crate) boot: Option<[u8; 16]>,
     pub(crate) size_limit: Option<u64>,
@@ -87,30 +96,63 @@ impl<D: Disk> Shared<D> {
         })
     }
 
+    /// The journal of now. Who writes in it what the book said takes it while the book is locked.
+    pub(crate) fn journal(&self) -> Arc<JournalFile<D::File>> {
+        Arc::clone(&self.journal.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Appends records in one write.
+    ///
+    /// # Errors
+    /// `JournalFull` if an eighth of the journal's room would not be left, which is for what voids claims.
     pub(crate) fn append(
         &self,
         book: &mut Book,
         records: impl Iterator<Item = Record>,
     ) -> Result<(), StorageError> {
+        self.append_below(book, records, self.journal_max - self.room() / 8)
+    }
+
+    /// Appends records in one write, if the journal does not become longer than `limit` by that.
+    fn append_below(
+        &self,
+        book: &mut Book,
+        records: impl Iterator<Item = Record>,
+        limit: u64,
+    ) -> Result<(), StorageError> {
         if book.broken {
             return Err(self.broken());
         }
         let mut bytes = Vec::new();
-        let mut generation = book.generation;
+        let generation = self.encode(&mut bytes, book.tail, book.generation, records)?;
+        if !bytes.is_empty() && book.tail + bytes.len() as u64 > limit {
+            return Err(self.full());
+        }
+        write_all(&self.disk, &self.journal().file, book.tail, &bytes)
+            .map_err(self.names.journal_error("write"))?;
+        book.tail += bytes.len() as u64;
+        book.generation = generation;
+        Ok(())
+    }
+
+    /// Appends frames to `out`, which stands at `at`; says which generation they end in.
+    pub(crate) fn encode<R: Borrow<Record>>(
+        &self,
+        out: &mut Vec<u8>,
+        at: u64,
+        mut generation: u32,
+        records: impl Iterator<Item = R>,
+    ) -> Result<u32, StorageError> {
         for record in records {
-            if !record.encode(book.tail + bytes.len() as u64, generation, &mut bytes) {
+            let record = record.borrow();
+            if !record.encode(at + out.len() as u64, generation, out) {
                 return Err(self
                     .names
                     .rule("URL and validators are too long to be written down"));
             }
             generation += u32::from(record.opens_generation());
         }
-        write_all(&self.disk, &self.journal, book.tail, &bytes)
-            .map_err(self.names.journal_error("write"))?;
-        book.tail += bytes.len() as u64;
-        book.generation = generation;
-        Ok(())
+        Ok(generation)
     }
 
     /// Appends records that void claims. When this returns, no later reader can miss them. If it fails, the journal may
@@ -121,11 +163,12 @@ impl<D: Disk> Shared<D> {
         records: impl Iterator<Item = Record>,
     ) -> Result<(), StorageError> {
         let sealed = self
-            .append(book, records)
+            .append_below(book, records, self.journal_max)
             .and_then(|()| self.sync_journal())
             .map(|()| book.synced = book.tail)
             .and_then(|()| self.write_header(book.generation));
-        book.broken |= sealed.is_err();
+        // A full one was not touched.
+        book.broken |= !matches!(sealed, Ok(()) | Err(StorageError::JournalFull { .. }));
         sealed
     }
 
@@ -176,20 +219,31 @@ impl<D: Disk> Shared<D> {
         }
         let claims: Vec<Record> = book.claims().collect();
         let records = claims.into_iter().chain(Record::forgot(lost.iter()));
-        if let Err(error) = self.append_sealed(book, records) {
-            self.disown();
-            return Err(error);
+        let told = match self.append_sealed(book, records) {
+            // The claims have to wait, this may not.
+            Err(StorageError::JournalFull { .. }) => {
+                self.append_sealed(book, Record::forgot(lost.iter()))
+            }
+            told => {
+                if told.is_ok() {
+                    book.recorded();
+                }
+                told
+            }
+        };
+        if told.is_err() {
+            book.broken = true;
+            self.disown(&self.journal());
         }
-        book.recorded();
-        Ok(())
+        told
     }
 
-    /// The journal vouches for bytes that it should not, and could not be told: it is made to say nothing, as far as that
+    /// A journal vouches for bytes that it should not, and could not be told: it is made to say nothing, as far as that
     /// can be done. A header that is ahead of all records does it in place, without room or a new name.
-    fn disown(&self) {
-        let disowned = self
-            .write_header(u32::MAX)
-            .and_then(|()| self.sync_journal());
+    pub(crate) fn disown(&self, journal: &JournalFile<D::File>) {
+        let header = self.header(u32::MAX).encode();
+        let disowned = write_all(&self.disk, &journal.file, 0, &header)
+            .and_then(|()| retry(|| self.disk.sync(&journal.file)));
         if let Err(error) = disowned {
             tracing::warn!(%error, "the journal could not be taken back");
         }
@@ -211,7 +265,7 @@ impl<D: Disk> Shared<D> {
     }
 
     pub(crate) fn sync_journal(&self) -> Result<(), StorageError> {
-        retry(|| self.disk.sync(&self.journal)).map_err(self.names.journal_error("sync"))
+        retry(|| self.disk.sync(&self.journal().file)).map_err(self.names.journal_error("sync"))
     }
 
     pub(crate) fn header(&self, generation: u32) -> Header {
@@ -225,7 +279,8 @@ impl<D: Disk> Shared<D> {
 
     pub(crate) fn write_header(&self, generation: u32) -> Result<(), StorageError> {
         let header = self.header(generation).encode();
-        write_all(&self.disk, &self.journal, 0, &header).map_err(self.names.journal_error("write"))
+        write_all(&self.disk, &self.journal().file, 0, &header)
+            .map_err(self.names.journal_error("write"))
     }
 
     /// Begins the journal anew, with nothing in it; `fresh` if it never had anything.
@@ -238,11 +293,11 @@ impl<D: Disk> Shared<D> {
         if !fresh {
             self.wipe_journal()?;
         }
-        retry(|| self.disk.set_len(&self.journal, 0)).map_err(&error)?;
+        retry(|| self.disk.set_len(&self.journal().file, 0)).map_err(&error)?;
         let mut page = [0; PAGE];
         let header = self.header(0).encode();
         page[..header.len()].copy_from_slice(&header);
-        write_all(&self.disk, &self.journal, 0, &page).map_err(&error)?;
+        write_all(&self.disk, &self.journal().file, 0, &page).map_err(&error)?;
         book.tail = PAGE as u64;
         book.synced = PAGE as u64;
         book.generation = 0;
@@ -253,15 +308,21 @@ impl<D: Disk> Shared<D> {
     /// Overwrites a damaged journal, as far as one is ever read. Emptying it is not enough: after a loss of power what it
     /// held may follow the first record of the new one, and would count for that.
     fn wipe_journal(&self) -> Result<(), StorageError> {
-        let stat =
-            retry(|| self.disk.stat(&self.journal)).map_err(self.names.journal_error("look at"))?;
+        let stat = retry(|| self.disk.stat(&self.journal().file))
+            .map_err(self.names.journal_error("look at"))?;
         let zeros = [0; PAGE];
         for at in (0..stat.len.min(JOURNAL_BYTES_MAX)).step_by(PAGE) {
             let len = PAGE.min(usize::try_from(stat.len - at).unwrap_or(PAGE));
-            write_all(&self.disk, &self.journal, at, &zeros[..len])
+            write_all(&self.disk, &self.journal().file, at, &zeros[..len])
                 .map_err(self.names.journal_error("write"))?;
         }
         self.sync_journal()
+    }
+
+    pub(crate) fn full(&self) -> StorageError {
+        StorageError::JournalFull {
+            path: self.names.journal_path(),
+        }
     }
 
     pub(crate) fn broken(&self) -> StorageError {

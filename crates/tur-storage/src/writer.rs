@@ -79,7 +79,7 @@ impl<D: Disk> Writer<D> {
     /// Ends the lease and records its claim, so that the slot may be used again.
     ///
     /// # Errors
-    /// `Io` or `JournalBroken` if the record could not be written: it is tried again with the next one.
+    /// `Io`, `JournalFull` or `JournalBroken` if the record could not be written: it is tried again with the next one.
     pub fn finish(mut self) -> Result<(), StorageError> {
         self.end()
     }
@@ -180,7 +180,11 @@ impl<D: Disk> Writer<D> {
         let place = {
             let mut book = shared.lock();
             if book.take_slotless(self.key, SLOTLESS_CLAIM) {
-                return shared.record_claims(&mut book);
+                return match shared.record_claims(&mut book) {
+                    // The next record tries again.
+                    Err(StorageError::JournalFull { .. }) => Ok(()),
+                    other => other,
+                };
             }
             book.active.get(&self.key).and_then(|active| {
                 let claim = active.claim();
@@ -192,13 +196,13 @@ impl<D: Disk> Writer<D> {
                     data_crc: claim.crc,
                 };
                 let at = active.slot.and_then(Slot::offset)?;
-                Some((at, slot.encode()))
+                Some((shared.journal(), at, slot.encode()))
             })
         };
-        let Some((at, bytes)) = place else {
+        let Some((journal, at, bytes)) = place else {
             return Ok(());
         };
-        write_all(&shared.disk, &shared.journal, at, &bytes)
+        write_all(&shared.disk, &journal.file, at, &bytes)
             .map_err(shared.names.journal_error("write"))
     }
 
