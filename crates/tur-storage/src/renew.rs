@@ -167,5 +167,4 @@ pub(crate) fn clear<D: Disk>(disk: &D, dir: &D::Dir, names: &Names) -> Result<()
 }
 
 #[cfg(test)]
-#[path = "renew_tests.rs"]
 mod tests;
