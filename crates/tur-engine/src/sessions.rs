@@ -117,13 +117,7 @@ impl<S> Sessions<S> {
     /// Joins a transfer to the pools.
     pub(crate) fn join(&self, transfer: u64) -> mpsc::UnboundedReceiver<Word<S>> {
         let (sender, receiver) = mpsc::unbounded_channel();
-        let mut shared = self.lock();
-        let (PerOrigin::AtLeast(limit) | PerOrigin::Given(limit)) = shared.per_origin;
-        if let Some((allowed, why)) = shared.budget.shortage().filter(|(n, _)| *n < limit) {
-            // It will not even want more than there are, and so would not be told later. The receiver is at hand.
-            drop(sender.send(Word::Note(few(allowed, why))));
-        }
-        shared.drivers.insert(transfer, sender);
+        self.lock().drivers.insert(transfer, sender);
         receiver
     }
 
@@ -157,6 +151,16 @@ impl<S> Sessions<S> {
         let (PerOrigin::AtLeast(limit) | PerOrigin::Given(limit)) = shared.per_origin;
         let lanes = limit.min(shared.budget.allowed());
         u16::try_from(lanes).unwrap_or(u16::MAX).max(1)
+    }
+
+    /// What is to be said to who could use so many lanes of an origin and gets fewer. One that asks for no more than there
+    /// are never feels it, and would not be told later.
+    pub(crate) fn shortage(&self, lanes: u16) -> Option<String> {
+        let shared = self.lock();
+        let (PerOrigin::AtLeast(limit) | PerOrigin::Given(limit)) = shared.per_origin;
+        let most = limit.min(usize::from(lanes));
+        let (allowed, why) = shared.budget.shortage()?;
+        (allowed < most).then(|| few(allowed, why))
     }
 
     /// Ends when a session has come back since this was called last.

@@ -56,6 +56,10 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
             limit: profile.and_then(|profile| Some(profile.lanes_limit?.lanes)),
         };
         self.world.scaling.join(now, &origin, event, config);
+        let (_, most) = self.membership.bounds.unwrap_or((1, self.job.lanes_max));
+        if let Some(text) = self.world.sessions.shortage(most) {
+            self.tell(What::Note(text));
+        }
         self.membership.origin = Some(origin);
         self.membership.told = None;
     }

@@ -333,16 +333,14 @@ fn a_shortage_and_its_end_are_told_to_the_transfers_that_run() {
 #[test]
 fn who_comes_while_connections_are_short_is_told_too() {
     let world = World::new(128, 32);
-    world.sessions.pressure(world.now, &[Sign::Descriptors(1)]);
-    let mut late = world.sessions.join(77);
-    let said = late.try_recv();
-    assert!(
-        matches!(&said, Ok(Word::Note(text)) if text.contains("for now: ")),
-        "it was short before it came"
-    );
+    assert_eq!(world.sessions.shortage(8), None);
+    world.sessions.pressure(world.now, &[Sign::Descriptors(4)]);
+    let said = world.sessions.shortage(8);
+    assert!(said.is_some_and(|text| text.contains("for now: ")));
+    assert_eq!(world.sessions.shortage(1), None, "who has enough");
     for s in 1..4 {
         let later = world.now + Duration::from_secs(10 * s);
         world.sessions.pressure(later, &[Sign::Descriptors(1_000)]);
     }
-    assert!(world.sessions.join(78).try_recv().is_err(), "it is over");
+    assert_eq!(world.sessions.shortage(8), None, "it is over");
 }
