@@ -12,7 +12,7 @@ pub(crate) const CA_FILE_BYTES: u64 = 16 << 20;
 pub(crate) const LIMITS: &str = "\
 Limits, with their defaults; within them a server cannot make tur hold more than 64 MiB:
     header section            256 KiB and 1024 fields; exit 14
-    interim (1xx) answers     100, and 64 KiB together; exit 14
+    interim (1xx) answers     100, and 64 KiB of fields; exit 14
     redirects                 20; exit 14
     body of a redirect        64 KiB are read, then the connection is closed
     trailers                  as a header section; exit 7
@@ -72,7 +72,7 @@ mod tests {
             (
                 "interim (1xx) answers",
                 format!(
-                    "{}, and {} together",
+                    "{}, and {} of fields",
                     bounds::INTERIM_ANSWERS,
                     size(bounds::INTERIM_BYTES as u64)
                 ),

@@ -271,7 +271,7 @@ impl<D: Disk + Clone> Filing<D> {
     /// True if bytes are there that a later run can use. `joinable` says whether those of this run can be.
     pub(super) fn is_worth_keeping(&self, joinable: bool) -> bool {
         let covers = |part: &Part<D>| !part.covered().is_empty();
-        (joinable || (self.keep && !self.begun)) && self.part.as_ref().is_some_and(covers)
+        (joinable || self.untouched) && self.part.as_ref().is_some_and(covers)
     }
 
     /// Bytes of `0..total` that are not there.
