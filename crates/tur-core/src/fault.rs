@@ -285,7 +285,8 @@ pub enum Refusal {
     /// 416 to a range that must exist, or that says nothing about the total.
     #[error("the server refuses ranges (416)")]
     Unsatisfiable,
-    /// 416 to a request from exactly the known end: nothing is missing.
+    /// 416 to a request from exactly the known end, or to a first one from behind what it tells to be the end: there are
+    /// no more bytes than these.
     #[error("the file ends at {total}")]
     AtEnd {
         /// Total length.

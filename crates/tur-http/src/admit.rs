@@ -251,6 +251,8 @@ fn unsatisfiable(total: Option<u64>, asked: &Asked<'_>) -> Refusal {
         }
         // RFC 9110, section 14.1.2: a range that starts at the end is unsatisfiable; an empty file has no other.
         (Some(total), _) | (None, Some(total)) if total == start => Refusal::AtEnd { total },
+        // So is one that starts behind it, which nobody asks for who knows of a file.
+        (Some(total), _) if total < start && asked.identity.is_none() => Refusal::AtEnd { total },
         _ => Refusal::Unsatisfiable,
     }
 }

@@ -1,6 +1,7 @@
 //! Who owns which byte of a transfer.
 //!
 //! Read [`Ledger`]: every byte of the extent is in exactly one place: landed, the unlanded rest of one lease, or a hole.
+//! The extent is what is to be had of the representation: all of it, or a span, clipped to the total once that is known.
 
 use alloc::collections::BTreeMap;
 
@@ -22,6 +23,10 @@ pub struct Lease {
 /// Owns every byte: holes, leases and what has landed.
 #[derive(Clone, Debug)]
 pub struct Ledger {
+    /// What is wanted; open-ended from 0 for the whole.
+    span: ByteRange,
+    /// Where a stream that cannot begin at the span begins instead: what lies between is had, and of no use.
+    front: u64,
     total: Option<u64>,
     /// While the total is unknown: at least so many bytes were told of.
     total_min: u64,
@@ -35,22 +40,30 @@ impl Ledger {
     /// A ledger of an unknown number of bytes, none landed.
     #[must_use]
     pub fn new() -> Self {
+        Self::of(ByteRange::from(0))
+    }
+
+    /// A ledger of the bytes in `span`, as far as there are that many, none landed.
+    #[must_use]
+    pub fn of(span: ByteRange) -> Self {
         Self {
+            span,
+            front: span.start,
             total: None,
             total_min: 0,
             landed: RangeSet::new(),
-            holes: [ByteRange::from(0)].into_iter().collect(),
+            holes: [span].into_iter().collect(),
             leases: BTreeMap::new(),
             next: 0,
         }
     }
 
-    /// A ledger of `total` bytes of which `landed` are there.
+    /// A ledger of the bytes in `span` of a representation of `total` bytes, of which `landed` are there.
     #[must_use]
-    pub fn resumed(total: u64, landed: &RangeSet) -> Self {
-        let mut ledger = Self::new();
-        ledger.landed = landed.intersect(ByteRange::new(0, total));
-        ledger.holes = ledger.landed.gaps(ByteRange::from(0));
+    pub fn resumed(span: ByteRange, total: u64, landed: &RangeSet) -> Self {
+        let mut ledger = Self::of(span);
+        ledger.landed = landed.intersect(span.intersect(ByteRange::new(0, total)));
+        ledger.holes = ledger.landed.gaps(span);
         ledger.set_total(total);
         ledger
     }
@@ -63,8 +76,34 @@ impl Ledger {
         );
         *self = Self {
             next: self.next,
-            ..Self::new()
+            ..Self::of(self.span)
         };
+    }
+
+    /// What is wanted; open-ended from 0 for the whole.
+    #[must_use]
+    pub fn span(&self) -> ByteRange {
+        self.span
+    }
+
+    /// What is to be had, as far as is known: the span, with what comes before it if a stream has to begin at 0, up to
+    /// the total.
+    #[must_use]
+    pub fn extent(&self) -> ByteRange {
+        let wanted = ByteRange::new(self.front, self.span.end);
+        wanted.intersect(ByteRange::new(0, self.total.unwrap_or(ByteRange::OPEN)))
+    }
+
+    /// The bytes before the span have to be had too, because no stream can begin behind them. Only without leases.
+    pub fn lead_in(&mut self) {
+        assert!(
+            self.leases.is_empty(),
+            "a stream from 0 comes after every lease has ended"
+        );
+        let lead = ByteRange::new(0, self.front);
+        self.front = 0;
+        self.holes
+            .insert(lead.intersect(ByteRange::new(0, self.total.unwrap_or(ByteRange::OPEN))));
     }
 
     /// Total length, once known.
@@ -109,11 +148,11 @@ impl Ledger {
         self.leases.get(&id)
     }
 
-    /// True if every byte has landed and the total is known.
+    /// True if every byte has landed, and it is known where they end: a span has an end of its own.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.total
-            .is_some_and(|total| self.landed.covers(ByteRange::new(0, total)))
+        let extent = self.extent();
+        extent.is_empty() || !extent.is_open() && self.landed.covers(extent)
     }
 
     /// Fixes the total: holes and leases behind it vanish.
@@ -208,7 +247,7 @@ impl Ledger {
     /// Panics if a byte is in two places, or in none.
     #[cfg(any(test, feature = "check"))]
     pub fn check(&self) {
-        let limit = self.total.unwrap_or(ByteRange::OPEN);
+        let extent = self.extent();
         let mut seen = RangeSet::new();
         let rests = self.leases.values().map(|lease| lease.rest);
         for range in self.landed.iter().chain(self.holes.iter()).chain(rests) {
@@ -218,11 +257,8 @@ impl Ledger {
                 "owned twice: {range} in {self:?}"
             );
         }
-        assert!(
-            seen.covers(ByteRange::new(0, limit)),
-            "owned by nobody: {self:?}"
-        );
-        assert_eq!(seen.len(), limit, "past the end: {self:?}");
+        assert!(seen.covers(extent), "owned by nobody: {self:?}");
+        assert_eq!(seen.len(), extent.len(), "outside: {self:?}");
     }
 }
 

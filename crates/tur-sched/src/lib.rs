@@ -46,5 +46,5 @@ pub use retry::{Remedy, remedy};
 pub use route::REDIRECTS_MAX;
 pub use scaler::{Measurements, Scaler, ScalerAction, ScalerConfig, ScalerEvent, ScalerNote};
 pub use shares::{Want, shares};
-pub use transfer::{Hint, OnChange, Proof, Resumed, Transfer, TransferConfig, Waits};
+pub use transfer::{Hint, LEAD_MAX, OnChange, Proof, Resumed, Transfer, TransferConfig, Waits};
 pub use word::{Action, Decision, Ended, Event, Failure, FetchOrder, LaneId, LeaseId, Reason};

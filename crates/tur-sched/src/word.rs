@@ -212,9 +212,9 @@ pub enum Action {
     },
     /// A decision, for people, tests and traces.
     Note(Decision),
-    /// All bytes `0..total` have landed.
+    /// All bytes `0..total` have landed, or all of the span that lie in it.
     Complete {
-        /// Length.
+        /// Length of the representation; where that is not known, the end of the span.
         total: u64,
     },
     /// The transfer failed for good.

@@ -108,6 +108,7 @@ fn unsatisfiable(total: Option<u64>, ask: Ask, known: Option<&Identity>) -> Refu
             Refusal::Changed(format!("size {known} -> {total}"))
         }
         (Some(total), _) | (None, Some(total)) if total == start => Refusal::AtEnd { total },
+        (Some(total), _) if total < start && known.is_none() => Refusal::AtEnd { total },
         _ => Refusal::Unsatisfiable,
     }
 }

@@ -462,6 +462,8 @@ fn unsatisfiable_answers() {
         (Some(90), 100, Some(&file), changed("size 100 -> 90")),
         (Some(110), 100, Some(&file), changed("size 100 -> 110")),
         (Some(90), 100, Some(&unsized_file), Refusal::Unsatisfiable),
+        (Some(90), 100, None, at_end(90)),
+        (Some(100), 100, None, at_end(100)),
         (Some(100), 40, Some(&file), Refusal::Unsatisfiable),
         (Some(100), 0, None, Refusal::Unsatisfiable),
         (None, 40, Some(&file), Refusal::Unsatisfiable),

@@ -233,6 +233,9 @@ impl Transfer {
             {
                 self.ranges = Ranges::Absent;
             }
+            Refusal::AtEnd { total } if self.may_end_before_span(fetch.start, total) => {
+                self.ledger.set_total(total);
+            }
             Refusal::Changed(why) => self.changed(why),
             // RFC 9110, section 13.1.5: the whole comes if the validator does not match; an equal one means that the
             // origin does not understand If-Range in this form.
@@ -272,17 +275,18 @@ impl Transfer {
     }
 
     /// True if nothing speaks against the file ending at `at`: no total, and no answer that told of bytes behind it.
-    fn may_end_at(&self, at: u64) -> bool {
+    pub(super) fn may_end_at(&self, at: u64) -> bool {
         self.ledger
             .total()
             .map_or(at >= self.ledger.total_min(), |total| total == at)
     }
 
     fn ends_at(&self, at: u64) -> bool {
-        at > 0
+        let start = self.ledger.extent().start;
+        at > start
             && self.ledger.total().is_none()
             && self.may_end_at(at)
-            && self.ledger.landed().covers(ByteRange::new(0, at))
+            && self.ledger.landed().covers(ByteRange::new(start, at))
     }
 
     /// The representation changed.
@@ -292,7 +296,7 @@ impl Transfer {
             self.drain(After::Restart(why), None);
             return;
         }
-        if self.config.on_change == OnChange::Fail || self.restarts > 0 {
+        if self.config.on_change == OnChange::Fail || self.given || self.restarts > 0 {
             let again = if self.restarts > 0 {
                 " again, after one restart"
             } else {
@@ -336,19 +340,19 @@ impl Transfer {
         }
     }
 
-    /// A body that runs to the end of the representation.
+    /// A body that runs to the end of all that is wanted.
     fn open_stream(&self) -> Option<LeaseId> {
         if self.is_proving() {
             return None;
         }
-        let total = self.ledger.total().unwrap_or(ByteRange::OPEN);
+        let wanted = self.ledger.extent().end;
         self.crew
             .iter()
             .filter(|(_, lane)| lane.is_streaming())
             .find_map(|(_, lane)| {
                 let fetch = lane.fetch()?;
                 let end = fetch.stream?.end;
-                (end >= total).then_some(fetch.lease)
+                (end >= wanted).then_some(fetch.lease)
             })
     }
 }

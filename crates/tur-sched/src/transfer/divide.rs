@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use tur_core::{ByteRange, Rate, Timestamp};
+use tur_core::{Rate, Timestamp};
 
 use super::{Phase, Ranges, Transfer};
 use crate::coordinator::plan::{ALIGN, Geometry};
@@ -295,8 +295,7 @@ impl Transfer {
     /// it if all are busy elsewhere.
     fn heed(&mut self, now: Timestamp) {
         self.demands.served(self.ledger.landed());
-        let limit = self.ledger.total().unwrap_or(ByteRange::OPEN);
-        let missing = self.ledger.landed().gaps(ByteRange::new(0, limit));
+        let missing = self.ledger.landed().gaps(self.ledger.extent());
         // What lies outside the window waits for the window.
         let missing = self.demands.allowed(&missing);
         let Some(at) = self.demands.urgent(&missing) else {

@@ -38,6 +38,7 @@ impl Transfer {
         if fresh == 0 {
             return;
         }
+        self.give(ByteRange::new(upto - fresh, upto));
         if self.is_proving() {
             self.agreed(ByteRange::new(upto - fresh, upto));
         } else {
@@ -101,6 +102,10 @@ impl Transfer {
     /// whole one that is short, is a fault.
     fn clean_end(&mut self, fetch: &Fetch, at: u64) -> Option<Fault> {
         let stream = fetch.stream?;
+        if at >= self.ledger.span().end {
+            // All that is wanted has come; whether the body had more behind it tells nothing.
+            return None;
+        }
         match self.ledger.total() {
             None if !stream.partial || stream.end == ByteRange::OPEN => {
                 self.ledger.set_total(at);
@@ -291,9 +296,10 @@ impl Transfer {
         }
         let keep = self.can_keep();
         let landed = self.kept();
-        if let Some(total) = self.ledger.total().filter(|_| landed > 0) {
+        let wanted = self.ledger.extent();
+        if landed > 0 && !wanted.is_open() {
             let fate = if keep { "are kept" } else { "had come" };
-            message = alloc::format!("{message}; {landed} of {total} bytes {fate}");
+            message = alloc::format!("{message}; {landed} of {} bytes {fate}", wanted.len());
         }
         self.fail(Failure {
             kind,
@@ -347,8 +353,9 @@ impl Transfer {
     /// From zero, without ranges: what is there will be written again.
     fn adopt(&mut self) {
         self.ranges = Ranges::Absent;
-        self.single();
-        self.void(ByteRange::from(0));
+        if self.begin_at_zero() {
+            self.single();
+        }
     }
 
     /// The stream that is alive gets everything behind its lease.

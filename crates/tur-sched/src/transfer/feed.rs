@@ -15,8 +15,11 @@ impl Transfer {
         if !matches!(self.phase, Phase::Running) {
             return;
         }
+        if self.ends_before_span() {
+            return;
+        }
         if self.ledger.is_complete() {
-            let total = self.ledger.total().unwrap_or_default();
+            let total = self.ledger.total().unwrap_or(self.ledger.extent().end);
             self.phase = Phase::Complete;
             self.actions.push_back(Action::Complete { total });
             return;
@@ -175,7 +178,7 @@ impl Transfer {
             self.steal(now, lane);
             return false;
         };
-        if hole.start > 0 && !anywhere {
+        if hole.start > self.front() && !anywhere {
             self.drain(After::Adopt, None);
             self.feed(now);
             return false;
@@ -198,10 +201,14 @@ impl Transfer {
     }
 
     fn may_ask_from_the_middle(&self) -> bool {
-        let joinable = self.identity.as_ref().is_some_and(|identity| {
+        self.ranges != Ranges::Absent && self.is_recognisable()
+    }
+
+    /// True if an answer could be told to be of another representation.
+    pub(super) fn is_recognisable(&self) -> bool {
+        self.identity.as_ref().is_some_and(|identity| {
             identity.total.is_some() || identity.etag.is_some() || identity.last_modified.is_some()
-        });
-        self.ranges != Ranges::Absent && joinable
+        })
     }
 
     /// Sends the next request of a lease.

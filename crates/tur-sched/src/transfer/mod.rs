@@ -10,7 +10,7 @@
 //!
 //! Read [`Transfer::handle`], then `answers.rs` (what an answer means), `ends.rs` (what the end of a fetch means),
 //! `feed.rs` (who fetches what next), `divide.rs` (how work moves between lanes), `prove.rs` (whether what an earlier run
-//! left may be gone on with) and `clock.rs` (deadlines).
+//! left may be gone on with), `span.rs` (a part of the file instead of the whole) and `clock.rs` (deadlines).
 
 mod answers;
 mod clock;
@@ -18,6 +18,7 @@ mod divide;
 mod ends;
 mod feed;
 mod prove;
+mod span;
 #[cfg(test)]
 mod tests;
 
@@ -39,6 +40,7 @@ use crate::{
 
 pub use prove::Proof;
 use prove::Proving;
+pub use span::LEAD_MAX;
 
 /// What to do when the representation changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,6 +95,13 @@ impl Default for Hint {
 pub struct TransferConfig {
     /// The user's URL.
     pub target: Target,
+    /// Only these bytes are wanted, as far as there are that many; `None` is the whole. Nothing outside is asked for,
+    /// unless the origin has no ranges: then it is read from 0, over [`LEAD_MAX`] bytes before the span at most. A span
+    /// that begins behind the end is a failure of kind `Server` (416), an empty one is complete without a request.
+    pub span: Option<ByteRange>,
+    /// Bytes are given away as they land and cannot be taken back: after the first one a change is a failure whatever
+    /// `on_change` says. What comes again after that is for the engine to drop.
+    pub given_away: bool,
     /// Ceiling of lanes.
     pub lanes_max: u16,
     /// Start with so many lanes as soon as the first answer allows it, whatever the measurements say. Without it one
@@ -127,6 +136,8 @@ impl TransferConfig {
     pub fn new(target: Target) -> Self {
         Self {
             target,
+            span: None,
+            given_away: false,
             lanes_max: 32,
             lanes_start: None,
             schedule: Schedule::default(),
@@ -239,6 +250,8 @@ pub struct Transfer {
     /// Counts changes of the route, so that late answers of an old URL blame nobody.
     generation: u32,
     stalled: bool,
+    /// Bytes were given away.
+    given: bool,
 }
 
 impl Transfer {
@@ -246,7 +259,7 @@ impl Transfer {
     #[must_use]
     pub fn new(config: TransferConfig, resumed: Option<Resumed>, now: Timestamp) -> Self {
         let mut transfer = Self {
-            ledger: Ledger::new(),
+            ledger: config.span.map_or_else(Ledger::new, Ledger::of),
             crew: Crew::new(config.lanes_max),
             route: Route::new(config.target.clone()),
             pace: Pace::new(config.retry, config.seed),
@@ -277,6 +290,7 @@ impl Transfer {
             strikes: 0,
             generation: 0,
             stalled: false,
+            given: false,
             config,
         };
         if let Some(resumed) = resumed {
@@ -294,7 +308,7 @@ impl Transfer {
             proof,
         } = resumed;
         let Some(total) = identity.total else { return };
-        self.ledger = Ledger::resumed(total, &landed);
+        self.ledger = Ledger::resumed(self.ledger.span(), total, &landed);
         let proven = proof == Proof::Validator && identity.is_strong();
         self.identity = Some(identity);
         if self.ledger.landed().is_empty() {
@@ -302,9 +316,10 @@ impl Transfer {
         }
         if !proven {
             self.begin_proof(proof == Proof::OtherUrl);
-        } else if self.ledger.is_complete() && total > 0 {
+        } else if self.ledger.is_complete() {
             // Nothing is complete before the origin has confirmed what it is: the last byte is asked for.
-            self.void(ByteRange::new(total - 1, total));
+            let end = self.ledger.extent().end;
+            self.void(ByteRange::new(end - 1, end));
         }
         self.pace.progress(self.ledger.landed().len());
     }
@@ -448,7 +463,7 @@ impl Transfer {
 
     /// True if there are bytes that may be joined with those of a later run.
     fn can_keep(&self) -> bool {
-        self.is_joinable() && self.kept() > 0
+        self.is_joinable() && self.kept() > 0 && !self.config.given_away
     }
 
     /// Bytes that are there.

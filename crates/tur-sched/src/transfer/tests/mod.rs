@@ -5,6 +5,7 @@ mod outages;
 mod proofs;
 mod readers;
 mod scarce;
+mod spans;
 mod terms;
 mod world;
 
@@ -451,14 +452,17 @@ fn turn(world: &mut World, choice: (u8, u16)) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_500))]
+    #![proptest_config(ProptestConfig::with_cases(2_500))]
     #[test]
     fn any_events_keep_the_invariants_and_lead_to_an_end(
         lanes in 1u16..6,
         pages in 0u64..40,
+        span in spans::any_span(),
+        given_away in any::<bool>(),
         choices in proptest::collection::vec(any::<(u8, u16)>(), 0..300),
     ) {
-        let mut world = World::new(config(lanes), pages * 64 * KIB + pages);
+        let config = TransferConfig { span, given_away, ..config(lanes) };
+        let mut world = World::new(config, pages * 64 * KIB + pages);
         for choice in choices {
             if world.end.is_some() {
                 break;
@@ -469,7 +473,9 @@ proptest! {
             world.tell(Event::Unpause);
             world.finish();
         }
-        if let Some(Ok(total)) = world.end {
+        if let Some(span) = span {
+            world.assert_span(span);
+        } else if let Some(Ok(total)) = world.end {
             prop_assert_eq!(total, world.total);
             prop_assert!(world.written.covers(ByteRange::new(0, total)));
         }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use std::vec::Vec;
 
 use tur_core::{
-    Ask, ByteRange, ETag, Fault, Identity, Origin, RangeSet, RetryAfter, Scheme, Target, Timestamp,
+    Ask, ByteRange, ETag, Fault, Identity, Origin, RangeSet, Refusal, RetryAfter, Scheme, Target,
+    Timestamp,
 };
 
 use super::super::*;
@@ -128,6 +129,10 @@ impl World {
                     self.requests += 1;
                     // Credentials follow the target, so the session must be to the target's origin.
                     assert_eq!(self.sessions.get(&order.lane), Some(&order.target.origin));
+                    if let Ask::Range(asked) = order.ask {
+                        let inside = asked.intersect(self.transfer.ledger().span());
+                        assert_eq!(inside, asked, "nothing outside of the span is asked for");
+                    }
                     let gate = Gate::new(order.grant.start, order.grant.end);
                     let at = order.grant.start;
                     self.running.insert(
@@ -180,9 +185,13 @@ impl World {
 
     /// Answers a request as an honest origin with ranges does.
     pub(super) fn open(&mut self, lease: LeaseId) {
+        let total = self.total;
         let run = self.running.get_mut(&lease).expect("runs");
         let partial = run.order.ask != Ask::Whole;
-        let end = run.order.ask.range().end.min(self.total);
+        if partial && run.at >= total && run.at > 0 {
+            return self.refuse(lease, Fault::NotAdmitted(Refusal::AtEnd { total }));
+        }
+        let end = run.order.ask.range().end.min(total);
         run.body_end = Some(end);
         let place = ByteRange::new(run.at, end);
         let identity = self
@@ -291,6 +300,22 @@ impl World {
             }
         }
         panic!("no end: {:?}", self.transfer);
+    }
+
+    /// All of the span that there is has come, or the failure says that there is nothing of it.
+    pub(super) fn assert_span(&self, span: ByteRange) {
+        match self.end.as_ref().expect("an end") {
+            Ok(total) => {
+                assert!(*total == self.total || *total == span.end, "{total}");
+                let there = span.intersect(ByteRange::new(0, self.total));
+                assert!(self.written.covers(there), "{span}: {:?}", self.written);
+                assert!(
+                    !there.is_empty() || span.start == 0 || span.is_empty(),
+                    "nothing of {span} is there"
+                );
+            }
+            Err(failure) => assert!(!failure.keep || !self.written.is_empty(), "{failure}"),
+        }
     }
 
     pub(super) fn assert_whole(&self) {
