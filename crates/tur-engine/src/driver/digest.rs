@@ -1,5 +1,8 @@
 //! A digest that follows the frontier of a download, so that little is left to compute at its end.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use tokio::sync::oneshot;
 use tur_core::ByteRange;
 use tur_storage::{Disk, Part, Reader, StorageError};
@@ -26,6 +29,8 @@ pub(super) struct Follower {
     state: State,
     /// True if what is being computed is of no use: bytes behind it were voided.
     stale: bool,
+    /// Set when nobody wants the digest any more.
+    stop: Arc<AtomicBool>,
 }
 
 impl Follower {
@@ -34,6 +39,7 @@ impl Follower {
             algorithm,
             state: State::Idle(fresh(algorithm), 0),
             stale: false,
+            stop: Arc::default(),
         }
     }
 
@@ -60,9 +66,20 @@ impl Follower {
         }
     }
 
-    /// The digest of the whole part, which has `total` bytes; `None` if some are not there.
+    /// Gives up. When this ends, no turn reads the part any more.
+    pub(super) async fn leave(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let State::Running(turn) = &mut self.state {
+            // What it would have brought is not wanted, and neither is why it could not.
+            drop(turn.await);
+        }
+        *self = Self::new(self.algorithm);
+    }
+
+    /// The digest of the whole part, which has `total` bytes; `None` if some are not there. Given up by dropping the
+    /// future; the part is read until [`leave`](Self::leave) ends.
     pub(super) async fn finish<D: Disk>(
-        mut self,
+        &mut self,
         part: &Part<D>,
         compute: &Compute,
         total: u64,
@@ -70,22 +87,29 @@ impl Follower {
         let mut failed = false;
         let mut reached = None;
         loop {
-            match self.state {
-                State::Idle(hasher, at) if at == total => return Ok(Some(hasher.finish())),
+            match &mut self.state {
+                State::Idle(hasher, at) if *at == total => {
+                    *at = 0;
+                    let whole = std::mem::replace(hasher, fresh(self.algorithm));
+                    return Ok(Some(whole.finish()));
+                }
                 // A turn that got no further met a gap.
-                State::Idle(_, at) if reached == Some(at) && !failed => return Ok(None),
+                State::Idle(_, at) if reached == Some(*at) && !failed => return Ok(None),
                 State::Idle(_, at) => {
-                    reached = Some(at);
+                    reached = Some(*at);
                     self.go(part, compute);
                 }
-                State::Running(ref mut turn) => match turn.await {
+                State::Running(turn) => match turn.await {
                     Ok(Err(error)) if failed => return Err(error),
                     Ok(turn) => {
                         failed = turn.is_err();
                         self.take(turn);
                     }
                     // The pool has no thread to give: this one is.
-                    Err(_gone) => self.take(advance(fresh(self.algorithm), 0, &part.reader())),
+                    Err(_gone) => {
+                        let whole = fresh(self.algorithm);
+                        self.take(advance((whole, 0), &part.reader(), &self.stop));
+                    }
                 },
             }
         }
@@ -94,8 +118,9 @@ impl Follower {
     fn go<D: Disk>(&mut self, part: &Part<D>, compute: &Compute) {
         let idle = State::Idle(fresh(self.algorithm), 0);
         if let State::Idle(hasher, at) = std::mem::replace(&mut self.state, idle) {
-            let reader = part.reader();
-            self.state = State::Running(compute.run(move || advance(hasher, at, &reader)));
+            let (reader, stop) = (part.reader(), Arc::clone(&self.stop));
+            let turn = compute.run(move || advance((hasher, at), &reader, &stop));
+            self.state = State::Running(turn);
         }
     }
 
@@ -116,11 +141,15 @@ fn fresh(algorithm: Algorithm) -> Box<Hasher> {
     Box::new(Hasher::new(algorithm))
 }
 
-/// Takes in everything from `at` to the frontier.
-fn advance<D: Disk>(mut hasher: Box<Hasher>, mut at: u64, reader: &Reader<D>) -> Turn {
+/// Takes in everything from where the hasher is to the frontier, or until it is stopped.
+fn advance<D: Disk>(
+    (mut hasher, mut at): (Box<Hasher>, u64),
+    reader: &Reader<D>,
+    stop: &AtomicBool,
+) -> Turn {
     let end = reader.frontier();
     let mut buffer = vec![0; BUFFER];
-    while at < end {
+    while at < end && !stop.load(Ordering::Relaxed) {
         let want = usize::try_from(end - at).unwrap_or(BUFFER).min(BUFFER);
         let came = reader.read_at(at, &mut buffer[..want])?;
         if came == 0 {

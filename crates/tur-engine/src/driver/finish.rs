@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
+use tokio::time::timeout;
 use tur_core::port::Transport;
 use tur_core::{Identity, Kind};
 use tur_storage::Disk;
@@ -49,17 +50,21 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
             return Ok(done);
         }
         // It may take a while, in which other downloads go on, and this one can be cancelled.
-        let opening = tokio::task::spawn_blocking(self.filing.opening());
-        let saved = match or_cancelled(outside, opening).await {
+        let mut opening = tokio::task::spawn_blocking(self.filing.opening());
+        let saved = match or_cancelled(outside, &mut opening).await {
             Some(Ok(opened)) => self.filing.take(opened?),
             Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
-            None => return Err(Error::cancelled()),
+            None => {
+                // What it opens is let go again before the end is told.
+                drop(timeout(LEAVE_MAX, opening).await);
+                return Err(Error::cancelled());
+            }
         };
         self.begin(saved, None);
         loop {
             let end = self.drive(outside).await;
             if !matches!(end, End::Landed(_)) {
-                self.let_checkpoint_end().await;
+                self.let_part_go().await;
             }
             match end {
                 End::Landed(total) => {
@@ -76,7 +81,7 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
                     return Err(self.part_with(keep, failure.into()));
                 }
                 End::Broken(error) => return Err(self.leave(error)),
-                End::Cancelled => return Err(self.interrupted()),
+                End::Cancelled => return Err(self.interrupted().await),
             }
         }
     }
@@ -199,11 +204,12 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
         let since = self.now();
         self.publish_verifying(total);
         self.tell(What::Verifying);
-        if let Some((running, _)) = self.checkpoint.running.take() {
+        if let Some((running, _)) = &mut self.checkpoint.running {
             // A commit waits for the sync that runs; what that one found is found again by the commit's own.
             if or_cancelled(outside, running).await.is_none() {
-                return Err(self.interrupted());
+                return Err(self.interrupted().await);
             }
+            self.checkpoint.running = None;
         }
         let Some(sha256) = self.verify(total, outside).await? else {
             return Ok(None);
@@ -219,12 +225,23 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
         }))
     }
 
-    /// A checkpoint that runs holds the lock of the part: who is told of the end may want to begin again at once.
-    async fn let_checkpoint_end(&mut self) {
+    /// A checkpoint or a digest that runs holds the lock of the part: who is told of the end may want to begin again at
+    /// once.
+    async fn let_part_go(&mut self) {
         self.release_all();
-        if let Some((running, _)) = self.checkpoint.running.take() {
-            // A disk that takes longer must not hold up an interruption.
-            drop(tokio::time::timeout(LEAVE_MAX, running).await);
+        let (checkpoint, follower) = (self.checkpoint.running.take(), &mut self.follower);
+        let over = async {
+            if let Some((running, _)) = checkpoint {
+                // It was not waited for to learn how it ended.
+                drop(running.await);
+            }
+            if let Some(follower) = follower {
+                follower.leave().await;
+            }
+        };
+        // A disk that takes longer must not hold up an interruption.
+        if timeout(LEAVE_MAX, over).await.is_err() {
+            tracing::debug!("the part is let go later");
         }
     }
 
@@ -241,7 +258,7 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
         total: u64,
         outside: &mut Outside,
     ) -> Result<Option<Option<String>>, Error> {
-        let (Some(checksum), Some(follower)) = (&self.job.checksum, self.follower.take()) else {
+        let (Some(checksum), Some(follower)) = (&self.job.checksum, &mut self.follower) else {
             return Ok(Some(None));
         };
         let Some(part) = self.filing.part() else {
@@ -249,7 +266,7 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
         };
         let work = follower.finish(part, &self.world.compute, total);
         let Some(digest) = or_cancelled(outside, work).await else {
-            return Err(self.interrupted());
+            return Err(self.interrupted().await);
         };
         let digest = match digest {
             Ok(Some(digest)) => digest,
@@ -292,7 +309,8 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
         }
     }
 
-    fn interrupted(&mut self) -> Error {
+    async fn interrupted(&mut self) -> Error {
+        self.let_part_go().await;
         if !self.filing.is_worth_keeping(self.transfer.is_joinable()) {
             return self.part_with(false, Error::cancelled());
         }
