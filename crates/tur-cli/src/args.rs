@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use tur_engine::Rate;
 
-use crate::bounds::LIMITS;
+use crate::help;
 use crate::origins::Origins;
 use crate::quantity;
 
@@ -21,7 +21,7 @@ use crate::quantity;
     version,
     about = "Downloads a file over several connections, and goes on where it stopped.",
     override_usage = "tur [OPTIONS] <URL>\n       tur origins [list [--json] | forget <ORIGIN> | forget --all]",
-    after_help = [AFTER_HELP, LIMITS, EXIT_CODES].join("\n\n"),
+    after_help = help::after(),
     args_override_self = true,
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true,
@@ -285,37 +285,6 @@ const PATIENCE: &str = "Patience";
 const REQUEST: &str = "Request";
 const OUTPUT: &str = "Output";
 
-const AFTER_HELP: &str = "\
-Sizes and rates: K, M and G are 1024-based (256K). Durations are in seconds and may have a fraction.
-
-While it runs, NAME.part and NAME.tur stand beside the target. They stay after a failure if bytes \
-landed that can be used again: the same command goes on from there. Ctrl-C keeps what landed; a \
-second one ends at once.
-
-What was learned of a server (its response time, whether it serves ranges) is kept in \
-$XDG_STATE_HOME/tur/origins [default: ~/.local/state], for 1000 servers and 90 days at most, without \
-paths, names or credentials. 'tur origins' shows it.";
-
-const EXIT_CODES: &str = "\
-Exit codes:
-    0  the file is complete and verified
-    1  anything else
-    2  usage: arguments, URL, configuration
-    3  a local file: exists, not writable, vanished
-    4  network: DNS, connect, time-out, too slow
-    5  TLS: certificate, handshake
-    6  authentication is needed
-    7  the answer is not valid HTTP, or its coding is damaged
-    8  the server refused or could not, or its type is not accepted
-    9  no space, quota or file-size limit
-   10  the digest does not match
-   11  the file changed on the server
-   12  not resumable, and --require-resume asks for that
-   13  refused by policy: https to http, unsafe name, private address
-   14  a bound was hit: redirects, size of the head, growth by --decode
-   15  another tur works on this target
-  130  interrupted; 143 by SIGTERM; what landed is kept";
-
 /// What clap says about wrong arguments, as one line for people. Its tips would repeat a value after `=`, which may be a
 /// secret, and so would it repeat a URL that stands where something else was to stand.
 pub(crate) fn one_line(error: &clap::Error) -> String {
@@ -474,64 +443,5 @@ mod tests {
         }
         assert_eq!(without_userinfo("a://u:p@b@c/d@e x"), "a://c/d@e x");
         assert_eq!(without_userinfo("no URL: a@b"), "no URL: a@b");
-    }
-
-    #[test]
-    fn help_names_every_flag_of_this_version_and_every_exit_code() {
-        let help = Args::command().render_help().to_string();
-        for flag in [
-            "-o <",
-            "-d <",
-            "-x ",
-            "-s ",
-            "-k ",
-            "  -q",
-            "  -v",
-            "--json",
-            "--progress",
-            "--checksum",
-            "--retry",
-            "--connect-timeout",
-            "--read-timeout",
-            "--speed-limit",
-            "--speed-time",
-            "--limit-rate <",
-            "--limit-rate-per-file <",
-            "--max-time",
-            "--max-wait",
-            "--max-connections",
-            "--max-per-origin",
-            "--exists",
-            "--storage",
-            "--on-change",
-            "--header",
-            "--user-agent",
-            "--referer",
-            "-u <",
-            "--ca-file",
-            "--cacert",
-            "--create-dirs",
-            "--no-remote-time",
-            "--no-origin-memory",
-            "tur origins",
-            "  -c",
-            "  -L",
-            "--version",
-            "--help",
-        ] {
-            assert!(help.contains(flag), "{flag} is missing:\n{help}");
-        }
-        let codes = help
-            .split_once("Exit codes:")
-            .map(|(_, codes)| codes)
-            .unwrap_or_default();
-        let is_code = |code: u8| {
-            codes
-                .split_whitespace()
-                .any(|word| word.trim_end_matches(':') == code.to_string())
-        };
-        for code in (0..=15).chain([130]) {
-            assert!(is_code(code), "{code} is missing:\n{help}");
-        }
     }
 }

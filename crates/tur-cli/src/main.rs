@@ -8,6 +8,7 @@ mod args;
 mod bounds;
 mod console;
 mod field;
+mod help;
 mod human;
 mod origins;
 mod plan;

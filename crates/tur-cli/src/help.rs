@@ -1,0 +1,107 @@
+//! What `--help` says beside the flags.
+//!
+//! [`after`] is all of it. The bounds have a file of their own: [`crate::bounds`].
+
+use crate::bounds::LIMITS;
+
+/// What stands below the flags.
+pub(crate) fn after() -> String {
+    [AFTER_HELP, LIMITS, EXIT_CODES].join("\n\n")
+}
+
+const AFTER_HELP: &str = "\
+Sizes and rates: K, M and G are 1024-based (256K). Durations are in seconds and may have a fraction.
+
+While it runs, NAME.part and NAME.tur stand beside the target. They stay after a failure if bytes \
+landed that can be used again: the same command goes on from there. Ctrl-C keeps what landed; a \
+second one ends at once.
+
+What was learned of a server (its response time, whether it serves ranges) is kept in \
+$XDG_STATE_HOME/tur/origins [default: ~/.local/state], for 1000 servers and 90 days at most, without \
+paths, names or credentials. 'tur origins' shows it.";
+
+const EXIT_CODES: &str = "\
+Exit codes:
+    0  the file is complete and verified
+    1  anything else
+    2  usage: arguments, URL, configuration
+    3  a local file: exists, not writable, vanished
+    4  network: DNS, connect, time-out, too slow
+    5  TLS: certificate, handshake
+    6  authentication is needed
+    7  the answer is not valid HTTP, or its coding is damaged
+    8  the server refused or could not, or its type is not accepted
+    9  no space, quota or file-size limit
+   10  the digest does not match
+   11  the file changed on the server
+   12  not resumable, and --require-resume asks for that
+   13  refused by policy: https to http, unsafe name, private address
+   14  a bound was hit: redirects, size of the head, growth by --decode
+   15  another tur works on this target
+  130  interrupted; 143 by SIGTERM; what landed is kept";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use crate::args::Args;
+
+    #[test]
+    fn help_names_every_flag_of_this_version_and_every_exit_code() {
+        let help = Args::command().render_help().to_string();
+        for flag in [
+            "-o <",
+            "-d <",
+            "-x ",
+            "-s ",
+            "-k ",
+            "  -q",
+            "  -v",
+            "--json",
+            "--progress",
+            "--checksum",
+            "--retry",
+            "--connect-timeout",
+            "--read-timeout",
+            "--speed-limit",
+            "--speed-time",
+            "--limit-rate <",
+            "--limit-rate-per-file <",
+            "--max-time",
+            "--max-wait",
+            "--max-connections",
+            "--max-per-origin",
+            "--exists",
+            "--storage",
+            "--on-change",
+            "--header",
+            "--user-agent",
+            "--referer",
+            "-u <",
+            "--ca-file",
+            "--cacert",
+            "--create-dirs",
+            "--no-remote-time",
+            "--no-origin-memory",
+            "tur origins",
+            "  -c",
+            "  -L",
+            "--version",
+            "--help",
+        ] {
+            assert!(help.contains(flag), "{flag} is missing:\n{help}");
+        }
+        let codes = help
+            .split_once("Exit codes:")
+            .map(|(_, codes)| codes)
+            .unwrap_or_default();
+        let is_code = |code: u8| {
+            codes
+                .split_whitespace()
+                .any(|word| word.trim_end_matches(':') == code.to_string())
+        };
+        for code in (0..=15).chain([130]) {
+            assert!(is_code(code), "{code} is missing:\n{help}");
+        }
+    }
+}
