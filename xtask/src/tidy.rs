@@ -17,7 +17,8 @@ pub const FILE_LINES: usize = 600;
 pub const FUNCTION_LINES: usize = 70;
 
 /// Modules of tur-sched that others compose and that do not know each other.
-pub const SIBLINGS: [&str; 6] = [
+pub const SIBLINGS: [&str; 7] = [
+    "abr",
     "coordinator",
     "scaler",
     "memory",

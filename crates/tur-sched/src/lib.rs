@@ -9,6 +9,8 @@
 //! all transfers. [`OriginLanes`] decides how many lanes an origin gets, and which transfer gets them; [`OriginMemory`]
 //! is what one visit leaves for the next. [`Budget`] says how many connections there may be over all origins, [`Bucket`] is
 //! a rate limit. [`Gate`] is the one value that a machine's decision and the hot path share.
+//!
+//! [`abr`] is for players: which variant of a presentation plays, by what the network brings.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -16,6 +18,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod abr;
 mod budget;
 mod coordinator;
 mod crew;
