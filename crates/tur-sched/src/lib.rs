@@ -8,7 +8,8 @@
 //! lanes, a route (where to ask) and a pace (when to try again). [`Pool`] lends sessions of one origin to the lanes of
 //! all transfers. [`OriginLanes`] decides how many lanes an origin gets, and which transfer gets them; [`OriginMemory`]
 //! is what one visit leaves for the next. [`Budget`] says how many connections there may be over all origins, [`Bucket`] is
-//! a rate limit. [`Gate`] is the one value that a machine's decision and the hot path share.
+//! a rate limit. [`Dispatch`] says which of all that want to fetch something may do so next. [`Gate`] is the one value
+//! that a machine's decision and the hot path share.
 //!
 //! [`abr`] is for players: which variant of a presentation plays, by what the network brings.
 #![no_std]
@@ -22,6 +23,7 @@ pub mod abr;
 mod budget;
 mod coordinator;
 mod crew;
+mod dispatch;
 mod gate;
 mod ledger;
 mod limit;
@@ -38,6 +40,10 @@ mod word;
 
 pub use budget::{Budget, BudgetAction, MEMORY, Row, Shortage, Sign, Standing};
 pub use coordinator::plan::Schedule;
+pub use dispatch::{
+    AsSaid, Demand, Dispatch, DispatchAction, DispatchConfig, DispatchEvent, GRACE, PeerId,
+    Priority, STARTS_BOUND, STARTS_MAX, TicketId, Whose,
+};
 pub use gate::Gate;
 pub use ledger::{Lease, Ledger};
 pub use limit::Bucket;

@@ -1,0 +1,581 @@
+//! Who may run next: permits for requests, given to the tickets of many peers.
+//!
+//! Read [`Dispatch`]. A peer is whoever wants things fetched: a player, a reader, a whole download. A ticket is one wish
+//! of a peer for a permit, and a permit is one request at a time to one origin: it is given by
+//! [`Start`](DispatchAction::Start) and comes back with [`Ended`](DispatchEvent::Ended), after a moment or after hours.
+//!
+//! ```text
+//!                     ┌─ Withdrawn ─▶ (gone, no answer)
+//!  Enqueued ─▶ waits ─┼─ its peer Left ─▶ Dropped
+//!                     └─ Start ─▶ runs ─ Ended ─▶ (gone)
+//!                                  └─ Preempt ─▶ closing ─ Ended ─▶ (gone; the caller enqueues the rest)
+//! ```
+//!
+//! The rules, in the order in which they are applied.
+//!
+//! - **Slots.** Priority of the peer, then of the command: 0 High/High, 1 High/Low, 2 Low/High, 3 Low/Low. 0 and 1 are
+//!   *urgent*, 2 and 3 are *prefetches*. A lower number goes first.
+//! - **Live demand.** Priorities are those of the moment of the decision ([`Demand`]). A round begins with the first
+//!   [`poll_action`](Dispatch::poll_action) after an event, or after one that had nothing; it asks once, and all its
+//!   decisions follow from that.
+//! - **Caps.** Running tickets never outgrow the caps of process, origin and peer by a start. A cap that shrinks stops
+//!   nobody: there is no start until enough have ended. A ticket that cannot start holds up nobody but those behind it
+//!   in the same queue: of the same peer, priority and origin.
+//! - **Reserve.** Of the permits of the process, and of those of an origin, prefetches hold all but one, if there are
+//!   two or more: the last one is for urgent work only.
+//! - **Turns.** Within a slot peers take turns: of those that can start, the one goes next that had its last start in
+//!   this slot longest ago (or joined longest ago). So while two can start, their starts differ by one at most, but for
+//!   what ageing gives at one origin. Within a peer and slot the oldest goes first.
+//! - **Ageing.** A slot that could have started and was passed over by [`STARTS_MAX`] starts of others gets the next one
+//!   (the most passed over first). Since there are three slots that can be passed over, one that can always start has a
+//!   start among any [`STARTS_BOUND`] in a row; its `k`-th peer has one after at most `k` times as many. The same is counted at
+//!   each origin, for its own starts: who waits for a crowded origin is not made up for by starts elsewhere. In return
+//!   urgent work is held up by at most six starts in a row: one for each lower slot, of the process and of the origin.
+//! - **Preemption.** An urgent ticket that only the caps of process or origin keep from starting takes the permit of the
+//!   least valuable prefetch, at its origin if that is what is full: of the lowest slot as it is now, of the peer that
+//!   runs most of those, started last. No more permits are on their way back for that than urgent tickets wait. What took the place of an
+//!   urgent start by ageing is spared for [`GRACE`]. The cap of a peer is its own affair.
+//! - **Throttle.** If it is set, prefetches wait so long once they are the best that could start, each time they come
+//!   to be so. The start of an urgent ticket ends the wait. Then all that can start does.
+//!
+//! Sloppy callers do no harm: a ticket that is known already is not enqueued again; one of a peer that is not there is
+//! dropped; ends, withdrawals and moves of tickets that do not run (or wait) are ignored. What is kept is bounded by
+//! what the caller has enqueued and joined.
+//!
+//! Costs, with `n` tickets waiting: an event O(log n) (one of a peer that leaves: for each of its tickets); a round one
+//! question for each peer that has tickets and each live ticket that waits; a start O(log n) for each origin that its
+//! peer waits for; a preemption O(running), and the first tickets of urgent peers.
+
+mod board;
+mod lines;
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+use core::time::Duration;
+
+use tur_core::Timestamp;
+
+use board::{Board, Entry, Run, Ticket};
+use lines::{Candidate, SiteId, Slot};
+
+/// A slot is passed over by at most so many starts before it is due. One start in seventeen costs urgent work little,
+/// and a prefetch that gets it still comes in good time: 16 requests of a player are about a minute of play.
+pub const STARTS_MAX: u32 = 16;
+
+/// Among so many starts in a row is one of each slot that could always start: the slot is due after
+/// [`STARTS_MAX`], and two others can be due before it.
+pub const STARTS_BOUND: u32 = STARTS_MAX + 3;
+
+/// What took the place of an urgent start by ageing runs at least so long before it is preempted: time for a request over
+/// a warm connection, or for a handshake and something worth keeping. Only with a single permit does urgent work ever
+/// wait for it.
+pub const GRACE: Duration = Duration::from_secs(2);
+
+/// A peer, numbered by the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PeerId(pub u64);
+
+/// A wish for one permit, numbered by the caller. Not used again while it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TicketId(pub u64);
+
+/// How much something matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Priority {
+    /// A peer that is being played or read now; a command that is needed next.
+    High,
+    /// Everything else.
+    Low,
+}
+
+/// The caps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DispatchConfig {
+    /// Permits of the whole process; at least 1.
+    pub permits: usize,
+    /// Permits at one origin; at least 1.
+    pub per_origin: usize,
+    /// Permits of a peer that says nothing else when it joins; at least 1. `None`: as many as there are.
+    pub per_peer: Option<usize>,
+    /// How long prefetches wait once nothing else could start.
+    pub throttle: Duration,
+}
+
+impl Default for DispatchConfig {
+    /// As many permits as a process may have connections by default, as many at an origin as the scaler may try, and no
+    /// throttle.
+    fn default() -> Self {
+        Self {
+            permits: 128,
+            per_origin: 32,
+            per_peer: None,
+            throttle: Duration::ZERO,
+        }
+    }
+}
+
+/// What happened. `K` names an origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DispatchEvent<K> {
+    /// A peer is there, or what was said of it changes.
+    Joined {
+        /// Which.
+        peer: PeerId,
+        /// What it is unless [`Demand`] says otherwise.
+        priority: Priority,
+        /// Its own cap, at least 1; `None`: that of the configuration.
+        per_peer: Option<usize>,
+    },
+    /// A peer is gone: its waiting tickets are answered by [`Dropped`](DispatchAction::Dropped), the running ones count
+    /// until they end, and nobody waits for them any more.
+    Left {
+        /// Which.
+        peer: PeerId,
+    },
+    /// A ticket waits for a permit.
+    Enqueued {
+        /// Which.
+        ticket: TicketId,
+        /// Whose.
+        peer: PeerId,
+        /// Where the request goes.
+        origin: K,
+        /// What it is unless [`Demand`] says otherwise.
+        priority: Priority,
+        /// Whether [`Demand`] is to be asked about it.
+        live: bool,
+        /// Since when, if not from now on: what was preempted keeps its age.
+        waited_since: Option<Timestamp>,
+    },
+    /// A waiting ticket is no longer wanted: it gets no answer. One that runs is expected to end.
+    Withdrawn {
+        /// Which.
+        ticket: TicketId,
+    },
+    /// A running ticket gives its permit back.
+    Ended {
+        /// Which.
+        ticket: TicketId,
+    },
+    /// A running ticket goes on at another origin, be there room or not.
+    Moved {
+        /// Which.
+        ticket: TicketId,
+        /// Where.
+        origin: K,
+    },
+    /// So many permits from now on; at least 1.
+    Permits(usize),
+    /// So many at each origin from now on; at least 1.
+    PerOrigin(usize),
+    /// The time that `next_wakeup` named has come.
+    Tick,
+}
+
+/// What peers and tickets are at this moment. Answers are cheap, and say the same throughout a round.
+pub trait Demand {
+    /// A peer's priority; `None`: as it was said.
+    fn peer(&self, peer: PeerId) -> Option<Priority>;
+
+    /// A ticket's; asked only of those that are live. `None`: as it was said.
+    fn ticket(&self, ticket: TicketId) -> Option<Priority>;
+}
+
+/// Everything is what it was said to be.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AsSaid;
+
+impl Demand for AsSaid {
+    fn peer(&self, _: PeerId) -> Option<Priority> {
+        None
+    }
+
+    fn ticket(&self, _: TicketId) -> Option<Priority> {
+        None
+    }
+}
+
+/// Who has another priority now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// A peer, and all its tickets with it.
+    Peer(PeerId),
+    /// One ticket that waits.
+    Ticket(TicketId),
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DispatchAction {
+    /// The ticket has a permit: it may send its request.
+    Start {
+        /// Which.
+        ticket: TicketId,
+    },
+    /// The ticket is to give its permit back soon, for urgent work: the caller ends it, and enqueues another one for
+    /// what is left. Said once.
+    Preempt {
+        /// Which.
+        ticket: TicketId,
+    },
+    /// The ticket will not start: its peer is gone.
+    Dropped {
+        /// Which.
+        ticket: TicketId,
+    },
+    /// Demand has changed a priority. For people: nothing is to be done.
+    PriorityChanged {
+        /// Whose.
+        whose: Whose,
+        /// What it is now.
+        priority: Priority,
+    },
+}
+
+/// Gives permits to tickets.
+#[derive(Clone, Debug)]
+pub struct Dispatch<K> {
+    board: Board,
+    sites: BTreeMap<K, SiteId>,
+    names: BTreeMap<SiteId, K>,
+    next_site: u64,
+    notes: VecDeque<(Whose, Priority)>,
+    /// Starts that passed over each slot since it last had one.
+    passed: [u32; 4],
+    throttle: Throttle,
+    /// Demand was asked in this round.
+    asked: bool,
+    /// When a prefetch is spared no longer that an urgent ticket waits for.
+    grace_over: Option<Timestamp>,
+}
+
+impl<K: Ord + Clone> Dispatch<K> {
+    /// A dispatch that nobody has joined.
+    #[must_use]
+    pub fn new(config: DispatchConfig) -> Self {
+        let config = DispatchConfig {
+            permits: config.permits.max(1),
+            per_origin: config.per_origin.max(1),
+            ..config
+        };
+        Self {
+            board: Board::new(config),
+            sites: BTreeMap::new(),
+            names: BTreeMap::new(),
+            next_site: 0,
+            notes: VecDeque::new(),
+            passed: [0; 4],
+            throttle: Throttle::default(),
+            asked: false,
+            grace_over: None,
+        }
+    }
+
+    /// Takes what happened. Actions must have been drained before.
+    pub fn handle(&mut self, now: Timestamp, event: DispatchEvent<K>) {
+        self.asked = false;
+        match event {
+            DispatchEvent::Joined {
+                peer,
+                priority,
+                per_peer,
+            } => self.board.join(peer, priority, per_peer),
+            DispatchEvent::Left { peer } => self.board.leave(peer),
+            DispatchEvent::Enqueued {
+                ticket,
+                peer,
+                origin,
+                priority,
+                live,
+                waited_since,
+            } => {
+                let since = waited_since.unwrap_or(now);
+                let entry = Entry {
+                    ticket,
+                    peer,
+                    priority,
+                    live,
+                    since,
+                };
+                self.enqueue(entry, origin);
+            }
+            DispatchEvent::Withdrawn { ticket } => self.board.withdraw(ticket),
+            DispatchEvent::Ended { ticket } => self.board.end(ticket),
+            DispatchEvent::Moved { ticket, origin } => {
+                let site = self.site(origin);
+                self.board.travel(ticket, site);
+            }
+            DispatchEvent::Permits(permits) => self.board.config.permits = permits.max(1),
+            DispatchEvent::PerOrigin(limit) => self.board.set_per_origin(limit),
+            DispatchEvent::Tick => {}
+        }
+        while let Some(site) = self.board.vacant.pop() {
+            if let Some(name) = self.names.remove(&site) {
+                self.sites.remove(&name);
+            }
+        }
+    }
+
+    /// The next thing to do, until there is none. This is where decisions are made, and where `demand` is asked.
+    pub fn poll_action(&mut self, now: Timestamp, demand: &dyn Demand) -> Option<DispatchAction> {
+        if let Some(ticket) = self.board.dropped.pop_first() {
+            return Some(DispatchAction::Dropped { ticket });
+        }
+        if !self.asked {
+            self.asked = true;
+            self.notes.extend(self.board.ask(demand));
+        }
+        if let Some((whose, priority)) = self.notes.pop_front() {
+            return Some(DispatchAction::PriorityChanged { whose, priority });
+        }
+        if let Some(ticket) = self.start(now) {
+            return Some(DispatchAction::Start { ticket });
+        }
+        if let Some(ticket) = self.preempt(now, demand) {
+            return Some(DispatchAction::Preempt { ticket });
+        }
+        self.throttle.open = false;
+        self.asked = false;
+        None
+    }
+
+    /// When a [`Tick`](DispatchEvent::Tick) is wanted: a throttle is over, or a grace that urgent work waits for.
+    #[must_use]
+    pub fn next_wakeup(&self) -> Option<Timestamp> {
+        let both = [self.throttle.until, self.grace_over];
+        both.into_iter().flatten().min()
+    }
+
+    /// Tickets that wait.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.board.tickets.len() - self.board.running.len()
+    }
+
+    /// Tickets that have a permit.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.board.running.len()
+    }
+
+    /// Tickets that have a permit at an origin.
+    #[must_use]
+    pub fn running_at(&self, origin: &K) -> usize {
+        let site = self.sites.get(origin);
+        let site = site.and_then(|site| self.board.sites.get(site));
+        site.map_or(0, |site| site.running)
+    }
+
+    fn enqueue(&mut self, entry: Entry, origin: K) {
+        if self.board.knows(entry.ticket) {
+            return;
+        }
+        if !self.board.has_peer(entry.peer) {
+            self.board.dropped.insert(entry.ticket);
+            return;
+        }
+        let site = self.site(origin);
+        self.board.enqueue(entry, site);
+    }
+
+    fn site(&mut self, origin: K) -> SiteId {
+        if let Some(site) = self.sites.get(&origin) {
+            return *site;
+        }
+        let site = SiteId(self.next_site);
+        self.next_site += 1;
+        self.names.insert(site, origin.clone());
+        self.sites.insert(origin, site);
+        site
+    }
+
+    /// Starts the next ticket, if one may.
+    fn start(&mut self, now: Timestamp) -> Option<TicketId> {
+        let Some(usual) = Slot::ALL.iter().find_map(|slot| self.board.first(*slot)) else {
+            self.throttle.until = None;
+            return None;
+        };
+        if usual.slot.is_urgent() {
+            self.throttle.end();
+        } else if !self.throttle.lets(now, self.board.config.throttle) {
+            return None;
+        }
+        let aged = self.aged(usual);
+        let chosen = aged.unwrap_or(usual);
+        self.count(chosen);
+        // What was started in place of urgent work would otherwise be preempted for it at once.
+        let spared = aged
+            .filter(|aged| usual.slot.is_urgent() && !aged.slot.is_urgent())
+            .map(|_| now + GRACE);
+        self.board.start(chosen, spared);
+        Some(chosen.ticket)
+    }
+
+    /// Who is due in place of the one whose start it would be.
+    fn aged(&self, usual: Candidate) -> Option<Candidate> {
+        let due = |passed: &[u32; 4], first: &dyn Fn(Slot) -> Option<Candidate>| {
+            let due = Slot::ALL[1..]
+                .iter()
+                .filter(|slot| **slot != usual.slot && passed[slot.0] >= STARTS_MAX)
+                .filter_map(|slot| first(*slot));
+            due.max_by_key(|who| (passed[who.slot.0], Reverse(who.slot)))
+        };
+        let everywhere = due(&self.passed, &|slot| self.board.first(slot));
+        everywhere.or_else(|| {
+            let site = self.board.sites.get(&usual.site)?;
+            due(&site.passed, &|slot| self.board.first_at(slot, usual.site))
+        })
+    }
+
+    /// Counts a start for every other slot that could have had it.
+    fn count(&mut self, chosen: Candidate) {
+        let others = Slot::ALL[1..].iter().filter(|slot| **slot != chosen.slot);
+        let mut at_site = [0; 4];
+        for slot in others {
+            let passed = u32::from(self.board.first(*slot).is_some());
+            self.passed[slot.0] = self.passed[slot.0].saturating_add(passed);
+            at_site[slot.0] = u32::from(self.board.first_at(*slot, chosen.site).is_some());
+        }
+        self.passed[chosen.slot.0] = 0;
+        if let Some(site) = self.board.sites.get_mut(&chosen.site) {
+            for (passed, more) in site.passed.iter_mut().zip(at_site) {
+                *passed = passed.saturating_add(more);
+            }
+            site.passed[chosen.slot.0] = 0;
+        }
+    }
+
+    /// Takes the permit of a prefetch, if an urgent ticket waits for which none is on its way back.
+    fn preempt(&mut self, now: Timestamp, demand: &dyn Demand) -> Option<TicketId> {
+        self.grace_over = None;
+        let board = &self.board;
+        if board.prefetches == 0 || !board.lines.is_urgent() {
+            return None;
+        }
+        let victims = self.victims(demand);
+        if victims.is_empty() {
+            return None;
+        }
+        for site in self.blocked() {
+            let lawful = victims
+                .iter()
+                .filter(|victim| site.is_none_or(|site| victim.site == site));
+            for victim in lawful {
+                match victim.spared.filter(|until| now < *until) {
+                    None => {
+                        self.board.close(victim.id);
+                        return Some(victim.id);
+                    }
+                    Some(until) => {
+                        let soonest = self.grace_over.map_or(until, |other| other.min(until));
+                        self.grace_over = Some(soonest);
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// Prefetches that run and were not told to close, the least valuable first.
+    fn victims(&self, demand: &dyn Demand) -> Vec<Victim> {
+        let board = &self.board;
+        let runs = board.running.iter().filter_map(|id| {
+            let ticket = board.tickets.get(id)?;
+            let run = ticket.run.filter(|run| !run.closing)?;
+            let peer = board.peers.get(&ticket.peer)?;
+            (peer.priority() == Priority::Low).then_some((*id, *ticket, run))
+        });
+        let runs: Vec<(TicketId, Ticket, Run)> = runs.collect();
+        let mut of_peers: BTreeMap<PeerId, usize> = BTreeMap::new();
+        for (_, ticket, _) in &runs {
+            *of_peers.entry(ticket.peer).or_default() += 1;
+        }
+        let victims = runs.iter().map(|(id, ticket, run)| {
+            let slot = board.slot_now(*id, demand);
+            let of_peer = of_peers.get(&ticket.peer).copied();
+            let victim = Victim {
+                id: *id,
+                site: ticket.site,
+                spared: run.spared,
+            };
+            (Reverse((slot, of_peer, run.started)), victim)
+        });
+        let mut victims: Vec<_> = victims.collect();
+        victims.sort_by_key(|(worth, _)| *worth);
+        victims.into_iter().map(|(_, victim)| victim).collect()
+    }
+
+    /// For each urgent ticket that no permit is free or on its way back for: the origin that is full, or none if it is
+    /// the process.
+    fn blocked(&self) -> Vec<Option<SiteId>> {
+        let board = &self.board;
+        let (permits, per_origin) = (board.config.permits, board.config.per_origin);
+        let mut permits = permits.saturating_sub(board.running.len()) + board.closing;
+        let mut of_peers: BTreeMap<PeerId, usize> = BTreeMap::new();
+        let mut of_sites: BTreeMap<SiteId, usize> = BTreeMap::new();
+        let mut blocked = Vec::new();
+        for slot in Slot::URGENT {
+            for (id, row) in board.lines.rows(slot) {
+                let at_site = of_sites.entry(id).or_insert_with(|| {
+                    let site = board.sites.get(&id).copied().unwrap_or_default();
+                    per_origin.saturating_sub(site.running) + site.closing
+                });
+                for who in row {
+                    let Some(peer) = board.peers.get(&who.peer) else {
+                        continue;
+                    };
+                    let of_peer = of_peers.entry(who.peer).or_insert_with(|| peer.room());
+                    let wants = peer.waiting(slot, id).min(*of_peer);
+                    let gets = wants.min(*at_site).min(permits);
+                    *of_peer -= gets;
+                    *at_site -= gets;
+                    permits -= gets;
+                    if gets < wants {
+                        blocked.push((*at_site == 0).then_some(id));
+                    }
+                }
+            }
+        }
+        blocked
+    }
+}
+
+/// A running prefetch.
+struct Victim {
+    id: TicketId,
+    site: SiteId,
+    spared: Option<Timestamp>,
+}
+
+/// The wait of prefetches.
+#[derive(Clone, Copy, Debug, Default)]
+struct Throttle {
+    until: Option<Timestamp>,
+    /// Prefetches may start for the rest of this round.
+    open: bool,
+}
+
+impl Throttle {
+    /// Whether a prefetch may start that is the best there is.
+    fn lets(&mut self, now: Timestamp, delay: Duration) -> bool {
+        if self.open || delay.is_zero() {
+            return true;
+        }
+        let until = *self.until.get_or_insert(now + delay);
+        if now >= until {
+            self.end();
+        }
+        self.open
+    }
+
+    fn end(&mut self) {
+        *self = Self {
+            until: None,
+            open: true,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests;
