@@ -43,6 +43,13 @@ impl Chunks {
         self.queue.iter().map(|chunk| &chunk[..])
     }
 
+    /// Takes the first buffer out, without a copy.
+    pub fn pop(&mut self) -> Option<Bytes> {
+        let chunk = self.queue.pop_front()?;
+        self.len -= chunk.len();
+        Some(chunk)
+    }
+
     /// Drops the first `n` bytes (all of them if there are fewer).
     pub fn advance(&mut self, n: usize) {
         let mut left = n;
@@ -111,6 +118,13 @@ mod tests {
                 flat.truncate(back);
                 assert_eq!(text(&chunks), flat);
                 assert_eq!(chunks.len(), flat.len());
+                let mut popped = Vec::new();
+                while let Some(chunk) = chunks.pop() {
+                    assert!(!chunk.is_empty());
+                    popped.extend_from_slice(&chunk);
+                    assert_eq!(chunks.len(), flat.len() - popped.len());
+                }
+                assert_eq!(popped, flat);
             }
         }
     }

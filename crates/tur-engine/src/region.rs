@@ -1,10 +1,13 @@
 //! The hot path: bytes from a body to their place in the file.
 //!
 //! A [`Region`] is made only of a lease's gate and an [`Admitted`], and nothing else writes to the part: so no byte
-//! reaches the file that was not leased and admitted. Bytes that are there already are compared instead.
+//! reaches the file that was not leased and admitted. Bytes that are there already are compared instead; those of a fetch
+//! are handed to who takes them, past the same gate.
 
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -17,11 +20,12 @@ use tur_sched::{Ended, Gate};
 use tur_storage::{Disk, StorageError, Writer};
 
 use crate::clock::Clock;
+use crate::hand::{Fallen, Handing};
 use crate::limits::{Limits, Turn};
 use crate::overlap::Overlap;
 
 /// Bytes taken from a body before they are written: enough to make the call cheap, small enough to lose nothing much.
-const FILL_MAX: usize = 256 * 1024;
+pub(crate) const FILL_MAX: usize = 256 * 1024;
 /// Received and not yet written, over all lanes of a file.
 const UNWRITTEN_MAX: usize = 1024 * 1024;
 const FILL_MIN: usize = 32 * 1024;
@@ -42,6 +46,8 @@ pub(crate) enum Sink<D: Disk> {
     Part(Writer<D>),
     /// They are there, and must be the same.
     Overlap(Overlap<D>),
+    /// They are handed on.
+    Taker(Handing),
 }
 
 /// Why bytes did not go where they belong.
@@ -49,6 +55,7 @@ enum Stuck {
     Disk(StorageError),
     /// They are not what is there.
     Differs,
+    Fallen(Fallen),
 }
 
 impl<D: Disk> Region<D> {
@@ -65,6 +72,15 @@ impl<D: Disk> Region<D> {
         match &self.sink {
             Sink::Part(writer) => writer.cursor(),
             Sink::Overlap(overlap) => overlap.cursor(),
+            Sink::Taker(handing) => handing.cursor(),
+        }
+    }
+
+    /// Ready when whoever takes the bytes has room, or needs none.
+    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Result<(), Fallen>> {
+        match &self.sink {
+            Sink::Taker(handing) if !self.is_over() => handing.poll_room(cx),
+            _ => Poll::Ready(Ok(())),
         }
     }
 
@@ -85,6 +101,10 @@ impl<D: Disk> Region<D> {
                 }
                 dropped + granted
             }
+            Sink::Taker(handing) => {
+                let had = handing.take(chunks, granted).map_err(Stuck::Fallen)?;
+                dropped + had
+            }
         };
         assert_eq!(
             self.cursor(),
@@ -92,6 +112,11 @@ impl<D: Disk> Region<D> {
             "all that was granted is where it belongs"
         );
         Ok(wasted as u64)
+    }
+
+    /// True if no byte is wanted any more.
+    fn is_over(&self) -> bool {
+        self.cursor() >= self.gate.end().min(self.place.end)
     }
 
     /// True if the lane has to stop, whatever the body still holds.
@@ -109,7 +134,7 @@ pub(crate) struct Flow<B, D: Disk> {
     limits: Limits,
     /// True from the moment the limits have let it through until it has drawn.
     granted: bool,
-    /// True while the machine believes that it waits for the limits.
+    /// True while the machine believes that it waits for this side: the limits, or who takes the bytes.
     held: bool,
     clock: Clock,
     reported: (u64, Timestamp),
@@ -121,7 +146,7 @@ pub(crate) struct Flow<B, D: Disk> {
 pub(crate) enum Flowed {
     /// Bytes up to `upto` are written; there is more to come.
     Landed { upto: u64, busy: Duration },
-    /// It begins to wait for a rate limit. Everything that is written was told.
+    /// It begins to wait for a rate limit, or for who takes the bytes. Everything that is written was told.
     Held,
     /// It was let through, and waits for the network again.
     Released,
@@ -131,6 +156,8 @@ pub(crate) enum Flowed {
     Differs { at: u64 },
     /// The disk refused; bytes up to `at` are written, whatever the gate has granted.
     Disk { at: u64, error: StorageError },
+    /// Who takes the bytes panicked.
+    Fallen(Fallen),
 }
 
 impl<B: Body, D: Disk> Flow<B, D> {
@@ -166,6 +193,9 @@ impl<B: Body, D: Disk> Flow<B, D> {
     /// Moves bytes until there is something to say. Dropping it loses only what was received in the same instant.
     pub(crate) async fn run(&mut self) -> Flowed {
         loop {
+            if let Err(said) = self.room().await {
+                return said;
+            }
             let filled = match self.draw().await {
                 Ok(filled) => filled,
                 Err(said) => return said,
@@ -175,6 +205,7 @@ impl<B: Body, D: Disk> Flow<B, D> {
             match taken {
                 Ok(wasted) => self.wasted += wasted,
                 Err(Stuck::Differs) => return Flowed::Differs { at },
+                Err(Stuck::Fallen(fallen)) => return Flowed::Fallen(fallen),
                 Err(Stuck::Disk(error)) => return Flowed::Disk { at, error },
             }
             match filled {
@@ -211,6 +242,35 @@ impl<B: Body, D: Disk> Flow<B, D> {
                 return self.report();
             }
         }
+    }
+
+    /// Waits until whoever takes the bytes has room. Before that, it says what it has handed on, and that it waits.
+    async fn room(&mut self) -> Result<(), Flowed> {
+        let at_once = poll_fn(|cx| self.region.poll_room(cx)).now_or_never();
+        if let Some(room) = at_once {
+            return room.map_err(Flowed::Fallen);
+        }
+        self.wait_said()?;
+        let since = self.clock.now();
+        let room = poll_fn(|cx| self.region.poll_room(cx)).await;
+        self.not_busy_since(since);
+        room.map_err(Flowed::Fallen)
+    }
+
+    /// `Err` is what has to be said before this side is waited for.
+    fn wait_said(&mut self) -> Result<(), Flowed> {
+        if self.region.cursor() > self.reported.0 {
+            return Err(self.report());
+        }
+        match std::mem::replace(&mut self.held, true) {
+            true => Ok(()),
+            false => Err(Flowed::Held),
+        }
+    }
+
+    /// As if the time since then had not passed.
+    fn not_busy_since(&mut self, since: Timestamp) {
+        self.reported.1 = self.reported.1 + self.clock.now().since(since);
     }
 
     /// Draws what is ready, as far as the limits allow. `Err` is what has to be said first.
@@ -255,16 +315,10 @@ impl<B: Body, D: Disk> Flow<B, D> {
         if let Some(turn) = self.limits.try_turn() {
             return Ok(turn);
         }
-        if self.region.cursor() > self.reported.0 {
-            return Err(self.report());
-        }
-        if !std::mem::replace(&mut self.held, true) {
-            return Err(Flowed::Held);
-        }
+        self.wait_said()?;
         let since = self.clock.now();
         let turn = self.limits.turn().await;
-        // Not busy: as if this time had not passed.
-        self.reported.1 = self.reported.1 + self.clock.now().since(since);
+        self.not_busy_since(since);
         Ok(turn)
     }
 

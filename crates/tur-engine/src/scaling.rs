@@ -107,6 +107,13 @@ impl Scaling {
         self.lock().origins.get(origin)?.lanes.next_wakeup()
     }
 
+    /// True if no transfer works anywhere, and none listens.
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        let shared = self.lock();
+        shared.origins.is_empty() && shared.drivers.is_empty()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Shared> {
         // Each step leaves every machine whole, so a panic elsewhere spoils nothing.
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)

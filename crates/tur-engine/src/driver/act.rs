@@ -4,25 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tur_core::port::{Field, Request, Session, Transport};
-use tur_core::{Fault, Origin, Timestamp};
+use tur_core::{Fault, Origin};
 use tur_sched::{
     Action, Asker, Decision, Ended, Event, FetchOrder, Gate, LaneId, LanesEvent, LeaseId,
     PoolEvent, SessionId,
 };
-use tur_storage::{Disk, Durable, StorageError};
+use tur_storage::{Disk, StorageError};
 
 use super::lane::{Done, Fetching, Lane, Lent};
 use super::slot::stoppable;
+use super::store::Store;
 use super::{Driver, End};
 use crate::What;
 use crate::sessions::Word;
 
-/// Time before the first checkpoint, and between two at least.
-const CHECKPOINT: Duration = Duration::from_secs(2);
-/// A checkpoint may take this share of the time: one part in ten.
-const CHECKPOINT_REST: u32 = 9;
-
-impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
+impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
     /// Does everything the machine wants.
     pub(super) fn obey(&mut self) {
         while let Some(action) = self.transfer.poll_action() {
@@ -49,18 +45,14 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
                 }
             }
             Action::Abort { lease } => self.abort(lease),
-            Action::Restart { .. } => {
-                self.filing.restart();
+            Action::Restart { why } => {
                 self.opened = false;
                 self.fetched_anew();
-                self.void(tur_core::ByteRange::from(0));
+                B::restart(self, &why);
             }
             Action::Forget { range } => {
-                self.void(range);
                 self.fetched_anew();
-                if let Some(Err(error)) = self.filing.part().map(|part| part.forget(range)) {
-                    self.broken(error);
-                }
+                B::forget(self, range);
             }
             Action::Note(decision) => self.note(decision),
             Action::Complete { total } => self.end = Some(End::Landed(total)),
@@ -77,12 +69,6 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
         let landed = self.transfer.ledger().landed().len();
         self.tally.resumed = self.tally.resumed.min(landed);
         self.tally.unverifiable = false;
-    }
-
-    fn void(&mut self, range: tur_core::ByteRange) {
-        if let Some(follower) = &mut self.follower {
-            follower.void(range);
-        }
     }
 
     fn note(&mut self, decision: Decision) {
@@ -381,9 +367,9 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
 
     /// The request of an order. What the user added, secrets among it, goes to the first origin alone.
     fn request(&self, order: &FetchOrder) -> Request {
-        let first = order.target.origin == self.job.target.origin;
+        let first = order.target.origin == self.errand.target.origin;
         let fields: Vec<Field> = if first {
-            self.job.fields.clone()
+            self.errand.fields.to_vec()
         } else {
             Vec::new()
         };
@@ -441,93 +427,4 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
         };
         self.transfer.handle(now, event);
     }
-
-    pub(super) fn checkpoint_if_due(&mut self) {
-        let now = self.now();
-        let due = *self.checkpoint.next.get_or_insert(now + CHECKPOINT);
-        if now < due || self.checkpoint.running.is_some() || self.end.is_some() {
-            return;
-        }
-        self.check_storage();
-        let Some(part) = self.filing.part() else {
-            return;
-        };
-        match part.checkpoint() {
-            Ok(job) => {
-                let job = tokio::task::spawn_blocking(move || job.run());
-                self.checkpoint.running = Some((job, now));
-            }
-            Err(error) => tracing::warn!(%error, "no checkpoint"),
-        }
-    }
-
-    pub(super) fn checkpoint_done(&mut self, result: Result<Durable, StorageError>) {
-        let now = self.now();
-        let took = self
-            .checkpoint
-            .running
-            .take()
-            .map_or(Duration::ZERO, |(_, since)| now.since(since));
-        self.checkpoint.next = Some(next_checkpoint(now, took));
-        match result {
-            Ok(durable) => {
-                self.checkpoint.failed = false;
-                tracing::debug!(bytes = durable.ranges().len(), ?took, "checkpoint");
-            }
-            // Once may be bad luck. A disk that cannot keep anything is not fed for ever.
-            Err(error @ StorageError::Lost { .. }) if self.checkpoint.failed => self.broken(error),
-            Err(StorageError::Lost { lost, .. }) => {
-                self.checkpoint.failed = true;
-                self.lost(&lost);
-            }
-            Err(error) => tracing::warn!(%error, "checkpoint failed; the next one tries again"),
-        }
-    }
-
-    /// Looks whether somebody else touched the part.
-    pub(super) fn check_storage(&mut self) {
-        match self.filing.check() {
-            Ok(lost) => self.lost(&lost),
-            Err(error) => self.broken(error),
-        }
-    }
-
-    /// Bytes that storage has lost are holes again.
-    pub(super) fn lost(&mut self, lost: &tur_core::RangeSet) {
-        if lost.is_empty() {
-            return;
-        }
-        self.tell_written();
-        for range in lost.iter() {
-            self.tell(What::Note(format!(
-                "{} bytes were lost on disk and are fetched again",
-                range.len()
-            )));
-            self.void(range);
-            self.tell_machine(Event::Lost { range });
-        }
-    }
-
-    /// Tells what lanes have written since they last told. A loss must come after it: told the other way round, lost
-    /// bytes would seem to be there.
-    fn tell_written(&mut self) {
-        let running = self
-            .lanes
-            .values()
-            .filter_map(|lane| lane.fetching.as_ref());
-        let written: Vec<_> = running
-            .map(|fetching| (fetching.order.lease, fetching.gate.taken()))
-            .collect();
-        for (lease, upto) in written {
-            self.tell_machine(Event::Landed {
-                lease,
-                upto,
-                busy: Duration::ZERO,
-            });
-        }
-    }
-}
-
-fn next_checkpoint(now: Timestamp, took: Duration) -> Timestamp {
-    now + CHECKPOINT.max(took * CHECKPOINT_REST)
 }

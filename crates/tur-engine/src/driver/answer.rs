@@ -3,24 +3,23 @@
 use std::sync::Arc;
 
 use tur_core::port::{Reply, Session, Transport};
-use tur_core::{Answer, BodyKind, ByteRange, Content, Fault, Representation, RetryAfter};
-use tur_http::{Admitted, Asked, admit, follow, is_surprising_page};
+use tur_core::{Answer, BodyKind, Fault, Identity, Representation, RetryAfter};
+use tur_http::{Admitted, Asked, admit, follow};
 use tur_sched::{Ended, Event, FetchOrder, LaneId};
 use tur_storage::{Disk, StorageError};
 
-use super::filing::Named;
 use super::lane::{Done, drained};
 use super::slot::stoppable;
+use super::store::Store;
 use super::{Driver, End};
 use crate::What;
 use crate::clock::Clock;
 use crate::decode::Plain;
-use crate::overlap::Overlap;
-use crate::region::{Flow, Flowed, Region, Sink};
+use crate::region::{Flow, Flowed, Region};
 
 type BodyOf<T> = <<T as Transport>::Session as Session>::Body;
 
-impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
+impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
     pub(super) fn answered(&mut self, lane: LaneId, result: Result<Reply<BodyOf<T>>, Fault>) {
         let Some(order) = self.order(lane) else {
             return;
@@ -33,7 +32,7 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
             Err(fault) => return self.refused(lane, &order, fault, false),
         };
         if let Answer::Moved { location } = &reply.answer {
-            return match follow(&order.target, location, &self.job.redirects) {
+            return match follow(&order.target, location, self.errand.redirects) {
                 Ok(hop) => {
                     let session = self.settle_session(lane, drained(reply.body));
                     self.tell_machine(Event::Moved {
@@ -45,14 +44,14 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
                 Err(fault) => self.refused(lane, &order, fault, false),
             };
         }
-        if self.compare.is_some() && !matches!(reply.answer, Answer::Refused { .. }) {
-            return self.compared(&reply.answer);
+        if !matches!(reply.answer, Answer::Refused { .. }) && B::looked_at(self, &reply.answer) {
+            return;
         }
         let asked = Asked {
             ask: order.ask,
             if_range: order.if_range,
             identity: self.identity(),
-            terms: &self.job.terms,
+            terms: self.errand.terms,
         };
         match admit(&reply.answer, &asked) {
             Ok(admitted) => self.open(lane, &order, (admitted, reply)),
@@ -61,6 +60,12 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
                 self.refused(lane, &order, fault, session);
             }
         }
+    }
+
+    /// The lane begins to wait for this side, or ceases to.
+    fn hold(&mut self, held: bool) {
+        let now = self.now();
+        self.store.hold(now, held);
     }
 
     fn order(&self, lane: LaneId) -> Option<FetchOrder> {
@@ -93,23 +98,6 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
         });
     }
 
-    /// The answer to the last byte of an existing file, or to whatever else was asked about it.
-    fn compared(&mut self, answer: &Answer) {
-        let Some(existing) = self.compare else { return };
-        // What is coded there would be decoded here: its length is another one.
-        let coded = representation(answer).is_some_and(|found| found.encoding.is_some());
-        let same = match answer {
-            _ if coded && self.job.terms.decode => false,
-            Answer::Partial {
-                range: Some(range),
-                content,
-            } => existing.is(range.total, &content.representation),
-            Answer::Whole(content) => existing.is(length(content), &content.representation),
-            _ => false,
-        };
-        self.end = Some(End::Compared(same));
-    }
-
     /// An admitted answer: its body may be written.
     fn open(
         &mut self,
@@ -117,12 +105,11 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
         order: &FetchOrder,
         (admitted, reply): (Admitted, Reply<BodyOf<T>>),
     ) {
-        // What is only compared proves nothing yet: the part goes on belonging to what it was of.
-        if !order.compare && !self.filing.begun && !self.first(&admitted, &reply.answer) {
+        if !B::admitted(self, order, (&admitted, &reply.answer)) {
             return;
         }
         let lanes = self.lanes.len();
-        let Some(lane) = self.lanes.get_mut(&lane_id) else {
+        let Some(lane) = self.lanes.get(&lane_id) else {
             return;
         };
         let Some(gate) = lane
@@ -132,15 +119,8 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
         else {
             return;
         };
-        let Some(part) = self.filing.part() else {
+        let Some(sink) = self.store.sink(lane_id, order) else {
             return;
-        };
-        // The gate, not the writer, knows where a lease ends: it may still grow.
-        let range = ByteRange::from(order.grant.start);
-        let sink = if order.compare {
-            Sink::Overlap(Overlap::new(part.reader(), range.start))
-        } else {
-            Sink::Part(part.writer(lane_id.0, order.lease.0, range))
         };
         let place = admitted.place();
         if admitted.body() == BodyKind::UntilClose && admitted.identity().total.is_none() {
@@ -181,75 +161,6 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
         }
     }
 
-    /// The first answer of a representation: names the file and begins its part. False if nothing is to be written.
-    fn first(&mut self, admitted: &Admitted, answer: &Answer) -> bool {
-        let none = Representation::default();
-        let representation = representation(answer).unwrap_or(&none);
-        match self
-            .filing
-            .name_by(admitted.identity().total, representation, self.job)
-        {
-            Ok(Named::Go) => {}
-            Ok(Named::Already(path)) => {
-                self.end = Some(End::Already(path));
-                return false;
-            }
-            Ok(Named::Resume(saved)) => {
-                self.begin(Some(saved), None);
-                self.obey();
-                return false;
-            }
-            Err(error) => {
-                self.end = Some(End::Broken(error));
-                return false;
-            }
-        }
-        if let Err(error) = self.filing.begin(admitted.identity()) {
-            self.broken(error);
-            return false;
-        }
-        self.opened = true;
-        self.slow_told = true;
-        let identity = admitted.identity();
-        let validator = identity.etag.as_ref().map(|tag| {
-            let weak = if tag.weak { "W/" } else { "" };
-            format!("{weak}{}", String::from_utf8_lossy(&tag.opaque))
-        });
-        self.tell(What::Opened {
-            len: identity.total,
-            name: self.filing.name().to_owned(),
-            validator: validator.or_else(|| {
-                identity
-                    .last_modified
-                    .as_ref()
-                    .map(|date| date.text.clone())
-            }),
-            protocol: self.tally.protocol,
-            resumed_bytes: self.tally.resumed,
-        });
-        self.warn(admitted, representation);
-        true
-    }
-
-    /// Says what is odd about the first answer, and no reason to refuse it.
-    fn warn(&self, admitted: &Admitted, representation: &Representation) {
-        let name = self.filing.name();
-        if let Some(coding) = &representation.encoding {
-            let fate = match admitted.coding() {
-                Some(_) => "it is decoded",
-                None => "it is kept as it comes",
-            };
-            self.tell(What::Note(format!(
-                "the server sends the file coded ({coding}); {fate}"
-            )));
-        }
-        if is_surprising_page(name, representation.media_type.as_deref()) {
-            self.tell(What::Note(format!(
-                "{name} is an HTML page, says the server: a login or error page, perhaps"
-            )));
-        }
-    }
-
     fn run_flow(&mut self, lane_id: LaneId, mut flow: Box<Flow<Plain<BodyOf<T>>, D>>) {
         let (op, running) = stoppable(async move {
             let said = flow.run().await;
@@ -285,10 +196,12 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
             }
             Flowed::Held => {
                 self.run_flow(lane, flow);
+                self.hold(true);
                 self.tell_machine(Event::Held { lease });
             }
             Flowed::Released => {
                 self.run_flow(lane, flow);
+                self.hold(false);
                 self.tell_machine(Event::Released { lease });
             }
             Flowed::Ended { at, how } => {
@@ -301,7 +214,7 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
                     how,
                     session,
                 });
-                self.check_if_cut();
+                B::flow_ended(self);
             }
             Flowed::Differs { at } => {
                 drop(flow);
@@ -326,29 +239,29 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
                 drop(flow);
                 self.broken(error);
             }
-        }
-    }
-
-    fn check_if_cut(&mut self) {
-        if self.end.is_none() && self.filing.begun {
-            self.check_storage();
+            Flowed::Fallen(fallen) => {
+                drop(flow);
+                self.end = Some(End::Broken(fallen.into()));
+            }
         }
     }
 }
 
-/// The total that a whole answer's framing tells.
-fn length(content: &Content) -> Option<u64> {
-    match content.body {
-        BodyKind::Length(length) => Some(length),
-        BodyKind::Marked | BodyKind::UntilClose => None,
-    }
-}
-
-fn representation(answer: &Answer) -> Option<&Representation> {
+pub(super) fn representation(answer: &Answer) -> Option<&Representation> {
     match answer {
         Answer::Partial { content, .. } | Answer::Whole(content) => Some(&content.representation),
         _ => None,
     }
+}
+
+/// Entity tag or date of an identity, for people.
+pub(super) fn validator(identity: &Identity) -> Option<String> {
+    let tag = identity.etag.as_ref().map(|tag| {
+        let weak = if tag.weak { "W/" } else { "" };
+        format!("{weak}{}", String::from_utf8_lossy(&tag.opaque))
+    });
+    let date = identity.last_modified.as_ref();
+    tag.or_else(|| date.map(|date| date.text.clone()))
 }
 
 /// The machine has no wall clock: a date to come back at becomes a delay.

@@ -11,10 +11,12 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tur_core::port::Transport;
 use tur_core::{Identity, Kind};
+use tur_sched::Hint;
 use tur_storage::Disk;
 
 use super::digest::Follower;
-use super::filing::{Filing, plain};
+use super::file::{Early, ToFile, config, errand};
+use super::filing::{Existing, plain};
 use super::{Driver, End, Outside, World};
 use crate::checksum::{Algorithm, hex};
 use crate::job::Job;
@@ -37,22 +39,23 @@ where
     if let Some(hint) = world.origins.hint(&job.target.origin) {
         tracing::debug!(origin = %job.target.origin, ?hint, "remembered");
     }
-    let filing = Filing::new(world.disk.clone(), job);
-    let mut driver = Driver::new(&world, job, outside.board.clone(), filing);
+    let (board, store) = (outside.board.clone(), ToFile::new(&world.disk, job));
+    let config = config(job, None, Hint::default());
+    let mut driver = Driver::new(&world, errand(job), config, board, store);
     let result = driver.carry_through(&mut outside).await;
     driver.remember();
     result
 }
 
-impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
+impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
     async fn carry_through(&mut self, outside: &mut Outside) -> Result<Completed, Error> {
         if let Some(done) = self.existing(outside).await? {
             return Ok(done);
         }
         // It may take a while, in which other downloads go on, and this one can be cancelled.
-        let mut opening = tokio::task::spawn_blocking(self.filing.opening());
+        let mut opening = tokio::task::spawn_blocking(self.store.filing.opening());
         let saved = match or_cancelled(outside, &mut opening).await {
-            Some(Ok(opened)) => self.filing.take(opened?),
+            Some(Ok(opened)) => self.store.filing.take(opened?),
             Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
             None => {
                 // What it opens is let go again before the end is told.
@@ -72,8 +75,8 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
                         return Ok(done);
                     }
                 }
-                End::Already(path) => return Ok(self.already(path)),
-                End::Compared(_) => {
+                End::Own(Early::Already(path)) => return Ok(self.already(path)),
+                End::Own(Early::Compared(_)) => {
                     return Err(self.leave(Error::new(Kind::Other, "compared without a file")));
                 }
                 End::Failed(failure) => {
@@ -91,49 +94,43 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
         let joinable = self.transfer.is_joinable() && self.transfer.facts().ranges != Some(false);
         self.transfer.ledger().landed().is_empty()
             && kind != Kind::Changed
-            && self.filing.is_worth_keeping(joinable)
-    }
-
-    /// Leaves what was measured to the downloads to come, however this one ended.
-    fn remember(&self) {
-        let origin = &self.transfer.target().origin;
-        self.world.origins.note(origin, self.transfer.facts());
+            && self.store.filing.is_worth_keeping(joinable)
     }
 
     /// Deals with a file that has the name already. `Some` if nothing is left to do.
     async fn existing(&mut self, outside: &mut Outside) -> Result<Option<Completed>, Error> {
-        let Some(existing) = self.filing.look()? else {
+        let Some(existing) = self.store.filing.look()? else {
             return Ok(None);
         };
-        if let Some(checksum) = &self.job.checksum {
+        if let Some(checksum) = &self.store.job.checksum {
             // A digest is the better proof, and needs no network.
             if self.has_digest(checksum, outside).await? {
-                return Ok(Some(self.already(self.filing.path())));
+                return Ok(Some(self.already(self.store.filing.path())));
             }
-            if self.job.on_exists == crate::OnExists::Skip {
-                let (path, algorithm) = (self.filing.path(), checksum.algorithm.name());
+            if self.store.job.on_exists == crate::OnExists::Skip {
+                let (path, algorithm) = (self.store.filing.path(), checksum.algorithm.name());
                 let message = format!(
                     "{} exists and its {algorithm} differs: it is left as it is",
                     path.display()
                 );
                 return Err(Error::new(Kind::Checksum, message));
             }
-        } else if self.job.on_exists == crate::OnExists::Skip
+        } else if self.store.job.on_exists == crate::OnExists::Skip
             || self.is_same(existing, outside).await?
         {
-            return Ok(Some(self.already(self.filing.path())));
+            return Ok(Some(self.already(self.store.filing.path())));
         }
-        if self.filing.taken()? {
+        if self.store.filing.taken()? {
             Ok(None)
         } else {
-            Ok(Some(self.already(self.filing.path())))
+            Ok(Some(self.already(self.store.filing.path())))
         }
     }
 
     /// Whether the file that is there has the digest.
     async fn has_digest(&self, checksum: &Checksum, outside: &mut Outside) -> Result<bool, Error> {
         let stop = Arc::new(AtomicBool::new(false));
-        let work = self.filing.digest_work(checksum, Arc::clone(&stop));
+        let work = self.store.filing.digest_work(checksum, Arc::clone(&stop));
         let verdict = or_cancelled(outside, self.world.compute.run(work)).await;
         stop.store(true, Ordering::Relaxed);
         // Work that panicked has proven nothing.
@@ -143,29 +140,25 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
     }
 
     /// Asks the origin for the last byte of the file that is there.
-    async fn is_same(
-        &mut self,
-        existing: super::Existing,
-        outside: &mut Outside,
-    ) -> Result<bool, Error> {
+    async fn is_same(&mut self, existing: Existing, outside: &mut Outside) -> Result<bool, Error> {
         self.begin(None, Some(existing));
         let end = self.drive(outside).await;
         self.release_all();
         match end {
-            End::Compared(same) => Ok(same),
+            End::Own(Early::Compared(same)) => Ok(same),
             End::Failed(failure) => Err(failure.into()),
             End::Broken(error) => Err(error),
             End::Cancelled => Err(Error::cancelled()),
             // A machine that compares asks for nothing else; if all is there without asking, it is no proof.
-            End::Landed(_) | End::Already(_) => Ok(false),
+            End::Landed(_) | End::Own(Early::Already(_)) => Ok(false),
         }
     }
 
     fn already(&mut self, path: PathBuf) -> Completed {
         self.release_all();
-        self.filing.leave(false);
-        self.filing.sweep();
-        let bytes = match self.filing.look() {
+        self.store.filing.leave(false);
+        self.store.filing.sweep();
+        let bytes = match self.store.filing.look() {
             Ok(Some(existing)) => existing.len,
             _ => 0,
         };
@@ -183,14 +176,15 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
         total: u64,
         outside: &mut Outside,
     ) -> Result<Option<Completed>, Error> {
-        if !self.filing.begun {
+        if !self.store.filing.begun {
             // Nothing was sent, because nothing was missing: an empty file, or one that an earlier run had all of.
             let empty = Identity {
                 total: Some(total),
                 ..Identity::default()
             };
             let identity = self.identity().cloned().unwrap_or(empty);
-            self.filing
+            self.store
+                .filing
                 .begin(&identity)
                 .map_err(|error| self.leave(error.into()))?;
         }
@@ -204,12 +198,12 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
         let since = self.now();
         self.publish_verifying(total);
         self.tell(What::Verifying);
-        if let Some((running, _)) = &mut self.checkpoint.running {
+        if let Some((running, _)) = &mut self.store.checkpoint.running {
             // A commit waits for the sync that runs; what that one found is found again by the commit's own.
             if or_cancelled(outside, running).await.is_none() {
                 return Err(self.interrupted().await);
             }
-            self.checkpoint.running = None;
+            self.store.checkpoint.running = None;
         }
         let Some(sha256) = self.verify(total, outside).await? else {
             return Ok(None);
@@ -229,7 +223,10 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
     /// once.
     async fn let_part_go(&mut self) {
         self.release_all();
-        let (checkpoint, follower) = (self.checkpoint.running.take(), &mut self.follower);
+        let (checkpoint, follower) = (
+            self.store.checkpoint.running.take(),
+            &mut self.store.follower,
+        );
         let over = async {
             if let Some((running, _)) = checkpoint {
                 // It was not waited for to learn how it ended.
@@ -258,10 +255,11 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
         total: u64,
         outside: &mut Outside,
     ) -> Result<Option<Option<String>>, Error> {
-        let (Some(checksum), Some(follower)) = (&self.job.checksum, &mut self.follower) else {
+        let (Some(checksum), Some(follower)) = (&self.store.job.checksum, &mut self.store.follower)
+        else {
             return Ok(Some(None));
         };
-        let Some(part) = self.filing.part() else {
+        let Some(part) = self.store.filing.part() else {
             return Ok(Some(None));
         };
         let work = follower.finish(part, &self.world.compute, total);
@@ -272,9 +270,9 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
             Ok(Some(digest)) => digest,
             Ok(None) => {
                 // Somebody cut the part while it was read.
-                self.follower = Some(Follower::new(checksum.algorithm));
+                self.store.follower = Some(Follower::new(checksum.algorithm));
                 self.check_storage();
-                let gaps = self.filing.gaps(total);
+                let gaps = self.store.filing.gaps(total);
                 self.lost(&gaps);
                 return Ok(None);
             }
@@ -286,9 +284,9 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
                 "{algorithm} differs: expected {checksum}, the file has {}",
                 hex(&digest)
             );
-            if self.job.keep_bad {
+            if self.store.job.keep_bad {
                 self.release_all();
-                message += &self.filing.set_aside();
+                message += &self.store.filing.set_aside();
             }
             return Err(self.part_with(false, Error::new(Kind::Checksum, message)));
         }
@@ -298,7 +296,7 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
     }
 
     async fn commit(&mut self, total: u64) -> Result<PathBuf, Error> {
-        let Some((part, exists, modified)) = self.filing.hand_over() else {
+        let Some((part, exists, modified)) = self.store.filing.hand_over() else {
             return Err(Error::new(Kind::Other, "there is no part to commit"));
         };
         let committed =
@@ -311,10 +309,18 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
 
     async fn interrupted(&mut self) -> Error {
         self.let_part_go().await;
-        if !self.filing.is_worth_keeping(self.transfer.is_joinable()) {
+        if !self
+            .store
+            .filing
+            .is_worth_keeping(self.transfer.is_joinable())
+        {
             return self.part_with(false, Error::cancelled());
         }
-        let kept = self.filing.part().map_or(0, |part| part.covered().len());
+        let kept = self
+            .store
+            .filing
+            .part()
+            .map_or(0, |part| part.covered().len());
         let message =
             format!("interrupted; {kept} bytes are kept, and the same download goes on from there");
         self.part_with(true, Error::new(Kind::Signal, message))
@@ -322,13 +328,16 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
 
     /// Ends without the file, keeping what a later run can use.
     fn leave(&mut self, error: Error) -> Error {
-        let keep = self.filing.is_worth_keeping(self.transfer.is_joinable());
+        let keep = self
+            .store
+            .filing
+            .is_worth_keeping(self.transfer.is_joinable());
         self.part_with(keep, error)
     }
 
     fn part_with(&mut self, keep: bool, error: Error) -> Error {
         self.release_all();
-        self.filing.leave(keep);
+        self.store.filing.leave(keep);
         error
     }
 

@@ -1,15 +1,20 @@
 //! The driver: one loop that carries events to the machine and its actions to the world.
 //!
-//! Read [`run`], then [`Driver::turn`]. It decides nothing about the download: `act.rs` obeys the machine,
-//! `answer.rs` turns what the network says into events, `finish.rs` ends a download in order.
+//! Read [`run`] for a download and [`fetch`] for one small range, then [`Driver::turn`]. It decides nothing about either:
+//! `act.rs` obeys the machine, `answer.rs` turns what the network says into events. Where the bytes go is a
+//! [`Store`](store::Store): `file.rs` and `finish.rs` take a download to its file, `fetch.rs` a fetch to its taker.
 
 mod act;
 mod answer;
 mod digest;
+mod fetch;
+mod file;
 mod filing;
 mod finish;
+mod keep;
 mod lane;
 mod slot;
+mod store;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -17,21 +22,20 @@ mod widths;
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
-use std::path::PathBuf;
-use std::pin::{Pin, pin};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use tur_core::port::{Session, Transport};
 use tur_core::{Identity, Timestamp};
-use tur_sched::{Event, Failure, Hint, LaneId, LanesEvent, Transfer, TransferConfig, Waits};
-use tur_storage::{Disk, Durable, StorageError};
+use tur_sched::{Event, Failure, LaneId, LanesEvent, Transfer, TransferConfig};
+use tur_storage::Disk;
 
 use crate::board::Board;
 use crate::clock::Clock;
@@ -44,18 +48,17 @@ use crate::scaling::{Order, Scaling};
 use crate::sessions::{Sessions, Word};
 use crate::{Completed, Error, PhaseWord, What};
 
-use self::digest::Follower;
-use self::filing::{Existing, Filing, Resumable};
+#[cfg_attr(not(test), expect(unused_imports, reason = "peers are to call it"))]
+pub(crate) use self::fetch::fetch;
 pub(crate) use self::finish::or_cancelled;
 use self::lane::{Done, Lane};
 use self::slot::Running;
+use self::store::{Errand, Store};
 use self::tally::Tally;
 use self::widths::Membership;
 
 /// Snapshots and progress events come so often at most.
 const PUBLISH: Duration = Duration::from_millis(200);
-/// A first answer that takes longer is told to be slow.
-const SLOW: Duration = Duration::from_secs(2);
 
 /// What drivers work with: the ports, and what they share.
 pub(crate) struct World<T: Transport, D: Disk> {
@@ -78,13 +81,11 @@ pub(crate) struct Outside {
 }
 
 /// How a driver's loop ended.
-enum End {
+enum End<E> {
     /// All bytes have landed.
     Landed(u64),
-    /// The file was there, complete.
-    Already(PathBuf),
-    /// The existing file was compared: true if it is the same.
-    Compared(bool),
+    /// The store ended it.
+    Own(E),
     /// The machine gave up.
     Failed(Failure),
     /// Something on this side failed.
@@ -152,10 +153,10 @@ pub(crate) async fn until(at: Option<Instant>) {
     }
 }
 
-/// One download being driven.
-struct Driver<'a, T: Transport, D: Disk + Clone> {
+/// One transfer being driven.
+struct Driver<'a, T: Transport, D: Disk + Clone, B: Store<D>> {
     world: &'a World<T, D>,
-    job: &'a Job,
+    errand: Errand<'a>,
     board: Board,
     id: u64,
     began: Timestamp,
@@ -165,43 +166,17 @@ struct Driver<'a, T: Transport, D: Disk + Clone> {
     words: mpsc::UnboundedReceiver<Word<T::Session>>,
     orders: mpsc::UnboundedReceiver<Order>,
     membership: Membership,
-    filing: Filing<D>,
-    /// Set while the first answer is only to be compared with the file that is there.
-    compare: Option<Existing>,
-    follower: Option<Follower>,
-    checkpoint: Checkpointing,
+    store: B,
     tally: Tally,
     published: Timestamp,
     opened: bool,
     paused: bool,
     slow_told: bool,
-    end: Option<End>,
-}
-
-/// Making bytes durable now and then.
-#[derive(Default)]
-struct Checkpointing {
-    running: Option<(JoinHandle<Result<Durable, StorageError>>, Timestamp)>,
-    next: Option<Timestamp>,
-    /// True if the last one failed: a second failure in a row is final.
-    failed: bool,
-}
-
-impl Checkpointing {
-    /// The running checkpoint's result; never ready without one.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Durable, StorageError>> {
-        let Some((job, _)) = &mut self.running else {
-            return Poll::Pending;
-        };
-        Pin::new(job).poll(cx).map(|result| match result {
-            Ok(result) => result,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        })
-    }
+    end: Option<End<B::End>>,
 }
 
 /// What a driver waits for.
-enum Happened<S: Session, D: Disk> {
+enum Happened<S: Session, D: Disk, N> {
     /// The handle says something, or is gone.
     Heard(bool),
     /// The downloader is gone.
@@ -211,32 +186,35 @@ enum Happened<S: Session, D: Disk> {
     Order(Order),
     /// An operation ended; `None` for one that was stopped.
     Done(Option<Done<S, D>>),
-    Checkpoint(Result<Durable, StorageError>),
+    /// The store has heard of something.
+    Stored(N),
     Wakeup,
     Publish,
 }
 
-impl<'a, T: Transport, D: Disk + Clone> Driver<'a, T, D> {
-    fn new(world: &'a World<T, D>, job: &'a Job, board: Board, filing: Filing<D>) -> Self {
+impl<'a, T: Transport, D: Disk + Clone, B: Store<D>> Driver<'a, T, D, B> {
+    fn new(
+        world: &'a World<T, D>,
+        errand: Errand<'a>,
+        config: TransferConfig,
+        board: Board,
+        store: B,
+    ) -> Self {
         let id = board.id();
         let began = world.clock.now();
-        let algorithm = job.checksum.as_ref().map(|checksum| checksum.algorithm);
         Self {
             world,
-            job,
+            errand,
             board,
             id,
             began,
-            transfer: Transfer::new(config(job, None, Hint::default()), None, began),
+            transfer: Transfer::new(config, None, began),
             lanes: BTreeMap::new(),
             ops: FuturesUnordered::new(),
             words: world.sessions.join(id),
             orders: world.scaling.enlist(id),
             membership: Membership::default(),
-            filing,
-            compare: None,
-            follower: algorithm.map(Follower::new),
-            checkpoint: Checkpointing::default(),
+            store,
             tally: Tally::default(),
             published: began,
             opened: false,
@@ -246,44 +224,8 @@ impl<'a, T: Transport, D: Disk + Clone> Driver<'a, T, D> {
         }
     }
 
-    /// Begins the machine anew: with what an earlier run left, or only to compare an existing file.
-    fn begin(&mut self, saved: Option<Resumable>, compare: Option<Existing>) {
-        self.release_all();
-        // The machine that comes now has not been told how many lanes it may use.
-        self.leave_origin();
-        let now = self.now();
-        self.compare = compare;
-        let resumed = saved.map(|Resumable { saved, proof }| {
-            for note in saved.notes {
-                self.tell(What::Note(note));
-            }
-            tur_sched::Resumed {
-                identity: saved.identity,
-                landed: saved.claimed,
-                proof,
-            }
-        });
-        self.tally.resumed = resumed.as_ref().map_or(0, |resumed| resumed.landed.len());
-        self.tally.start(now, self.tally.resumed);
-        self.filing.keep = resumed.is_some();
-        // The time limit of the whole counts from the first look at the disk.
-        let profile = self.world.origins.hint(&self.job.target.origin);
-        let hint = profile.map_or_else(Hint::default, |profile| Hint {
-            lane_rate: profile.lane_rate,
-            ratio: profile.ratio.value(),
-        });
-        let config = config(self.job, compare, hint);
-        self.transfer = Transfer::new(config, resumed, self.began);
-        if let Some((_, most)) = self.membership.bounds {
-            self.transfer.handle(now, Event::Ceiling(most));
-        }
-        if self.paused {
-            self.transfer.handle(now, Event::Pause);
-        }
-    }
-
     /// Runs until something ends it.
-    async fn drive(&mut self, outside: &mut Outside) -> End {
+    async fn drive(&mut self, outside: &mut Outside) -> End<B::End> {
         // What was wished while something else was waited for was seen, and not yet heeded.
         let wish = *outside.commands.borrow_and_update();
         self.heed(wish);
@@ -309,24 +251,29 @@ impl<'a, T: Transport, D: Disk + Clone> Driver<'a, T, D> {
             Happened::Order(order) => self.heed_scaler(order),
             Happened::Done(Some(done)) => self.done(done),
             Happened::Done(None) => {}
-            Happened::Checkpoint(result) => self.checkpoint_done(result),
+            Happened::Stored(news) => B::heard(self, news),
             // A tick too many does no harm; a machine that is asked now and then cannot be forgotten.
             Happened::Wakeup | Happened::Publish => {
                 self.tell_scaler(LanesEvent::Tick);
                 self.tell_machine(Event::Tick);
             }
         }
-        self.follow();
+        B::follow(self);
+        self.be_slow();
         self.publish();
     }
 
     /// The next thing that happens. Data comes before deadlines: a deadline is judged only when no lane had anything
     /// to say.
-    async fn next(&mut self, outside: &mut Outside) -> Happened<T::Session, D> {
+    async fn next(&mut self, outside: &mut Outside) -> Happened<T::Session, D, B::News> {
         let machine = self.transfer.next_wakeup().map(|(at, _)| at);
         let origin = self.membership.origin.as_ref();
         let scaler = origin.and_then(|origin| self.world.scaling.next_wakeup(origin));
-        let wakeup = machine.into_iter().chain(scaler).min();
+        let wakeup = machine
+            .into_iter()
+            .chain(scaler)
+            .chain(self.slow_at())
+            .min();
         let wakeup = wakeup.map(|at| self.world.clock.instant(at));
         let mut wakeup = pin!(until(wakeup));
         let mut publish = pin!(sleep_until(
@@ -352,8 +299,8 @@ impl<'a, T: Transport, D: Disk + Clone> Driver<'a, T, D> {
             if let Poll::Ready(Some(done)) = self.ops.poll_next_unpin(cx) {
                 return Poll::Ready(Happened::Done(done));
             }
-            if let Poll::Ready(result) = self.checkpoint.poll(cx) {
-                return Poll::Ready(Happened::Checkpoint(result));
+            if let Poll::Ready(news) = self.store.poll(cx) {
+                return Poll::Ready(Happened::Stored(news));
             }
             if wakeup.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Happened::Wakeup);
@@ -379,10 +326,18 @@ impl<'a, T: Transport, D: Disk + Clone> Driver<'a, T, D> {
             } else {
                 (Event::Unpause, PhaseWord::Running, What::Unpaused)
             };
+            let now = self.now();
+            self.store.hold(now, wish.paused);
             self.tell_machine(event);
             self.board.progress().phase = phase;
             self.tell(what);
         }
+    }
+
+    /// Leaves what was measured to the transfers to come, however this one ended.
+    fn remember(&self) {
+        let origin = &self.transfer.target().origin;
+        self.world.origins.note(origin, self.transfer.facts());
     }
 
     fn now(&self) -> Timestamp {
@@ -404,15 +359,18 @@ impl<'a, T: Transport, D: Disk + Clone> Driver<'a, T, D> {
         self.transfer.identity()
     }
 
-    /// Lets digest and checkpoints follow what has landed.
-    fn follow(&mut self) {
-        let Some(part) = self.filing.part().filter(|_| self.filing.begun) else {
-            return;
-        };
-        if let Some(follower) = &mut self.follower {
-            follower.poke(part, &self.world.compute);
+    fn slow_at(&self) -> Option<Timestamp> {
+        let at = self.store.slow_at(self.began, self.opened);
+        at.filter(|_| !self.slow_told)
+    }
+
+    /// Says, once, that it takes long.
+    fn be_slow(&mut self) {
+        if self.slow_at().is_some_and(|at| self.now() >= at) {
+            self.slow_told = true;
+            self.tell(What::Slow);
+            B::slow(self);
         }
-        self.checkpoint_if_due();
     }
 
     /// Puts a snapshot on the board, and sends it to whoever listens.
@@ -422,10 +380,6 @@ impl<'a, T: Transport, D: Disk + Clone> Driver<'a, T, D> {
             return;
         }
         self.published = now;
-        if !self.opened && !self.slow_told && now.since(self.began) >= SLOW {
-            self.slow_told = true;
-            self.tell(What::Slow);
-        }
         let snapshot = self.snapshot(now);
         // On the board first: who is told of it and looks sees nothing older.
         self.board.progress().clone_from(&snapshot);
@@ -446,7 +400,7 @@ impl<'a, T: Transport, D: Disk + Clone> Driver<'a, T, D> {
         };
         crate::Progress {
             phase,
-            name: self.opened.then(|| self.filing.name().to_owned()),
+            name: self.opened.then(|| self.store.name().to_owned()),
             landed,
             total,
             rate: self.tally.rate(now, landed),
@@ -461,36 +415,21 @@ impl<'a, T: Transport, D: Disk + Clone> Driver<'a, T, D> {
     }
 }
 
-impl<T: Transport, D: Disk + Clone> Drop for Driver<'_, T, D> {
+/// However it ended, by a panic too: what it had is given back, and nobody counts on it any more.
+impl<T: Transport, D: Disk + Clone, B: Store<D>> Drop for Driver<'_, T, D, B> {
     fn drop(&mut self) {
-        self.release_all();
-        self.world.sessions.leave(self.id);
-        self.leave_origin();
-        self.world.scaling.discharge(self.id);
-    }
-}
-
-/// The machine's settings for a job.
-fn config(job: &Job, compare: Option<Existing>, hint: Hint) -> TransferConfig {
-    TransferConfig {
-        lanes_max: job.lanes_max,
-        lanes_start: job.lanes_start,
-        schedule: job.schedule,
-        hint,
-        piece_min: job.piece_min,
-        retry: job.retry,
-        waits: Waits {
-            read: job.read_timeout,
-            total: job.max_time,
-        },
-        speed_floor: job.speed_floor,
-        on_change: job.on_change,
-        require_resume: job.terms.resume,
-        seed: job.seed,
-        // An empty file has no last byte to ask for: it is compared with the answer to an ordinary request.
-        first_ask: compare
-            .filter(|file| file.len > 0)
-            .map(|file| tur_core::ByteRange::new(file.len - 1, file.len)),
-        ..TransferConfig::new(job.target.clone())
+        let steps: [fn(&mut Self); 4] = [
+            Self::release_all,
+            |driver| driver.world.sessions.leave(driver.id),
+            Self::leave_origin,
+            |driver| driver.world.scaling.discharge(driver.id),
+        ];
+        // Each step is worth as much without the others, and looks at nothing that another one may have left half done.
+        let done = steps.map(|step| catch_unwind(AssertUnwindSafe(|| step(self))));
+        let panicked = done.into_iter().find_map(Result::err);
+        // While one panic unwinds, a second one would end the process.
+        if let Some(panic) = panicked.filter(|_| !std::thread::panicking()) {
+            resume_unwind(panic);
+        }
     }
 }

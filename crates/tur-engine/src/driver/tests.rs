@@ -9,6 +9,7 @@ mod changes;
 mod clocks;
 mod crashes;
 mod disks;
+mod fetches;
 mod files;
 mod life;
 mod limits;

@@ -6,6 +6,7 @@ use tur_sched::{Event, Facts, LaneId, LanesEvent, ScalerConfig, ScalerNote};
 use tur_storage::Disk;
 
 use super::Driver;
+use super::store::Store;
 use crate::What;
 use crate::scaling::Order;
 
@@ -19,11 +20,11 @@ pub(super) struct Membership {
     pub(super) bounds: Option<(u16, u16)>,
 }
 
-impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
+impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
     /// Tells the scaler what the transfer does now. A redirect takes the transfer to another origin, and so to another
     /// scaler.
     pub(super) fn follow_origin(&mut self) {
-        if self.compare.is_some() {
+        if self.store.only_looks() {
             return;
         }
         let now = self.now();
@@ -49,14 +50,14 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
     fn join_origin(&mut self, now: Timestamp) {
         let origin = self.transfer.target().origin.clone();
         let profile = self.world.origins.hint(&origin);
-        let event = self.join_event(now, self.job.lanes_start);
+        let event = self.join_event(now, self.errand.lanes_start);
         let config = ScalerConfig {
             lanes_max: self.world.sessions.lanes_max(),
             lanes_start: profile.map_or(1, |profile| profile.lanes),
             limit: profile.and_then(|profile| Some(profile.lanes_limit?.lanes)),
         };
         self.world.scaling.join(now, &origin, event, config);
-        let (_, most) = self.membership.bounds.unwrap_or((1, self.job.lanes_max));
+        let (_, most) = self.membership.bounds.unwrap_or((1, self.errand.lanes_max));
         if let Some(text) = self.world.sessions.shortage(most) {
             self.tell(What::Note(text));
         }
@@ -65,7 +66,7 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D> {
     }
 
     fn join_event(&self, now: Timestamp, start: Option<u16>) -> LanesEvent {
-        let (least, most) = self.membership.bounds.unwrap_or((1, self.job.lanes_max));
+        let (least, most) = self.membership.bounds.unwrap_or((1, self.errand.lanes_max));
         LanesEvent::Join {
             transfer: self.id,
             least,

@@ -88,6 +88,7 @@ async fn said(
             Flowed::Released => ("released", Duration::ZERO),
             Flowed::Ended { .. } => ("ended", Duration::ZERO),
             Flowed::Disk { error, .. } => panic!("{error}"),
+            Flowed::Fallen(fallen) => panic!("{fallen:?}"),
             Flowed::Differs { at } => panic!("nothing was to be compared at {at}"),
         };
         said.push((word, clock.now().since(start), busy));

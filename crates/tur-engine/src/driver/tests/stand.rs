@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{broadcast, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tur_core::{ByteRange, Kind, Rate};
@@ -18,6 +18,7 @@ use crate::board::Board;
 use crate::clock::Clock;
 use crate::compute::Compute;
 use crate::driver::{self, Outside, World};
+use crate::handle::Wish;
 use crate::job::{Destination, Job};
 use crate::limits::{Limit, Limits};
 use crate::origins::Origins;
@@ -49,6 +50,15 @@ pub(super) struct Stand {
     life: Option<watch::Sender<()>>,
     drivers: JoinSet<()>,
     next: u64,
+}
+
+/// The caller's side of a driver.
+pub(super) struct Caller {
+    pub(super) commands: watch::Sender<Wish>,
+    /// Keeps the events open.
+    pub(super) events: broadcast::Sender<Event>,
+    /// Has seen none of them.
+    pub(super) first: broadcast::Receiver<Event>,
 }
 
 /// A download that is over.
@@ -164,29 +174,63 @@ impl Stand {
         self.sessions.held()
     }
 
+    /// Nothing is lent, wanted or counted on any more. Closes what is idle.
+    pub(super) fn assert_idle(&self) {
+        assert_eq!(self.held().0, self.transport.sockets(), "no slot leaks");
+        let later = self.clock.now() + Duration::from_secs(60 * 60);
+        assert_eq!(self.sessions.expire(later), None);
+        assert_eq!(self.held().0, 0, "all sessions came back");
+        assert_eq!(self.transport.sockets(), 0, "and are closed");
+        assert!(self.scaling.is_empty(), "no scaler counts on anybody");
+    }
+
     /// Begins a download as a downloader does.
     pub(super) fn start(&mut self, job: Job) -> Handle {
+        let (outside, caller) = self.outside();
+        let (told, outcome) = oneshot::channel();
+        let world = self.world(job.limit);
+        let own_limit = Arc::clone(&world.limits.transfer);
+        let events = caller.events;
+        let board = outside.board.clone();
+        self.drivers.spawn(async move {
+            let result = driver::run(world, job, outside).await;
+            drop(events);
+            drop(told.send(result));
+        });
+        Handle::new(board, caller.commands, own_limit, outcome, caller.first)
+    }
+
+    /// What the next driver hears, and what it is told by.
+    pub(super) fn outside(&mut self) -> (Outside, Caller) {
         let id = self.next;
         self.next += 1;
         let (board, events, first) = Board::new(id);
-        let (commands, heard) = watch::channel(crate::handle::Wish::default());
-        let (told, outcome) = oneshot::channel();
+        let (commands, heard) = watch::channel(Wish::default());
         let life = self
             .life
             .as_ref()
             .expect("the downloader lives")
             .subscribe();
         let outside = Outside {
-            board: board.clone(),
+            board,
             commands: heard,
             life,
         };
+        let caller = Caller {
+            commands,
+            events,
+            first,
+        };
+        (outside, caller)
+    }
+
+    /// What drivers share, and a limit of their own.
+    pub(super) fn world(&self, limit: Option<Rate>) -> World<SimTransport, MemDisk> {
         let limits = Limits {
             process: Arc::clone(&self.limit),
-            transfer: Limit::new(self.clock, job.limit),
+            transfer: Limit::new(self.clock, limit),
         };
-        let own_limit = Arc::clone(&limits.transfer);
-        let world = World {
+        World {
             transport: Arc::new(self.transport.clone()),
             sessions: self.sessions.clone(),
             origins: self.origins.clone(),
@@ -195,13 +239,12 @@ impl Stand {
             limits,
             scaling: self.scaling.clone(),
             clock: self.clock,
-        };
-        self.drivers.spawn(async move {
-            let result = driver::run(world, job, outside).await;
-            drop(events);
-            drop(told.send(result));
-        });
-        Handle::new(board, commands, own_limit, outcome, first)
+        }
+    }
+
+    /// Runs a driver beside the others.
+    pub(super) fn spawn(&mut self, driver: impl Future<Output = ()> + Send + 'static) {
+        self.drivers.spawn(driver);
     }
 
     /// The downloader and all its clones are gone.

@@ -1,0 +1,199 @@
+//! Handing bytes to whoever takes them: in order, each once, whatever comes again, and whatever the taker does.
+//!
+//! Read [`Hand`]. The driver and the flow of a fetch share one; they take turns on the data thread.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use tur_core::{Chunks, Kind, Timestamp};
+
+use crate::Error;
+use crate::clock::Clock;
+use crate::fetch::{Head, Taker};
+
+/// The taker of a fetch, and what it has been given. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Hand {
+    shared: Arc<Mutex<Shared>>,
+    clock: Clock,
+}
+
+struct Shared {
+    /// `None` once it has panicked.
+    taker: Option<Box<dyn Taker>>,
+    /// The byte that it gets next.
+    next: u64,
+    /// When it got the first one, and the last one.
+    first: Option<Timestamp>,
+    last: Option<Timestamp>,
+}
+
+/// The taker panicked.
+#[derive(Debug)]
+pub(crate) struct Fallen(String);
+
+/// Why an answer is not taken.
+#[derive(Debug)]
+pub(crate) enum Declined {
+    /// The taker does not want it.
+    Refused(String),
+    /// It panicked.
+    Fallen(Fallen),
+}
+
+/// One body on its way to the taker.
+pub(crate) struct Handing {
+    hand: Hand,
+    cursor: u64,
+}
+
+impl Hand {
+    /// `taker` gets bytes from `start` on.
+    pub(crate) fn new(taker: Box<dyn Taker>, start: u64, clock: Clock) -> Self {
+        let shared = Shared {
+            taker: Some(taker),
+            next: start,
+            first: None,
+            last: None,
+        };
+        Self {
+            shared: Arc::new(Mutex::new(shared)),
+            clock,
+        }
+    }
+
+    /// A body whose first byte is that at `start`.
+    pub(crate) fn body(&self, start: u64) -> Handing {
+        Handing {
+            hand: self.clone(),
+            cursor: start,
+        }
+    }
+
+    /// Shows the first answer.
+    pub(crate) fn head(&self, head: &Head) -> Result<(), Declined> {
+        match self.lock().call(|taker| taker.head(head)) {
+            Ok(taken) => taken.map_err(Declined::Refused),
+            Err(fallen) => Err(Declined::Fallen(fallen)),
+        }
+    }
+
+    /// The soft time-out has passed.
+    pub(crate) fn slow(&self) -> Result<(), Fallen> {
+        self.lock().call(|taker| taker.slow())
+    }
+
+    /// The byte that the taker gets next.
+    pub(crate) fn next(&self) -> u64 {
+        self.lock().next
+    }
+
+    /// When the taker got its first byte.
+    pub(crate) fn first(&self) -> Option<Timestamp> {
+        self.lock().first
+    }
+
+    /// When it got its last one.
+    pub(crate) fn last(&self) -> Option<Timestamp> {
+        self.lock().last
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        // What the taker does is caught, and nothing else in here panics while a field is half changed.
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Handing {
+    /// Where the next byte of the body belongs.
+    pub(crate) fn cursor(&self) -> u64 {
+        self.cursor
+    }
+
+    /// Ready when the taker has room.
+    pub(crate) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Result<(), Fallen>> {
+        match self.hand.lock().call(|taker| taker.poll_room(cx)) {
+            Ok(room) => room.map(Ok),
+            Err(fallen) => Poll::Ready(Err(fallen)),
+        }
+    }
+
+    /// Hands on the first `len` bytes of `chunks`, which are all there is of them, but for those that the taker has or does
+    /// not want. Returns how many that were.
+    pub(crate) fn take(&mut self, chunks: &mut Chunks, len: usize) -> Result<usize, Fallen> {
+        assert_eq!(chunks.len(), len, "what is not granted was dropped");
+        let now = self.hand.clock.now();
+        let mut shared = self.hand.lock();
+        let had = shared.next.saturating_sub(self.cursor).min(len as u64);
+        let had = usize::try_from(had).unwrap_or(len);
+        chunks.advance(had);
+        self.cursor += len as u64;
+        if had == len {
+            return Ok(had);
+        }
+        assert_eq!(
+            shared.next + (len - had) as u64,
+            self.cursor,
+            "bytes are handed on in order"
+        );
+        shared.next = self.cursor;
+        shared.first.get_or_insert(now);
+        shared.last = Some(now);
+        while let Some(bytes) = chunks.pop() {
+            shared.call(|taker| taker.take(bytes))?;
+        }
+        Ok(had)
+    }
+}
+
+impl Shared {
+    fn call<R>(&mut self, how: impl FnOnce(&mut dyn Taker) -> R) -> Result<R, Fallen> {
+        let Some(taker) = self.taker.as_deref_mut() else {
+            return Err(Fallen("it had panicked before".to_owned()));
+        };
+        // What a panic leaves half done is the taker's own, and it is never called again.
+        catch_unwind(AssertUnwindSafe(|| how(taker))).map_err(|panic| {
+            quietly(self.taker.take());
+            Fallen(text(panic))
+        })
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        quietly(self.taker.take());
+    }
+}
+
+/// Drops a taker. A panic in that costs nobody anything: there is nothing left to fail.
+fn quietly(taker: Option<Box<dyn Taker>>) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(taker))) {
+        tracing::error!(panic = text(panic), "a taker panicked while it was dropped");
+    }
+}
+
+/// What a panic said. Its payload is not dropped: that may panic too.
+fn text(panic: Box<dyn Any + Send>) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    std::mem::forget(panic);
+    text.unwrap_or_else(|| "no message".to_owned())
+}
+
+impl From<Fallen> for Error {
+    fn from(Fallen(text): Fallen) -> Self {
+        let message = format!("who takes the bytes panicked: {text}");
+        Error::new(Kind::Other, message)
+    }
+}
+
+impl From<Declined> for Error {
+    fn from(declined: Declined) -> Self {
+        match declined {
+            Declined::Refused(why) => Error::new(Kind::Server, format!("not taken: {why}")),
+            Declined::Fallen(fallen) => fallen.into(),
+        }
+    }
+}
