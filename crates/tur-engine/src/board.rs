@@ -3,31 +3,25 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::broadcast;
-
-use crate::{Event, Progress, What};
-
-/// Events kept for a slow subscriber before it lags.
-const EVENTS_MAX: usize = 1_024;
+use crate::bus::{Listener, Scope};
+use crate::{Progress, What};
 
 /// Shared by a handle and its driver. Only the driver writes.
 #[derive(Clone, Debug)]
 pub(crate) struct Board {
     id: u64,
     progress: Arc<Mutex<Progress>>,
-    events: broadcast::WeakSender<Event>,
+    scope: Scope,
 }
 
 impl Board {
-    /// A board, the sender that keeps its events open, and the receiver that has seen none yet.
-    pub(crate) fn new(id: u64) -> (Self, broadcast::Sender<Event>, broadcast::Receiver<Event>) {
-        let (sender, receiver) = broadcast::channel(EVENTS_MAX);
-        let board = Self {
+    /// A board whose events are told in `scope`.
+    pub(crate) fn new(id: u64, scope: Scope) -> Self {
+        Self {
             id,
             progress: Arc::default(),
-            events: sender.downgrade(),
-        };
-        (board, sender, receiver)
+            scope,
+        }
     }
 
     pub(crate) fn id(&self) -> u64 {
@@ -41,22 +35,16 @@ impl Board {
 
     /// Tells whoever listens; nobody has to.
     pub(crate) fn tell(&self, t: Duration, what: What) {
-        if let Some(events) = self.events.upgrade()
-            && events.receiver_count() > 0
-        {
-            drop(events.send(Event {
-                id: self.id,
-                t,
-                what,
-            }));
-        }
+        self.tell_with(t, || what);
     }
 
-    /// Events from now on; a closed stream once the download is over.
-    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Event> {
-        match self.events.upgrade() {
-            Some(events) => events.subscribe(),
-            None => broadcast::channel(1).1,
-        }
+    /// Tells whoever listens what is made only for them.
+    pub(crate) fn tell_with(&self, t: Duration, what: impl FnOnce() -> What) {
+        self.scope.publish(self.id, t, what);
+    }
+
+    /// Events from now on, of which so many are kept; none once the download is over.
+    pub(crate) fn subscribe(&self, room: usize) -> Listener {
+        self.scope.subscribe(room)
     }
 }

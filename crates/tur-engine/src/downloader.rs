@@ -19,6 +19,7 @@ use tur_net::{HttpSession, HttpTransport, NetConfig};
 use tur_storage::{FileDisk, PosixDisk};
 
 use crate::board::Board;
+use crate::bus::{Bus, ROOM};
 use crate::clock::Clock;
 use crate::compute::Compute;
 use crate::driver::{self, Outside, World};
@@ -30,7 +31,7 @@ use crate::pressure::Watch;
 use crate::scaling::Scaling;
 use crate::seats::Seats;
 use crate::sessions::{Caps, PerOrigin, Sessions};
-use crate::{Download, Error, Handle, OriginRecord, StorageKind};
+use crate::{Download, Error, Events, Handle, OriginRecord, StorageKind, What};
 
 /// Downloads files. Cheap to clone; all clones share the network, the pools of connections and the data thread. When
 /// the last clone goes, running downloads are cancelled and keep what landed.
@@ -51,6 +52,7 @@ struct Shared {
     seats: Seats,
     limit: Arc<Limit>,
     clock: Clock,
+    bus: Bus,
     _life: watch::Sender<()>,
 }
 
@@ -151,7 +153,7 @@ impl DownloaderBuilder {
             .build()
             .map_err(failed)?;
         let (pools, clock, compute) = (sessions.clone(), Clock::start(), Compute::new());
-        let watchers = compute.clone();
+        let (bus, watchers) = (Bus::new(clock), compute.clone());
         thread::Builder::new()
             .name("tur-data".into())
             .spawn(move || {
@@ -175,6 +177,7 @@ impl DownloaderBuilder {
             seats: Seats::new(PosixDisk.descriptors_max()),
             limit: Limit::new(clock, self.limit),
             clock,
+            bus,
             _life: life,
         };
         Ok(Downloader {
@@ -206,6 +209,18 @@ impl Downloader {
         let mut notes = self.shared.transport.notes();
         notes.extend(self.shared.origins.notes());
         notes
+    }
+
+    /// The events of all its downloads from now on, and its own. 1 024 are kept until they are taken.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        self.events_with_room(ROOM)
+    }
+
+    /// As [`events`](Downloader::events), with room for `n` events, one at least.
+    #[must_use]
+    pub fn events_with_room(&self, n: usize) -> Events {
+        Events::new(self.shared.bus.scope().subscribe(n))
     }
 
     /// What is remembered of origins, the latest first. Reads the file, if there is one, and waits for that.
@@ -245,7 +260,12 @@ impl Downloader {
     pub(crate) fn launch(self, job: Result<Job, Error>) -> Handle {
         let shared = &self.shared;
         let id = shared.next.fetch_add(1, Ordering::Relaxed);
-        let (board, events, first) = Board::new(id);
+        let bus = shared.bus.child(None);
+        let board = Board::new(id, bus.scope().clone());
+        let first = board.subscribe(ROOM);
+        if job.is_ok() {
+            board.tell(Duration::ZERO, What::Enqueued);
+        }
         let (commands, heard) = watch::channel(Wish::default());
         let (told, outcome) = oneshot::channel();
         let mut outside = Outside {
@@ -280,7 +300,8 @@ impl Downloader {
                 },
                 Err(error) => driver::refuse(&outside, error),
             };
-            drop(events);
+            // Its last event is told: its streams end, and the downloader's if this was its last.
+            drop(bus);
             // The handle may be gone: then nobody waits.
             drop(told.send(result));
         };

@@ -6,28 +6,41 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_core::Stream;
-use tokio::sync::broadcast::{self, error::RecvError};
-use tokio_util::sync::ReusableBoxFuture;
 use tur_core::Rate;
 
-use crate::Error;
+use crate::bus::Listener;
+use crate::{Error, OriginRecord};
 
-/// One event of one download.
+/// One event, and where it belongs.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// The download, numbered by its downloader.
+    /// The peer whose item it is about; `None` if there is none.
+    pub peer: Option<PeerNo>,
+    /// The download, numbered by its downloader from 1 on; 0 for what concerns the downloader itself, and for
+    /// [`What::Lagged`].
     pub id: u64,
-    /// Time since it began.
+    /// Its place among all events of the downloader: a later one has a higher number. Numbers between those that are heard
+    /// belong to what was heard elsewhere; what was missed is told by [`What::Lagged`] alone.
+    pub seq: u64,
+    /// Time since the downloader began.
+    pub at: Duration,
+    /// Time since the download began, which is when its turn came; zero before that, and without one.
     pub t: Duration,
     /// What happened.
     pub what: What,
 }
 
+/// A peer: one of those who share a downloader, numbered by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerNo(pub u32);
+
 /// What happened.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum What {
-    /// It began.
+    /// It was accepted, and waits for its turn.
+    Enqueued,
+    /// Its turn came.
     Started {
         /// The user's URL without userinfo.
         url: String,
@@ -44,6 +57,11 @@ pub enum What {
         protocol: &'static str,
         /// Bytes that an earlier run had left.
         resumed_bytes: u64,
+    },
+    /// The first byte of its content arrived. An empty file, and one that nothing is fetched of, have none.
+    FirstByte {
+        /// Its place in the file.
+        at: u64,
     },
     /// Where it stands; at most five times a second.
     Progress(Progress),
@@ -85,10 +103,57 @@ pub enum What {
     Decision(String),
     /// What each lane is doing.
     Lanes(Vec<LaneView>),
-    /// It is complete, verified and in place.
+    /// There is less free space than what is still to come and a margin; told once, and only a warning.
+    DiskLow {
+        /// Bytes free.
+        available: u64,
+        /// Bytes still to be written.
+        missing: u64,
+    },
+    /// What is remembered of an origin from now on.
+    OriginLearned(Box<OriginRecord>),
+    /// The downloader may have more, or fewer, connections than before.
+    BudgetChanged {
+        /// How many now.
+        allowed: usize,
+        /// How many it was given.
+        configured: usize,
+        /// What is short; `None` if nothing is any more.
+        why: Option<String>,
+    },
+    /// An item that waits has become urgent, or is not any more.
+    PriorityChanged {
+        /// True if it comes before those that are not.
+        urgent: bool,
+    },
+    /// How many items of a downloader wait and how many run, when that has changed; not more often than a person reads.
+    QueueDepth {
+        /// Accepted, and not begun.
+        waiting: usize,
+        /// Begun, and not over.
+        running: usize,
+    },
+    /// What the network brings a peer, over all its items.
+    BandwidthEstimate {
+        /// The estimate.
+        rate: Rate,
+    },
+    /// A peer goes on with another variant of what it plays.
+    VariantSwitch {
+        /// The variant it leaves, counted from 0 in the order of its list.
+        from: usize,
+        /// The variant it takes.
+        to: usize,
+        /// Why.
+        why: String,
+    },
+    /// It is complete, verified and in place. One of this, `Failed` and `Cancelled` is a download's last event.
     Completed(Completed),
     /// It failed.
     Failed(Error),
+    /// The caller, or the whole downloader, wanted no more; the error, of kind [`Signal`](crate::Kind::Signal), says what
+    /// is kept.
+    Cancelled(Error),
     /// So many events were missed, because they were not taken in time.
     Lagged(u64),
 }
@@ -176,47 +241,27 @@ pub struct Completed {
     pub unverifiable: bool,
 }
 
-/// The events of one download, from its beginning or from the call of [`events`](crate::Handle::events) on. Bounded:
-/// who does not take them in time gets [`What::Lagged`]. Ends after the last event.
+/// Events of one download, or of all of a downloader. Bounded: who does not take them in time misses the oldest, and is
+/// told how many by [`What::Lagged`]; the downloader never waits. A download's end after its last event, a downloader's
+/// when it is gone and what it ran is over.
 #[derive(Debug)]
-pub struct Events {
-    next: ReusableBoxFuture<'static, Taken>,
-}
-
-/// The future's result: the receiver comes back for the next one.
-type Taken = (Result<Event, RecvError>, broadcast::Receiver<Event>);
+pub struct Events(Listener);
 
 impl Events {
-    pub(crate) fn new(receiver: broadcast::Receiver<Event>) -> Self {
-        Self {
-            next: ReusableBoxFuture::new(take(receiver)),
-        }
+    pub(crate) fn new(listener: Listener) -> Self {
+        Self(listener)
     }
 
-    /// The next event; `None` after the last.
+    /// The next event; `None` after the last. Cancel-safe.
     pub async fn next(&mut self) -> Option<Event> {
-        std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+        std::future::poll_fn(|cx| self.0.poll_take(cx)).await
     }
-}
-
-async fn take(mut receiver: broadcast::Receiver<Event>) -> Taken {
-    (receiver.recv().await, receiver)
 }
 
 impl Stream for Events {
     type Item = Event;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
-        let (result, receiver) = std::task::ready!(self.next.poll(cx));
-        self.next.set(take(receiver));
-        Poll::Ready(match result {
-            Ok(event) => Some(event),
-            Err(RecvError::Lagged(n)) => Some(Event {
-                id: 0,
-                t: Duration::ZERO,
-                what: What::Lagged(n),
-            }),
-            Err(RecvError::Closed) => None,
-        })
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        self.0.poll_take(cx)
     }
 }

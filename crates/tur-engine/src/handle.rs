@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
-use tokio::sync::{broadcast, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tur_core::{Kind, Rate};
 
 use crate::board::Board;
+use crate::bus::{Listener, ROOM};
 use crate::limits::Limit;
-use crate::{Completed, Error, Event, Events, Progress};
+use crate::{Completed, Error, Events, Progress};
 
 /// What a caller wants of a driver. Only the latest wish counts, and a cancel is never taken back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,7 +31,7 @@ pub struct Handle {
     commands: watch::Sender<Wish>,
     limit: Arc<Limit>,
     outcome: Option<oneshot::Receiver<Result<Completed, Error>>>,
-    first: Mutex<Option<broadcast::Receiver<Event>>>,
+    first: Mutex<Option<Listener>>,
 }
 
 impl Handle {
@@ -39,7 +40,7 @@ impl Handle {
         commands: watch::Sender<Wish>,
         limit: Arc<Limit>,
         outcome: oneshot::Receiver<Result<Completed, Error>>,
-        first: broadcast::Receiver<Event>,
+        first: Listener,
     ) -> Self {
         Self {
             board,
@@ -62,15 +63,28 @@ impl Handle {
         self.board.progress().clone()
     }
 
-    /// Its events: the first call gets them from the beginning, later ones from now on.
+    /// Its events: the first call gets them from the beginning, later ones from now on. 1 024 are kept until they are
+    /// taken.
     #[must_use]
     pub fn events(&self) -> Events {
+        self.events_with_room(ROOM)
+    }
+
+    /// As [`events`](Handle::events), with room for `n` events, one at least.
+    #[must_use]
+    pub fn events_with_room(&self, n: usize) -> Events {
         let first = self
             .first
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        Events::new(first.unwrap_or_else(|| self.board.subscribe()))
+        Events::new(match first {
+            Some(first) => {
+                first.set_room(n);
+                first
+            }
+            None => self.board.subscribe(n),
+        })
     }
 
     /// Stops fetching and keeps everything, until [`resume`](Handle::resume).
@@ -125,6 +139,8 @@ impl IntoFuture for Handle {
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(mut self) -> Self::IntoFuture {
+        // Nobody can ask for its events any more.
+        self.first = Mutex::default();
         Box::pin(async move { self.wait().await })
     }
 }

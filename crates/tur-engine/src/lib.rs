@@ -27,6 +27,7 @@
 
 mod board;
 pub mod bounds;
+mod bus;
 mod checksum;
 mod clock;
 mod compute;
@@ -57,7 +58,7 @@ pub use checksum::{Checksum, ChecksumError};
 pub use download::{Download, OnExists};
 pub use downloader::{Downloader, DownloaderBuilder};
 pub use error::Error;
-pub use event::{Completed, Event, Events, LaneView, PhaseWord, Progress, What};
+pub use event::{Completed, Event, Events, LaneView, PeerNo, PhaseWord, Progress, What};
 pub use fetch::{Fetched, Head};
 pub use handle::Handle;
 pub use origins::OriginRecord;

@@ -43,6 +43,8 @@ mod tests {
 
     use super::*;
     use crate::board::Board;
+    use crate::bus::Bus;
+    use crate::clock::Clock;
     use crate::handle::Wish;
 
     type Ends = (watch::Sender<Wish>, watch::Sender<()>);
@@ -50,7 +52,7 @@ mod tests {
     fn outside() -> (Outside, Ends) {
         let (wishes, commands) = watch::channel(Wish::default());
         let (living, life) = watch::channel(());
-        let board = Board::new(1).0;
+        let board = Board::new(1, Bus::new(Clock::start()).scope().clone());
         let outside = Outside {
             board,
             commands,

@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tur_engine::{Completed, Error, Event, LaneView, Progress, What, printable};
+use tur_engine::{
+    Completed, Error, Event, LaneView, OriginRecord, Progress, Rate, What, printable,
+};
 
 use crate::console::inert;
 use crate::plan::Detail;
@@ -86,12 +88,17 @@ impl Lines {
             What::Paused => ("paused", vec![]),
             What::Unpaused => ("unpaused", vec![]),
             What::Verifying => ("verifying", vec![]),
+            What::DiskLow { available, missing } => (
+                "disk_low",
+                vec![("available", json!(available)), ("missing", json!(missing))],
+            ),
             What::Lanes(lanes) if self.detail >= Detail::Lanes => {
                 ("lanes", vec![("lanes", lanes.iter().map(lane).collect())])
             }
             What::Decision(text) if self.detail >= Detail::Decisions => {
                 ("decision", vec![("text", json!(printable(text)))])
             }
+            _ if self.detail >= Detail::Lanes => return detailed(what),
             // Notes go to standard error; the last event has its own line; later versions of the engine may tell more.
             _ => return None,
         })
@@ -105,6 +112,48 @@ impl Lines {
         ];
         object(head.into_iter().chain(keys))
     }
+}
+
+/// Events that only those hear who want to know more: a script that reads all lines is not flooded.
+fn detailed(what: &What) -> Option<(&'static str, Keys)> {
+    Some(match what {
+        What::Enqueued => ("enqueued", vec![]),
+        What::FirstByte { at } => ("first_byte", vec![("at", json!(at))]),
+        What::OriginLearned(origin) => ("origin_learned", learned(origin)),
+        What::BudgetChanged {
+            allowed,
+            configured,
+            why,
+        } => (
+            "budget_changed",
+            vec![
+                ("allowed", json!(allowed)),
+                ("configured", json!(configured)),
+                ("why", json!(why)),
+            ],
+        ),
+        What::PriorityChanged { urgent } => ("priority_changed", vec![("urgent", json!(urgent))]),
+        What::QueueDepth { waiting, running } => (
+            "queue_depth",
+            vec![("waiting", json!(waiting)), ("running", json!(running))],
+        ),
+        _ => return None,
+    })
+}
+
+fn learned(origin: &OriginRecord) -> Keys {
+    vec![
+        ("origin", json!(origin.origin)),
+        ("lanes", json!(origin.lanes)),
+        ("lanes_limit", json!(origin.lanes_limit)),
+        (
+            "lane_rate",
+            json!(origin.lane_rate.map(Rate::bytes_per_second)),
+        ),
+        ("rtt_ms", origin.rtt.map_or(Value::Null, ms)),
+        ("handshake_ms", origin.handshake.map_or(Value::Null, ms)),
+        ("ranges", json!(origin.ranges)),
+    ]
 }
 
 /// Keys and values in the order in which they are written.
@@ -175,7 +224,10 @@ mod tests {
     fn lines(detail: Detail, whats: Vec<What>) -> Vec<String> {
         let mut lines = Lines::new(detail);
         let told = |(i, what)| Event {
+            peer: None,
             id: 7,
+            seq: i,
+            at: Duration::from_millis(i),
             t: Duration::from_millis(i),
             what,
         };
@@ -240,13 +292,15 @@ mod tests {
                 What::Lanes(vec![lane]),
                 What::Decision("d".to_owned()),
                 What::Lagged(3),
+                What::FirstByte { at: 3 },
             ]
         };
+        let first = r#"{"event":"first_byte","id":7,"t_ms":4,"at":3}"#;
         let lane = r#"{"event":"lanes","id":7,"t_ms":1,"lanes":[{"address":"h:1","at":5,"end":null,"lane":0}]}"#;
         let decision = r#"{"event":"decision","id":7,"t_ms":2,"text":"d"}"#;
         assert!(lines(Detail::Normal, whats()).is_empty());
-        assert_eq!(lines(Detail::Lanes, whats()), [lane]);
-        assert_eq!(lines(Detail::Decisions, whats()), [lane, decision]);
+        assert_eq!(lines(Detail::Lanes, whats()), [lane, first]);
+        assert_eq!(lines(Detail::Decisions, whats()), [lane, decision, first]);
     }
 
     #[test]

@@ -54,6 +54,11 @@ pub(super) fn event(what: &What) -> Option<(Detail, String)> {
         What::Stalled { lane } => normal(format!("lane {lane} has stalled")),
         What::Restarted { why } => normal(format!("starting again from zero: {why}")),
         What::Note(text) => normal(text.clone()),
+        What::DiskLow { available, missing } => normal(format!(
+            "the disk is nearly full: {} are free, {} are still to come",
+            human::bytes(*available),
+            human::bytes(*missing)
+        )),
         What::Resumed { at } => detailed(format!("going on at {}", human::bytes(*at))),
         What::Verifying => detailed("verifying".to_owned()),
         What::Lagged(missed) => detailed(format!("{missed} events are not shown")),

@@ -188,6 +188,7 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
             return;
         };
         let lease = order.lease;
+        self.tell_first_byte(order.grant.start, &said);
         match said {
             Flowed::Landed { upto, busy } => {
                 self.run_flow(lane, flow);
@@ -243,6 +244,20 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
                 drop(flow);
                 self.end = Some(End::Broken(fallen.into()));
             }
+        }
+    }
+
+    /// Tells the first byte of all that comes.
+    fn tell_first_byte(&mut self, from: u64, said: &Flowed) {
+        let (Flowed::Landed { upto: at, .. }
+        | Flowed::Ended { at, .. }
+        | Flowed::Differs { at }
+        | Flowed::Disk { at, .. }) = said
+        else {
+            return;
+        };
+        if *at > from && !std::mem::replace(&mut self.flowing, true) {
+            self.tell(What::FirstByte { at: from });
         }
     }
 }

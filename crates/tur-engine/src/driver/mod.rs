@@ -33,7 +33,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tur_core::port::{Session, Transport};
-use tur_core::{Identity, Timestamp};
+use tur_core::{Identity, Kind, Timestamp};
 use tur_sched::{Event, Failure, LaneId, LanesEvent, Transfer, TransferConfig};
 use tur_storage::Disk;
 
@@ -140,6 +140,7 @@ fn conclude(board: &Board, elapsed: Duration, result: &Result<Completed, Error>)
         elapsed,
         match result {
             Ok(done) => What::Completed(done.clone()),
+            Err(error) if error.kind() == Kind::Signal => What::Cancelled(error.clone()),
             Err(error) => What::Failed(error.clone()),
         },
     );
@@ -170,6 +171,8 @@ struct Driver<'a, T: Transport, D: Disk + Clone, B: Store<D>> {
     tally: Tally,
     published: Timestamp,
     opened: bool,
+    /// True once its first byte was told.
+    flowing: bool,
     paused: bool,
     slow_told: bool,
     end: Option<End<B::End>>,
@@ -218,6 +221,7 @@ impl<'a, T: Transport, D: Disk + Clone, B: Store<D>> Driver<'a, T, D, B> {
             tally: Tally::default(),
             published: began,
             opened: false,
+            flowing: false,
             paused: false,
             slow_told: false,
             end: None,

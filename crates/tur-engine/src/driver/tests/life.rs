@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use tokio::sync::broadcast;
 use tur_core::{Kind, Rate};
 use tur_storage::Loss;
 use tur_testkit::{Behaviour, Deed, Ranges, When};
 
 use super::stand::{KIB, MIB, PATH, Stand, Want, job, origin};
+use crate::bus::Bus;
+use crate::clock::Clock;
 use crate::job::Job;
 use crate::{Completed, Error, Event, Events, Handle, PhaseWord, What};
 
@@ -300,6 +301,6 @@ fn what_callers_hold_is_send_and_sync() {
     send_sync::<Completed>();
     send_sync::<Error>();
     send_sync::<Event>();
-    let (_, receiver) = broadcast::channel::<Event>(1);
-    send(&Events::new(receiver));
+    let bus = Bus::new(Clock::start());
+    send(&Events::new(bus.scope().subscribe(1)));
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{broadcast, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tur_core::{ByteRange, Kind, Rate};
@@ -15,6 +15,7 @@ use tur_testkit::sim::{SimSession, SimTransport};
 use tur_testkit::{Behaviour, Link, content};
 
 use crate::board::Board;
+use crate::bus::{Bus, Listener, ROOM};
 use crate::clock::Clock;
 use crate::compute::Compute;
 use crate::driver::{self, Outside, World};
@@ -56,9 +57,9 @@ pub(super) struct Stand {
 pub(super) struct Caller {
     pub(super) commands: watch::Sender<Wish>,
     /// Keeps the events open.
-    pub(super) events: broadcast::Sender<Event>,
+    pub(super) bus: Bus,
     /// Has seen none of them.
-    pub(super) first: broadcast::Receiver<Event>,
+    pub(super) first: Listener,
 }
 
 /// A download that is over.
@@ -190,11 +191,11 @@ impl Stand {
         let (told, outcome) = oneshot::channel();
         let world = self.world(job.limit);
         let own_limit = Arc::clone(&world.limits.transfer);
-        let events = caller.events;
+        let bus = caller.bus;
         let board = outside.board.clone();
         self.drivers.spawn(async move {
             let result = driver::run(world, job, outside).await;
-            drop(events);
+            drop(bus);
             drop(told.send(result));
         });
         Handle::new(board, caller.commands, own_limit, outcome, caller.first)
@@ -204,7 +205,9 @@ impl Stand {
     pub(super) fn outside(&mut self) -> (Outside, Caller) {
         let id = self.next;
         self.next += 1;
-        let (board, events, first) = Board::new(id);
+        let bus = Bus::new(self.clock);
+        let board = Board::new(id, bus.scope().clone());
+        let first = board.subscribe(ROOM);
         let (commands, heard) = watch::channel(Wish::default());
         let life = self
             .life
@@ -218,7 +221,7 @@ impl Stand {
         };
         let caller = Caller {
             commands,
-            events,
+            bus,
             first,
         };
         (outside, caller)
@@ -388,7 +391,8 @@ impl Ran {
         if self.count(|what| matches!(what, What::Lagged(_))) > 0 {
             return;
         }
-        let over = |what: &What| matches!(what, What::Completed(_) | What::Failed(_));
+        let failed = |what: &What| matches!(what, What::Failed(_) | What::Cancelled(_));
+        let over = |what: &What| failed(what) || matches!(what, What::Completed(_));
         assert_eq!(
             self.place(|what| matches!(what, What::Started { .. })),
             Some(0)
@@ -400,7 +404,7 @@ impl Ran {
             "and it is last"
         );
         let last = &self.events[self.events.len() - 1];
-        let failed = matches!(last.what, What::Failed(_));
+        let failed = failed(&last.what);
         assert_eq!(
             failed,
             self.result.is_err(),

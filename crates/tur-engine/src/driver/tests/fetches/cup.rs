@@ -208,7 +208,7 @@ impl Stand {
         } = running;
         let result = timeout(HANG, outcome).await.expect("it hangs");
         let result = result.expect("no driver panics");
-        drop(caller.events);
+        drop(caller.bus);
         let mut stream = Events::new(caller.first);
         let mut events = Vec::new();
         while let Some(event) = stream.next().await {
@@ -233,7 +233,7 @@ impl Tried {
             What::Started { .. } => 's',
             What::Opened { .. } => 'o',
             What::Completed(_) => 'c',
-            What::Failed(_) => 'f',
+            What::Failed(_) | What::Cancelled(_) => 'f',
             _ => ' ',
         };
         if self.count(|what| matches!(what, What::Lagged(_))) > 0 {

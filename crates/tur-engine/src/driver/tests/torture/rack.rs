@@ -18,6 +18,7 @@ use super::network::{Shaken, ShakenSession};
 use super::scenes::Scene;
 use super::wakes::Woken;
 use crate::board::Board;
+use crate::bus::{Bus, ROOM};
 use crate::clock::Clock;
 use crate::compute::Compute;
 use crate::driver::tests::stand::{DIR, NAME};
@@ -77,7 +78,9 @@ impl Rack {
         let jumps = if job.checksum.is_some() { JUMPS_MAX } else { 1 };
         let (life, alive) = watch::channel(());
         let (wishes, heard) = watch::channel(Wish::default());
-        let (board, events, first) = Board::new(self.next);
+        let bus = Bus::new(self.clock);
+        let board = Board::new(self.next, bus.scope().clone());
+        let events = board.subscribe(ROOM);
         self.next += 1;
         let outside = Outside {
             board,
@@ -97,7 +100,7 @@ impl Rack {
             std::thread::yield_now();
         }
         drivers.shutdown().await;
-        drop((life, wishes, events, first));
+        drop((life, wishes, events, bus));
         ran
     }
 
