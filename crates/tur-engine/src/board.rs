@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::bus::{Listener, Scope};
+use crate::metrics::Shown;
 use crate::{Progress, What};
 
 /// Shared by a handle and its driver. Only the driver writes.
@@ -11,6 +12,7 @@ use crate::{Progress, What};
 pub(crate) struct Board {
     id: u64,
     progress: Arc<Mutex<Progress>>,
+    metrics: Shown,
     scope: Scope,
 }
 
@@ -20,6 +22,7 @@ impl Board {
         Self {
             id,
             progress: Arc::default(),
+            metrics: Shown::default(),
             scope,
         }
     }
@@ -31,6 +34,11 @@ impl Board {
     pub(crate) fn progress(&self) -> MutexGuard<'_, Progress> {
         // A snapshot is whole after any panic: each field is written by itself.
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was counted, as of the latest snapshot.
+    pub(crate) fn metrics(&self) -> &Shown {
+        &self.metrics
     }
 
     /// Tells whoever listens; nobody has to.

@@ -26,12 +26,13 @@ use crate::driver::{self, Outside, World};
 use crate::handle::Wish;
 use crate::job::Job;
 use crate::limits::{Limit, Limits};
+use crate::metrics::Totals;
 use crate::origins::{Origins, Pattern};
 use crate::pressure::Watch;
 use crate::scaling::Scaling;
 use crate::seats::Seats;
 use crate::sessions::{Caps, PerOrigin, Sessions};
-use crate::{Download, Error, Events, Handle, OriginRecord, StorageKind, What};
+use crate::{Download, DownloaderMetrics, Error, Events, Handle, OriginRecord, StorageKind, What};
 
 /// Downloads files. Cheap to clone; all clones share the network, the pools of connections and the data thread. When
 /// the last clone goes, running downloads are cancelled and keep what landed.
@@ -53,6 +54,7 @@ struct Shared {
     limit: Arc<Limit>,
     clock: Clock,
     bus: Bus,
+    totals: Totals,
     _life: watch::Sender<()>,
 }
 
@@ -138,7 +140,6 @@ impl DownloaderBuilder {
     pub fn build(self) -> Result<Downloader, Error> {
         let transport = HttpTransport::new(self.net)
             .map_err(|error| Error::new(Kind::Usage, error.to_string()))?;
-        let sessions = Sessions::new(self.caps);
         let scaling = Scaling::new();
         let origins = match &self.origins {
             Some(path) => Origins::open(PosixDisk, path)?,
@@ -152,8 +153,10 @@ impl DownloaderBuilder {
             .enable_all()
             .build()
             .map_err(failed)?;
-        let (pools, clock, compute) = (sessions.clone(), Clock::start(), Compute::new());
+        let (clock, compute) = (Clock::start(), Compute::new());
         let (bus, watchers) = (Bus::new(clock), compute.clone());
+        let sessions = Sessions::new(self.caps).told_in(bus.scope().clone());
+        let pools = sessions.clone();
         thread::Builder::new()
             .name("tur-data".into())
             .spawn(move || {
@@ -178,6 +181,7 @@ impl DownloaderBuilder {
             limit: Limit::new(clock, self.limit),
             clock,
             bus,
+            totals: Totals::default(),
             _life: life,
         };
         Ok(Downloader {
@@ -209,6 +213,13 @@ impl Downloader {
         let mut notes = self.shared.transport.notes();
         notes.extend(self.shared.origins.notes());
         notes
+    }
+
+    /// What its downloads have counted and measured, those that run up to 200 ms ago, and how its connections stand. Waits
+    /// for nobody, wherever it is called.
+    #[must_use]
+    pub fn metrics(&self) -> DownloaderMetrics {
+        self.shared.totals.look(self.shared.sessions.gauge())
     }
 
     /// The events of all its downloads from now on, and its own. 1 024 are kept until they are taken.
@@ -288,11 +299,12 @@ impl Downloader {
             scaling: shared.scaling.clone(),
             clock: shared.clock,
         };
-        let seats = shared.seats.clone();
+        let (seats, totals) = (shared.seats.clone(), shared.totals.clone());
         let drive = async move {
             let result = match job {
                 Ok(job) => match seats.take(&mut outside).await {
                     Some(_seat) => {
+                        let _counted = totals.enter(id, outside.board.metrics().clone());
                         world.sessions.raise_limit(usize::from(job.lanes_max));
                         driver::run(world, job, outside).await
                     }

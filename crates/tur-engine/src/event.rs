@@ -9,7 +9,7 @@ use futures_core::Stream;
 use tur_core::Rate;
 
 use crate::bus::Listener;
-use crate::{Error, OriginRecord};
+use crate::{Error, Metrics, OriginRecord};
 
 /// One event, and where it belongs.
 #[derive(Clone, Debug)]
@@ -148,7 +148,7 @@ pub enum What {
         why: String,
     },
     /// It is complete, verified and in place. One of this, `Failed` and `Cancelled` is a download's last event.
-    Completed(Completed),
+    Completed(Box<Completed>),
     /// It failed.
     Failed(Error),
     /// The caller, or the whole downloader, wanted no more; the error, of kind [`Signal`](crate::Kind::Signal), says what
@@ -163,12 +163,48 @@ pub enum What {
 pub struct LaneView {
     /// The lane.
     pub lane: u16,
-    /// How far it has written.
-    pub at: u64,
+    /// What it is about.
+    pub state: LaneState,
+    /// How far it has written; `None` while it has nothing to fetch.
+    pub at: Option<u64>,
     /// Where it must stop, if that is known.
     pub end: Option<u64>,
-    /// The peer.
+    /// What it brought lately.
+    pub rate: Rate,
+    /// `h1`; empty without a connection.
+    pub protocol: &'static str,
+    /// Whom it is connected to; empty without a connection.
     pub address: String,
+}
+
+/// What a lane is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LaneState {
+    /// It waits: for a connection that others have, or until it may try again.
+    Waiting,
+    /// Its connection is being made.
+    Connecting,
+    /// Its request is under way.
+    Asking,
+    /// Bytes arrive.
+    Receiving,
+    /// Its rate limit holds it.
+    Held,
+}
+
+impl LaneState {
+    /// The stable word: `waiting`, `connecting`, `asking`, `receiving`, `held`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            LaneState::Waiting => "waiting",
+            LaneState::Connecting => "connecting",
+            LaneState::Asking => "asking",
+            LaneState::Receiving => "receiving",
+            LaneState::Held => "held",
+        }
+    }
 }
 
 /// What a download is about.
@@ -239,6 +275,8 @@ pub struct Completed {
     pub already: bool,
     /// True if only the end of a connection told the length.
     pub unverifiable: bool,
+    /// What was counted and measured.
+    pub metrics: Metrics,
 }
 
 /// Events of one download, or of all of a downloader. Bounded: who does not take them in time misses the oldest, and is

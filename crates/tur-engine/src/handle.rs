@@ -13,7 +13,7 @@ use tur_core::{Kind, Rate};
 use crate::board::Board;
 use crate::bus::{Listener, ROOM};
 use crate::limits::Limit;
-use crate::{Completed, Error, Events, Progress};
+use crate::{Completed, Error, Events, Metrics, Progress};
 
 /// What a caller wants of a driver. Only the latest wish counts, and a cancel is never taken back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,6 +61,13 @@ impl Handle {
     #[must_use]
     pub fn progress(&self) -> Progress {
         self.board.progress().clone()
+    }
+
+    /// What it has counted and measured: up to 200 ms old while it runs, exact once its outcome is told. Waits for nobody,
+    /// wherever it is called.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        self.board.metrics().look()
     }
 
     /// Its events: the first call gets them from the beginning, later ones from now on. 1 024 are kept until they are

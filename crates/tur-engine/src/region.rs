@@ -119,6 +119,11 @@ impl<D: Disk> Region<D> {
         self.cursor() >= self.gate.end().min(self.place.end)
     }
 
+    /// True if what it takes is written.
+    fn writes(&self) -> bool {
+        matches!(self.sink, Sink::Part(_))
+    }
+
     /// True if the lane has to stop, whatever the body still holds.
     fn is_full(&self) -> bool {
         self.cursor() >= self.gate.end() && self.cursor() < self.place.end
@@ -139,6 +144,8 @@ pub(crate) struct Flow<B, D: Disk> {
     clock: Clock,
     reported: (u64, Timestamp),
     wasted: u64,
+    /// Writes since they were asked for last, and the time that they took.
+    writes: (u32, Duration),
 }
 
 /// What a flow has to say.
@@ -182,12 +189,19 @@ impl<B: Body, D: Disk> Flow<B, D> {
             clock,
             reported,
             wasted: 0,
+            writes: (0, Duration::ZERO),
         }
     }
 
     /// Bytes received and not used since this was asked last.
     pub(crate) fn take_wasted(&mut self) -> u64 {
         std::mem::take(&mut self.wasted)
+    }
+
+    /// How long a write took, on average since this was asked last; `None` if nothing was written.
+    pub(crate) fn take_write(&mut self) -> Option<Duration> {
+        let (writes, took) = std::mem::take(&mut self.writes);
+        (writes > 0).then(|| took / writes)
     }
 
     /// Moves bytes until there is something to say. Dropping it loses only what was received in the same instant.
@@ -200,7 +214,12 @@ impl<B: Body, D: Disk> Flow<B, D> {
                 Ok(filled) => filled,
                 Err(said) => return said,
             };
+            let (since, comes) = (self.clock.now(), !self.chunks.is_empty());
             let taken = self.region.take(&mut self.chunks);
+            if comes && self.region.writes() {
+                let took = self.clock.now().since(since);
+                self.writes = (self.writes.0 + 1, self.writes.1 + took);
+            }
             let at = self.region.cursor();
             match taken {
                 Ok(wasted) => self.wasted += wasted,

@@ -5,6 +5,7 @@
 //! is done before the lock is let go: so a slot is free as soon as its pool has forgotten the session, on any path.
 
 use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +16,10 @@ use tur_sched::{
     Standing,
 };
 
+use crate::What;
 use crate::bounds;
+use crate::bus::Scope;
+use crate::metrics::Gauge;
 
 /// How long an unused connection is kept: origins close theirs after 5 to 75 s.
 const IDLE_MAX: Duration = Duration::from_secs(15);
@@ -73,6 +77,9 @@ pub(crate) enum Word<S> {
 pub(crate) struct Sessions<S> {
     shared: Arc<Mutex<Shared<S>>>,
     returned: Arc<Notify>,
+    gauge: Arc<Gauge>,
+    /// Where changes of the budget are told.
+    scope: Option<Scope>,
 }
 
 struct Shared<S> {
@@ -80,6 +87,8 @@ struct Shared<S> {
     budget: Budget<Origin>,
     origins: BTreeMap<Origin, Entry<S>>,
     drivers: Drivers<S>,
+    /// What the budget came to, and why it shrank; told when the lock is let go.
+    changes: Vec<(usize, Option<Shortage>)>,
 }
 
 /// Bounded by what transfers ask for, one word per wish, and by changes of the budget, which take seconds.
@@ -95,6 +104,8 @@ impl<S> Clone for Sessions<S> {
         Self {
             shared: Arc::clone(&self.shared),
             returned: Arc::clone(&self.returned),
+            gauge: Arc::clone(&self.gauge),
+            scope: self.scope.clone(),
         }
     }
 }
@@ -107,11 +118,25 @@ impl<S> Sessions<S> {
             budget: Budget::new(caps.process),
             origins: BTreeMap::new(),
             drivers: BTreeMap::new(),
+            changes: Vec::new(),
         };
         Self {
             shared: Arc::new(Mutex::new(shared)),
             returned: Arc::default(),
+            gauge: Arc::new(Gauge::new(caps.process)),
+            scope: None,
         }
+    }
+
+    /// Tells in `scope` how the budget changes.
+    pub(crate) fn told_in(mut self, scope: Scope) -> Self {
+        self.scope = Some(scope);
+        self
+    }
+
+    /// How the budget stands.
+    pub(crate) fn gauge(&self) -> &Gauge {
+        &self.gauge
     }
 
     /// Joins a transfer to the pools.
@@ -247,9 +272,50 @@ impl<S> Sessions<S> {
         (shared.budget.held(), shared.budget.allowed())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Shared<S>> {
+    fn lock(&self) -> Locked<'_, S> {
         // Each step leaves pool and map whole, so a panic elsewhere spoils nothing.
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+        let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        Locked {
+            shared: Some(shared),
+            sessions: self,
+        }
+    }
+}
+
+/// The lock. Who listens is told of changes of the budget when it is let go, and may ask for anything then.
+struct Locked<'a, S> {
+    shared: Option<MutexGuard<'a, Shared<S>>>,
+    sessions: &'a Sessions<S>,
+}
+
+impl<S> Deref for Locked<'_, S> {
+    type Target = Shared<S>;
+
+    fn deref(&self) -> &Shared<S> {
+        self.shared.as_ref().expect("it is held until the drop")
+    }
+}
+
+impl<S> DerefMut for Locked<'_, S> {
+    fn deref_mut(&mut self) -> &mut Shared<S> {
+        self.shared.as_mut().expect("it is held until the drop")
+    }
+}
+
+impl<S> Drop for Locked<'_, S> {
+    fn drop(&mut self) {
+        let changes = std::mem::take(&mut self.changes);
+        let Sessions { gauge, scope, .. } = self.sessions;
+        gauge.show(self.budget.allowed(), self.budget.held());
+        self.shared = None;
+        let Some(scope) = scope else { return };
+        for (allowed, why) in changes {
+            scope.publish(0, Duration::ZERO, || What::BudgetChanged {
+                allowed,
+                configured: gauge.configured,
+                why: why.map(|why| why.to_string()),
+            });
+        }
     }
 }
 
@@ -289,9 +355,11 @@ impl<S> Shared<S> {
                 BudgetAction::Close(origin) => self.with(&origin, Pool::close_idle),
                 BudgetAction::Owe(origin, n) => self.narrow(&origin, n),
                 BudgetAction::Shrunk { allowed, why } => {
+                    self.changes.push((allowed, Some(why)));
                     self.note(&few(allowed, why));
                 }
                 BudgetAction::Grown { allowed } => {
+                    self.changes.push((allowed, None));
                     self.make_room(allowed);
                     self.note(&format!("up to {} again", connections(allowed)));
                 }

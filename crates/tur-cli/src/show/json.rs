@@ -169,7 +169,15 @@ fn standing(progress: &Progress) -> Keys {
 }
 
 fn lane(view: &LaneView) -> Value {
-    json!({"lane": view.lane, "at": view.at, "end": view.end, "address": view.address})
+    json!({
+        "lane": view.lane,
+        "state": view.state.as_str(),
+        "at": view.at,
+        "end": view.end,
+        "rate": view.rate.bytes_per_second(),
+        "protocol": view.protocol,
+        "address": view.address,
+    })
 }
 
 fn completed(done: &Completed) -> Keys {
@@ -185,6 +193,13 @@ fn completed(done: &Completed) -> Keys {
         ("requests", json!(done.requests)),
         ("resumed_bytes", json!(done.resumed_bytes)),
         ("wasted_bytes", json!(done.wasted_bytes)),
+        ("reused", json!(done.metrics.reused())),
+        ("retries", json!(done.metrics.retried())),
+        (
+            "steals",
+            json!(done.metrics.steals.tails + done.metrics.steals.revoked),
+        ),
+        ("stolen_bytes", json!(done.metrics.steals.bytes)),
     ];
     if let Some(sha256) = &done.sha256 {
         keys.push(("sha256", json!(sha256)));
@@ -220,6 +235,7 @@ fn object(keys: impl IntoIterator<Item = (&'static str, Value)>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tur_engine::LaneState;
 
     fn lines(detail: Detail, whats: Vec<What>) -> Vec<String> {
         let mut lines = Lines::new(detail);
@@ -284,8 +300,11 @@ mod tests {
         let whats = || {
             let lane = LaneView {
                 lane: 0,
-                at: 5,
+                state: LaneState::Receiving,
+                at: Some(5),
                 end: None,
+                rate: Rate::per_second(9),
+                protocol: "h1",
                 address: "h:1".to_owned(),
             };
             vec![
@@ -296,7 +315,7 @@ mod tests {
             ]
         };
         let first = r#"{"event":"first_byte","id":7,"t_ms":4,"at":3}"#;
-        let lane = r#"{"event":"lanes","id":7,"t_ms":1,"lanes":[{"address":"h:1","at":5,"end":null,"lane":0}]}"#;
+        let lane = r#"{"event":"lanes","id":7,"t_ms":1,"lanes":[{"address":"h:1","at":5,"end":null,"lane":0,"protocol":"h1","rate":9,"state":"receiving"}]}"#;
         let decision = r#"{"event":"decision","id":7,"t_ms":2,"text":"d"}"#;
         assert!(lines(Detail::Normal, whats()).is_empty());
         assert_eq!(lines(Detail::Lanes, whats()), [lane, first]);
@@ -313,7 +332,7 @@ mod tests {
         };
         assert_eq!(
             Lines::new(Detail::Normal).end(&Ok(done)),
-            r#"{"event":"done","id":0,"t_ms":0,"url":"","path":"f","bytes":0,"elapsed_ms":0,"verify_ms":0,"protocol":"h1","connections":0,"lanes_max":0,"requests":0,"resumed_bytes":0,"wasted_bytes":0,"sha256":"00"}"#
+            r#"{"event":"done","id":0,"t_ms":0,"url":"","path":"f","bytes":0,"elapsed_ms":0,"verify_ms":0,"protocol":"h1","connections":0,"lanes_max":0,"requests":0,"resumed_bytes":0,"wasted_bytes":0,"reused":0,"retries":0,"steals":0,"stolen_bytes":0,"sha256":"00"}"#
         );
     }
 }

@@ -127,7 +127,12 @@ impl Show {
         }
         match outcome {
             Ok(_) if matches!(self.picture, Picture::Json(_)) => {}
-            Ok(done) => self.note(&words::completed(done)),
+            Ok(done) => {
+                self.note(&words::completed(done));
+                if !done.already {
+                    self.aside(&words::metrics(&done.metrics));
+                }
+            }
             Err(error) => console::say(&words::failed(error)),
         }
     }

@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use tur_engine::{Completed, Error, Kind, LaneView, PhaseWord, Progress, Rate, What};
+use tur_engine::{
+    Completed, Error, Kind, LaneState, LaneView, Metrics, PhaseWord, Progress, Rate, What,
+};
 
 use crate::human;
 use crate::plan::Detail;
@@ -132,19 +134,66 @@ pub(super) fn lane_map(lanes: &[LaneView]) -> Option<String> {
     if lanes.is_empty() {
         return None;
     }
-    let each: Vec<String> = lanes
+    let each: Vec<String> = lanes.iter().map(lane).collect();
+    Some(format!("lanes: {}", each.join("; ")))
+}
+
+fn lane(view: &LaneView) -> String {
+    let state = match view.state {
+        LaneState::Receiving => human::rate(view.rate),
+        state => state.as_str().to_owned(),
+    };
+    let Some(at) = view.at else {
+        return format!("{} {state}", view.lane);
+    };
+    let end = view.end.map_or_else(|| "the end".to_owned(), human::bytes);
+    let at = human::bytes(at);
+    format!(
+        "{} at {at} to {end} from {}, {state}",
+        view.lane, view.address
+    )
+}
+
+/// What was counted, in a line for those who want to know more.
+pub(super) fn metrics(metrics: &Metrics) -> String {
+    let mut said: Vec<String> = metrics
+        .protocols
         .iter()
-        .map(|lane| {
-            let end = lane.end.map_or_else(|| "the end".to_owned(), human::bytes);
+        .map(|(name, counts)| {
             format!(
-                "{} at {} to {end} from {}",
-                lane.lane,
-                human::bytes(lane.at),
-                lane.address
+                "{name}: {} connections, {} requests on new ones, {} on used ones",
+                counts.connections, counts.fresh, counts.reused
             )
         })
         .collect();
-    Some(format!("lanes: {}", each.join("; ")))
+    let times = [
+        ("answers", metrics.rtt),
+        ("connects", metrics.handshake),
+        ("writes", metrics.write),
+    ];
+    for (name, time) in times {
+        if let Some(time) = time {
+            said.push(format!("{name} in {:.1} ms", time.as_secs_f64() * 1_000.0));
+        }
+    }
+    let steals = &metrics.steals;
+    if steals.bytes > 0 {
+        let taken = human::bytes(steals.bytes);
+        let (tails, lanes) = (steals.tails, steals.revoked);
+        said.push(format!("{tails} tails and {lanes} lanes taken ({taken})"));
+    }
+    if metrics.wasted_bytes > 0 {
+        said.push(format!(
+            "{} for nothing",
+            human::bytes(metrics.wasted_bytes)
+        ));
+    }
+    let retries = metrics.retries.iter();
+    said.extend(retries.map(|(why, n)| format!("{n} retries after {why}")));
+    if metrics.memory_hits > 0 {
+        said.push("the server was known".to_owned());
+    }
+    said.join("; ")
 }
 
 /// How it went: name, size, time, average rate of what came in this run.
@@ -264,14 +313,42 @@ mod tests {
     fn the_lane_map_says_where_each_lane_is() {
         let lane = |lane, end| LaneView {
             lane,
-            at: 1_024,
+            state: LaneState::Receiving,
+            at: Some(1_024),
             end,
+            rate: Rate::per_second(1 << 20),
+            protocol: "h1",
             address: "127.0.0.1:80".to_owned(),
         };
-        let map = "lanes: 3 at 1.0 KiB to 2.0 KiB from 127.0.0.1:80; 4 at 1.0 KiB to the end from 127.0.0.1:80";
-        let lanes = [lane(3, Some(2_048)), lane(4, None)];
+        let held = LaneView {
+            state: LaneState::Held,
+            ..lane(4, None)
+        };
+        let waiting = LaneView {
+            state: LaneState::Waiting,
+            at: None,
+            ..lane(5, None)
+        };
+        let map = "lanes: 3 at 1.0 KiB to 2.0 KiB from 127.0.0.1:80, 1.0 MiB/s; \
+                   4 at 1.0 KiB to the end from 127.0.0.1:80, held; 5 waiting";
+        let lanes = [lane(3, Some(2_048)), held, waiting];
         assert_eq!(lane_map(&lanes).as_deref(), Some(map));
         assert_eq!(lane_map(&[]), None);
+    }
+
+    #[test]
+    fn metrics_say_what_was_counted_and_nothing_else() {
+        let mut counted = Metrics::default();
+        assert_eq!(metrics(&counted), "");
+        counted.rtt = Some(Duration::from_micros(1_540));
+        counted.steals.tails = 2;
+        counted.steals.bytes = 1_024;
+        counted.retries.insert("status 503".into(), 1);
+        counted.memory_hits = 1;
+        assert_eq!(
+            metrics(&counted),
+            "answers in 1.5 ms; 2 tails and 0 lanes taken (1.0 KiB); 1 retries after status 503; the server was known"
+        );
     }
 
     #[test]

@@ -15,8 +15,9 @@ use super::lane::{Done, Fetching, Lane, Lent};
 use super::slot::stoppable;
 use super::store::Store;
 use super::{Driver, End};
-use crate::What;
+use crate::metrics::blend;
 use crate::sessions::Word;
+use crate::{LaneState, What};
 
 impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
     /// Does everything the machine wants.
@@ -73,6 +74,7 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
 
     fn note(&mut self, decision: Decision) {
         tracing::debug!(id = self.id, %decision);
+        self.tally.decision(&decision);
         self.tell(What::Decision(decision.to_string()));
         match decision {
             Decision::Retrying {
@@ -192,6 +194,7 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
                     facts: session.facts(),
                     session,
                     used: false,
+                    asked: false,
                 },
             ),
         }
@@ -265,6 +268,7 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
         let fresh = lane.connected.take() == Some(lent.id);
         let lent = Lent {
             used: !fresh,
+            asked: !fresh,
             ..lent
         };
         // Zero stands for a session that was there; a fresh one never takes no time at all.
@@ -276,6 +280,7 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
         self.tally.protocol = lent.facts.protocol;
         lane.lent = Some(lent);
         if fresh {
+            blend(&mut self.tally.metrics.handshake, handshake);
             self.tell_scaler(LanesEvent::Opened { handshake });
         }
         self.tell_machine(Event::Granted {
@@ -307,7 +312,7 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
         let now = self.now();
         match result {
             Ok(session) => {
-                self.tally.connections += 1;
+                self.tally.connection(session.facts().protocol);
                 self.lanes.entry(lane).or_default().connected = Some(id);
                 self.world
                     .sessions
@@ -335,9 +340,9 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
         // Credentials are chosen by the target: they must not travel on a session to anybody else.
         let lent = lane
             .lent
-            .as_ref()
+            .as_mut()
             .filter(|lent| lent.origin == order.target.origin);
-        let Some(session) = lent.map(|lent| Arc::clone(&lent.session)) else {
+        let Some(lent) = lent else {
             self.return_session(lane_id);
             let lost = Fault::Lost("the lane has no session".into());
             return self.tell_machine(Event::Refused {
@@ -346,13 +351,16 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
                 session: false,
             });
         };
-        self.tally.requests += 1;
+        let session = Arc::clone(&lent.session);
+        let reused = std::mem::replace(&mut lent.asked, true);
+        self.tally.request(lent.facts.protocol, reused);
         let gate = Arc::new(Gate::new(order.grant.start, order.grant.end));
         lane.fetching = Some(Fetching {
             landed: order.grant.start,
             order,
             gate,
             asked_at,
+            state: LaneState::Asking,
         });
         let (op, running) = stoppable(async move {
             let result = session.fetch(request).await;

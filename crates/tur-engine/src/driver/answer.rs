@@ -12,10 +12,11 @@ use super::lane::{Done, drained};
 use super::slot::stoppable;
 use super::store::Store;
 use super::{Driver, End};
-use crate::What;
 use crate::clock::Clock;
 use crate::decode::Plain;
+use crate::metrics::blend;
 use crate::region::{Flow, Flowed, Region};
+use crate::{LaneState, What};
 
 type BodyOf<T> = <<T as Transport>::Session as Session>::Body;
 
@@ -139,6 +140,7 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
             self.world.clock,
         ));
         self.run_flow(lane_id, flow);
+        self.set_state(lane_id, LaneState::Receiving);
         if coding.is_some() {
             self.tell_machine(Event::Decoded);
         }
@@ -184,6 +186,9 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
         said: Flowed,
     ) {
         self.tally.wasted += flow.take_wasted();
+        if let Some(write) = flow.take_write() {
+            blend(&mut self.tally.metrics.write, write);
+        }
         let Some(order) = self.order(lane) else {
             return;
         };
@@ -198,11 +203,13 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
             Flowed::Held => {
                 self.run_flow(lane, flow);
                 self.hold(true);
+                self.set_state(lane, LaneState::Held);
                 self.tell_machine(Event::Held { lease });
             }
             Flowed::Released => {
                 self.run_flow(lane, flow);
                 self.hold(false);
+                self.set_state(lane, LaneState::Receiving);
                 self.tell_machine(Event::Released { lease });
             }
             Flowed::Ended { at, how } => {
@@ -244,6 +251,13 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
                 drop(flow);
                 self.end = Some(End::Broken(fallen.into()));
             }
+        }
+    }
+
+    fn set_state(&mut self, lane: LaneId, state: LaneState) {
+        let lane = self.lanes.get_mut(&lane);
+        if let Some(fetching) = lane.and_then(|lane| lane.fetching.as_mut()) {
+            fetching.state = state;
         }
     }
 

@@ -165,6 +165,7 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
         });
         self.tally.resumed = resumed.as_ref().map_or(0, |resumed| resumed.landed.len());
         self.tally.start(now, self.tally.resumed);
+        self.tally.width = self.errand.lanes_start.unwrap_or(1);
         self.store.filing.keep = resumed.is_some();
         // The time limit of the whole counts from the first look at the disk.
         let profile = self.world.origins.hint(&self.store.job.target.origin);

@@ -44,6 +44,7 @@ where
     let mut driver = Driver::new(&world, errand(job), config, board, store);
     let result = driver.carry_through(&mut outside).await;
     driver.remember();
+    driver.board.metrics().put(driver.tally.metrics());
     result
 }
 
@@ -341,7 +342,7 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
         error
     }
 
-    fn report(&self) -> Completed {
+    fn report(&mut self) -> Completed {
         Completed {
             protocol: self.tally.protocol,
             connections: self.tally.connections,
@@ -350,6 +351,7 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
             resumed_bytes: self.tally.resumed,
             wasted_bytes: self.tally.wasted,
             unverifiable: self.tally.unverifiable,
+            metrics: self.tally.metrics().clone(),
             ..Completed::default()
         }
     }

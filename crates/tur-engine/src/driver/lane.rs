@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use tur_core::port::{Body, Fill, Reply, Session, SessionFacts};
-use tur_core::{Chunks, Fault, Origin, Timestamp};
-use tur_sched::{FetchOrder, Gate, LaneId, SessionId};
+use tur_core::{Chunks, Fault, Origin, Rate, Timestamp};
+use tur_sched::{FetchOrder, Gate, LaneId, LeaseId, SessionId};
 
 use super::slot::Slot;
-use crate::LaneView;
+use super::tally::Meter;
 use crate::bounds::REDIRECT_BODY_BYTES;
 use crate::decode::Plain;
 use crate::region::{Flow, Flowed};
+use crate::{LaneState, LaneView};
 
 /// What an operation of a lane brings.
 pub(super) enum Done<S: Session, D: tur_storage::Disk> {
@@ -40,8 +41,10 @@ pub(super) struct Lent<S> {
     pub(super) origin: Origin,
     pub(super) session: Arc<S>,
     pub(super) facts: SessionFacts,
-    /// True if it has carried a request.
+    /// True if it has carried a request that was answered.
     pub(super) used: bool,
+    /// True if it has carried a request.
+    pub(super) asked: bool,
 }
 
 /// A request that runs.
@@ -49,6 +52,7 @@ pub(super) struct Fetching {
     pub(super) order: FetchOrder,
     pub(super) gate: Arc<Gate>,
     pub(super) asked_at: Timestamp,
+    pub(super) state: LaneState,
     /// Bytes up to here have been told to the scaler.
     pub(super) landed: u64,
 }
@@ -62,6 +66,8 @@ pub(super) struct Lane<S: Session, D: tur_storage::Disk> {
     pub(super) lent: Option<Lent<S>>,
     pub(super) fetching: Option<Fetching>,
     op: Option<Slot<Done<S, D>>>,
+    /// Its speed, and the lease that it is of.
+    meter: (Meter, Option<LeaseId>),
 }
 
 impl<S: Session, D: tur_storage::Disk> Default for Lane<S, D> {
@@ -72,6 +78,7 @@ impl<S: Session, D: tur_storage::Disk> Default for Lane<S, D> {
             lent: None,
             fetching: None,
             op: None,
+            meter: Default::default(),
         }
     }
 }
@@ -90,19 +97,37 @@ impl<S: Session, D: tur_storage::Disk> Lane<S, D> {
         }
     }
 
-    pub(super) fn view(&self, lane: LaneId) -> Option<LaneView> {
-        let fetching = self.fetching.as_ref()?;
-        let end = fetching.gate.end();
+    /// What it is doing; `None` if it does nothing and wants nothing.
+    pub(super) fn view(&mut self, lane: LaneId, now: Timestamp) -> Option<LaneView> {
+        let state = match &self.fetching {
+            Some(fetching) => fetching.state,
+            None if self.wanting.is_some() && self.op.is_some() => LaneState::Connecting,
+            None if self.wanting.is_some() || self.lent.is_some() => LaneState::Waiting,
+            None => return None,
+        };
+        let end = self.fetching.as_ref().map(|fetching| fetching.gate.end());
+        let facts = self.lent.as_ref().map(|lent| &lent.facts);
         Some(LaneView {
             lane: lane.0,
-            at: fetching.gate.taken(),
-            end: (end != u64::MAX).then_some(end),
-            address: self
-                .lent
-                .as_ref()
-                .map(|lent| lent.facts.address.clone())
-                .unwrap_or_default(),
+            state,
+            at: self.fetching.as_ref().map(|fetching| fetching.gate.taken()),
+            end: end.filter(|end| *end != u64::MAX),
+            protocol: facts.map_or("", |facts| facts.protocol),
+            address: facts.map_or_else(String::new, |facts| facts.address.clone()),
+            rate: self.rate(now),
         })
+    }
+
+    fn rate(&mut self, now: Timestamp) -> Rate {
+        let Some(fetching) = &self.fetching else {
+            return Rate::default();
+        };
+        let (meter, lease) = &mut self.meter;
+        if *lease != Some(fetching.order.lease) {
+            *lease = Some(fetching.order.lease);
+            meter.go_on(fetching.asked_at, fetching.order.grant.start);
+        }
+        meter.rate(now, fetching.gate.taken())
     }
 }
 

@@ -139,7 +139,7 @@ fn conclude(board: &Board, elapsed: Duration, result: &Result<Completed, Error>)
     board.tell(
         elapsed,
         match result {
-            Ok(done) => What::Completed(done.clone()),
+            Ok(done) => What::Completed(Box::new(done.clone())),
             Err(error) if error.kind() == Kind::Signal => What::Cancelled(error.clone()),
             Err(error) => What::Failed(error.clone()),
         },
@@ -387,6 +387,7 @@ impl<'a, T: Transport, D: Disk + Clone, B: Store<D>> Driver<'a, T, D, B> {
         let snapshot = self.snapshot(now);
         // On the board first: who is told of it and looks sees nothing older.
         self.board.progress().clone_from(&snapshot);
+        self.board.metrics().put(self.tally.metrics());
         if self.opened {
             let lanes = snapshot.lane_map.clone();
             self.tell(What::Progress(snapshot));
@@ -411,8 +412,8 @@ impl<'a, T: Transport, D: Disk + Clone, B: Store<D>> Driver<'a, T, D, B> {
             lanes,
             lane_map: self
                 .lanes
-                .iter()
-                .filter_map(|(id, lane)| lane.view(*id))
+                .iter_mut()
+                .filter_map(|(id, lane)| lane.view(*id, now))
                 .collect(),
             elapsed: now.since(self.began),
         }

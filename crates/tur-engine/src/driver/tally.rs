@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use tur_core::{Rate, Timestamp};
+use tur_sched::Decision;
+
+use crate::Metrics;
 
 /// A window of the displayed speed.
 const WINDOW: Duration = Duration::from_millis(400);
@@ -17,48 +20,179 @@ pub(super) struct Tally {
     pub(super) resumed: u64,
     pub(super) protocol: &'static str,
     pub(super) unverifiable: bool,
+    pub(super) metrics: Metrics,
+    /// Lanes that may work, as last decided.
+    pub(super) width: u16,
     meter: Meter,
 }
 
+/// A speed for people.
 #[derive(Clone, Copy, Debug, Default)]
-struct Meter {
+pub(super) struct Meter {
     at: Timestamp,
     bytes: u64,
     rate: Option<Rate>,
 }
 
 impl Tally {
-    /// The displayed speed: an average over windows, of which the last counts most.
+    /// The displayed speed of the whole.
     pub(super) fn rate(&mut self, now: Timestamp, landed: u64) -> Rate {
-        let meter = &mut self.meter;
-        if landed < meter.bytes {
-            *meter = Meter {
-                at: now,
-                bytes: landed,
-                rate: None,
-            };
+        self.meter.rate(now, landed)
+    }
+
+    /// Bytes that are there before the first one is received count for nothing.
+    pub(super) fn start(&mut self, now: Timestamp, landed: u64) {
+        self.meter = Meter::new(now, landed);
+    }
+
+    /// A request is sent.
+    pub(super) fn request(&mut self, protocol: &'static str, reused: bool) {
+        self.requests += 1;
+        let counts = self.metrics.protocols.entry(protocol).or_default();
+        if reused {
+            counts.reused += 1;
+        } else {
+            counts.fresh += 1;
         }
-        if now.since(meter.at) >= WINDOW
-            && let Some(sample) = Rate::of(landed - meter.bytes, now.since(meter.at))
+    }
+
+    /// A connection was made.
+    pub(super) fn connection(&mut self, protocol: &'static str) {
+        self.connections += 1;
+        let counts = self.metrics.protocols.entry(protocol).or_default();
+        counts.connections += 1;
+    }
+
+    /// The machine has decided something.
+    pub(super) fn decision(&mut self, decision: &Decision) {
+        let metrics = &mut self.metrics;
+        match decision {
+            Decision::Stole { len, .. } => {
+                metrics.steals.tails += 1;
+                metrics.steals.bytes += len;
+            }
+            Decision::Revoked { len, .. } => {
+                metrics.steals.revoked += 1;
+                metrics.steals.bytes += len;
+            }
+            Decision::Retrying { why, .. } => metrics.retry(why),
+            Decision::Width { lanes } => {
+                let before = self.width.max(1);
+                metrics.lanes_added += u64::from(lanes.saturating_sub(before));
+                metrics.lanes_dropped += u64::from(before.saturating_sub(*lanes));
+                self.width = *lanes;
+            }
+            _ => {}
+        }
+    }
+
+    /// The metrics, with what else was counted.
+    pub(super) fn metrics(&mut self) -> &Metrics {
+        self.metrics.wasted_bytes = self.wasted;
+        self.metrics.resumed_bytes = self.resumed;
+        &self.metrics
+    }
+}
+
+impl Meter {
+    /// A meter that has seen `bytes` come before.
+    pub(super) fn new(now: Timestamp, bytes: u64) -> Self {
+        Self {
+            at: now,
+            bytes,
+            rate: None,
+        }
+    }
+
+    /// Goes on at another place: the speed stays as it was shown.
+    pub(super) fn go_on(&mut self, now: Timestamp, bytes: u64) {
+        (self.at, self.bytes) = (now, bytes);
+    }
+
+    /// An average over windows, of which the last counts most.
+    pub(super) fn rate(&mut self, now: Timestamp, landed: u64) -> Rate {
+        if landed < self.bytes {
+            *self = Self::new(now, landed);
+        }
+        if now.since(self.at) >= WINDOW
+            && let Some(sample) = Rate::of(landed - self.bytes, now.since(self.at))
         {
-            let old = meter.rate.unwrap_or(sample).bytes_per_second();
+            let old = self.rate.unwrap_or(sample).bytes_per_second();
             let rate = Rate::per_second(old / 2 + sample.bytes_per_second() / 2);
-            *meter = Meter {
+            *self = Self {
                 at: now,
                 bytes: landed,
                 rate: Some(rate),
             };
         }
-        let early = Rate::of(landed - meter.bytes, now.since(meter.at)).unwrap_or_default();
-        meter.rate.unwrap_or(early)
+        let early = Rate::of(landed - self.bytes, now.since(self.at)).unwrap_or_default();
+        self.rate.unwrap_or(early)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use tur_core::Fault;
+    use tur_sched::LaneId;
+
+    #[test]
+    fn decisions_are_counted_by_kind() {
+        let mut tally = Tally {
+            width: 2,
+            ..Tally::default()
+        };
+        let (from, lane) = (LaneId(1), LaneId(2));
+        for decision in [
+            Decision::Stole {
+                from,
+                at: 7,
+                len: 30,
+            },
+            Decision::Stole {
+                from,
+                at: 5,
+                len: 2,
+            },
+            Decision::Revoked { lane, len: 100 },
+            Decision::Width { lanes: 6 },
+            Decision::Width { lanes: 3 },
+            Decision::Width { lanes: 4 },
+            Decision::Retrying {
+                lane,
+                attempt: 1,
+                after: Duration::ZERO,
+                why: Fault::Lost(String::new()),
+            },
+            Decision::Stalled { lane },
+        ] {
+            tally.decision(&decision);
+        }
+        tally.request("h1", false);
+        tally.request("h1", true);
+        tally.request("h1", true);
+        tally.connection("h1");
+        let metrics = tally.metrics();
+        let steals = metrics.steals;
+        assert_eq!((steals.tails, steals.revoked, steals.bytes), (2, 1, 132));
+        assert_eq!((metrics.lanes_added, metrics.lanes_dropped), (5, 3));
+        assert_eq!(metrics.retries.get("lost"), Some(&1));
+        assert_eq!((metrics.requests(), metrics.reused()), (3, 2));
+        let counts = metrics.protocols["h1"];
+        assert_eq!((counts.connections, counts.fresh, counts.reused), (1, 1, 2));
     }
 
-    /// Bytes that are there before the first one is received count for nothing.
-    pub(super) fn start(&mut self, now: Timestamp, landed: u64) {
-        self.meter = Meter {
-            at: now,
-            bytes: landed,
-            rate: None,
-        };
+    /// From lease to lease a lane writes at places far apart: its speed is not that of the jump.
+    #[test]
+    fn a_meter_that_goes_on_elsewhere_keeps_its_speed() {
+        let at = |ms| Timestamp::ZERO + Duration::from_millis(ms);
+        let mut meter = Meter::new(at(0), 0);
+        assert_eq!(meter.rate(at(400), 400), Rate::per_second(1_000));
+        meter.go_on(at(400), 1_000_000);
+        assert_eq!(meter.rate(at(600), 1_000_000), Rate::per_second(1_000));
+        assert_eq!(meter.rate(at(800), 1_000_400), Rate::per_second(1_000));
+        meter.go_on(at(800), 5);
+        assert_eq!(meter.rate(at(1_200), 5), Rate::per_second(500));
     }
 }

@@ -8,6 +8,7 @@ use tur_storage::Disk;
 use super::Driver;
 use super::store::Store;
 use crate::What;
+use crate::metrics::blend;
 use crate::scaling::Order;
 
 /// What the scaler has been told, and where.
@@ -50,6 +51,11 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
     fn join_origin(&mut self, now: Timestamp) {
         let origin = self.transfer.target().origin.clone();
         let profile = self.world.origins.hint(&origin);
+        if profile.is_some() {
+            self.tally.metrics.memory_hits += 1;
+        } else {
+            self.tally.metrics.memory_misses += 1;
+        }
         let event = self.join_event(now, self.errand.lanes_start);
         let config = ScalerConfig {
             lanes_max: self.world.sessions.lanes_max(),
@@ -134,6 +140,9 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
         };
         let here = self.membership.origin.as_ref();
         let fetching = lane.fetching.as_ref();
+        if let Some(fetching) = fetching {
+            blend(&mut self.tally.metrics.rtt, now.since(fetching.asked_at));
+        }
         let Some(rtt) = fetching
             .filter(|fetching| Some(&fetching.order.target.origin) == here)
             .map(|fetching| now.since(fetching.asked_at))

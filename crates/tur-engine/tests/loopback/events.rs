@@ -1,7 +1,7 @@
 //! What a handle tells: events in order, snapshots, one outcome.
 
 use tur_core::Rate;
-use tur_engine::{Event, Kind, PhaseWord, What};
+use tur_engine::{Event, Kind, LaneState, PhaseWord, What};
 use tur_testkit::{Behaviour, Deed, Gate, When};
 
 use crate::stand::{KIB, MIB, Stand, events_of, outcome};
@@ -223,7 +223,9 @@ async fn a_snapshot_tells_where_it_stands() {
     );
     assert_eq!((midway.lanes, midway.lane_map.len()), (1, 1));
     assert_eq!(midway.name.as_deref(), Some("file.bin"));
-    assert_eq!(midway.lane_map[0].at, MIB);
+    let lane = &midway.lane_map[0];
+    assert_eq!((lane.at, lane.state), (Some(MIB), LaneState::Receiving));
+    assert_eq!((lane.protocol, lane.end), ("h1", Some(size)));
     assert!(midway.lane_map[0].address.starts_with("127.0.0.1"));
     assert_eq!(handle.progress().landed, MIB);
     gate.open();

@@ -4,5 +4,6 @@ mod events;
 mod files;
 mod lanes;
 mod limits;
+mod metrics;
 mod origins;
 mod stand;
