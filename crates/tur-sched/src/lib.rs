@@ -12,6 +12,8 @@
 //! that a machine's decision and the hot path share.
 //!
 //! [`abr`] is for players: which variant of a presentation plays, by what the network brings.
+//!
+//! The example `sched_alone` is a whole program around a [`Transfer`].
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -30,7 +30,8 @@ pub(super) struct Situation {
     pub(super) estimate: Option<Rate>,
     /// When the last switch was committed, or the session began.
     pub(super) switched: Timestamp,
-    /// Variants that did not deliver, and until when they are avoided. Only those in the list.
+    /// Variants that did not deliver, and until when they are avoided. Only those in the list, and never the one that is
+    /// playing.
     pub(super) shunned: BTreeMap<VariantId, Timestamp>,
 }
 
@@ -160,16 +161,14 @@ impl Situation {
         Some(fresh.rfind(affordable).unwrap_or(lowest))
     }
 
-    /// What the cap allows, without what is avoided; what is playing is not, whatever it did earlier.
+    /// What the cap allows, without what is avoided.
     fn fresh<'a>(
         &'a self,
         now: Timestamp,
         variants: &'a Variants,
     ) -> impl DoubleEndedIterator<Item = Variant> + 'a {
-        let current = variants.current().id;
-        variants
-            .allowed(self.cap)
-            .filter(move |it| it.id == current || !self.is_shunned(now, it.id))
+        let allowed = variants.allowed(self.cap);
+        allowed.filter(move |it| !self.is_shunned(now, it.id))
     }
 }
 

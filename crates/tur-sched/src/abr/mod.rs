@@ -167,7 +167,7 @@ impl Abr {
         }
         self.situation
             .shunned
-            .retain(|id, _| variants.find(*id).is_some());
+            .retain(|id, _| *id != playing && variants.find(*id).is_some());
         self.situation.variants = Some(variants);
     }
 
@@ -202,7 +202,6 @@ impl Abr {
         self.situation.locked = locked;
         if locked {
             self.situation.parked = false;
-            self.retract();
         }
     }
 
@@ -331,9 +330,12 @@ impl Abr {
             self.held.is_none_or(|at| at > now),
             "a wake-up that has passed: {self:?}"
         );
+        let playing = self.current();
+        let shunned = playing.is_some_and(|id| self.situation.shunned.contains_key(&id));
+        assert!(!shunned, "what plays is avoided: {self:?}");
         let Some(pending) = self.pending else { return };
         assert!(!self.situation.locked, "pending in a seek: {self:?}");
-        assert_ne!(Some(pending.to), self.current(), "{self:?}");
+        assert_ne!(Some(pending.to), playing, "{self:?}");
         let variants = self.situation.variants.as_ref();
         let variants = variants.expect("without variants no verdict asks for a switch");
         assert!(variants.find(pending.to).is_some(), "{self:?}");

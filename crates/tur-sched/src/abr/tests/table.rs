@@ -251,6 +251,49 @@ fn e4_an_escape_ends_when_the_segment_comes_after_all() {
 }
 
 #[test]
+fn e4_a_reader_who_waits_has_nothing_ahead_whatever_was_said_before() {
+    let mut abr = playing(0);
+    drain(&mut abr, at(1), ahead(20));
+    drain(&mut abr, at(2), undelivered(0));
+    commit_pending(&mut abr, at(3));
+    drain(&mut abr, at(33), estimate(10_000));
+    assert_eq!(intent(&abr), Err(Skip::ShortAhead));
+}
+
+#[test]
+fn e4_what_a_seek_interrupts_is_not_waited_for() {
+    let mut abr = playing(0);
+    drain(&mut abr, at(1), AbrEvent::Locked(true));
+    drain(&mut abr, at(2), undelivered(0));
+    drain(&mut abr, at(3), AbrEvent::Locked(false));
+    assert_eq!(intent(&abr), Err(Skip::NoEstimate));
+    // Nor is one for which the media layer has switched by itself.
+    drain(&mut abr, at(4), undelivered(0));
+    drain(&mut abr, at(5), AbrEvent::Variants(ladder(1)));
+    assert_eq!(intent(&abr), Err(Skip::NoEstimate));
+}
+
+#[test]
+fn e4_what_plays_is_not_avoided_whatever_it_did_earlier() {
+    for back in [
+        AbrEvent::Mode(Mode::Manual(id(0))),
+        AbrEvent::Variants(ladder(0)),
+    ] {
+        let mut abr = playing(0);
+        drain(&mut abr, at(2), undelivered(0));
+        commit_pending(&mut abr, at(3));
+        drain(&mut abr, at(4), back);
+        if abr.pending().is_some() {
+            commit_pending(&mut abr, at(4));
+            drain(&mut abr, at(4), AbrEvent::Mode(Mode::Auto));
+        }
+        drain(&mut abr, at(5), ahead(4));
+        drain(&mut abr, at(5), estimate(10));
+        assert_eq!(intent(&abr), Err(Skip::Optimal));
+    }
+}
+
+#[test]
 fn e4_an_escape_keeps_the_cap_and_one_variant_has_none() {
     let mut abr = playing(0);
     drain(&mut abr, at(2), AbrEvent::Cap(Some(kilo(150))));

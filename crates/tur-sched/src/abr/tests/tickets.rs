@@ -107,6 +107,18 @@ fn an_estimate_that_trembles_keeps_the_ticket() {
 }
 
 #[test]
+fn an_escape_under_way_is_not_bettered() {
+    let mut abr = playing(1);
+    drain(&mut abr, at(2), undelivered(1));
+    let ticket = abr.pending();
+    drain(&mut abr, at(3), estimate(10_000));
+    assert_eq!(
+        (intent(&abr), abr.pending()),
+        (Ok((0, Why::Escape)), ticket)
+    );
+}
+
+#[test]
 fn on_the_way_down_the_lower_target_is_kept() {
     let mut abr = playing(3);
     drain(&mut abr, at(30), ahead(20));
