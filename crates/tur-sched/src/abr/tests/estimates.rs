@@ -86,6 +86,13 @@ fn e1_two_parallel_halves_are_the_whole() {
 }
 
 #[test]
+fn e1_what_is_told_late_came_in_the_time_before() {
+    // The second one's beginning is told in the middle of the first one's bytes.
+    let late = measured(&[(0, 1_000, 1_000_000), (900, 2_000, 1_000_000)]);
+    assert_near(bytes_per_second(&late, ms(2_000)), 1_000_000);
+}
+
+#[test]
 fn time_in_which_nothing_was_under_way_does_not_count() {
     let pauses = measured(&[
         (0, 1_000, 1_000_000),
@@ -147,6 +154,8 @@ fn a_silence_counts_for_two_seconds_and_no_more() {
     bandwidth.begin(now);
     assert_near(bytes_per_second(&bandwidth, now + SECOND), 707_107);
     assert_near(bytes_per_second(&bandwidth, now + 2 * SECOND), 500_000);
+    bandwidth.landed(now + SECOND, 0);
+    assert_near(bytes_per_second(&bandwidth, now + 9 * SECOND), 500_000);
     // Withheld for ever, or the machine slept.
     let later = now + 28_800 * SECOND;
     assert_near(bytes_per_second(&bandwidth, later), 500_000);

@@ -325,6 +325,27 @@ fn e7_a_manual_switch_needs_neither_an_estimate_nor_progress() {
 }
 
 #[test]
+fn lists_may_be_in_any_order() {
+    let list = [(7, 800), (1, 100), (5, 400), (4, 400)].map(|(n, need)| Variant {
+        id: id(n),
+        bandwidth: kilo(need),
+    });
+    let variants = Variants::new(&list, id(1)).expect("four variants");
+    let ids: Vec<u32> = variants.iter().map(|variant| variant.id.0).collect();
+    assert_eq!(ids, [1, 4, 5, 7]);
+    let mut abr = playing(0);
+    drain(&mut abr, at(30), AbrEvent::Variants(variants));
+    drain(&mut abr, at(30), estimate(780));
+    assert_eq!(intent(&abr), Ok((5, Why::Up)));
+    commit_pending(&mut abr, at(30));
+    // The other one that needs as much is no better, but it is there when this one does not deliver.
+    drain(&mut abr, at(60), estimate(790));
+    assert_eq!(intent(&abr), Err(Skip::Optimal));
+    drain(&mut abr, at(60), undelivered(5));
+    assert_eq!(intent(&abr), Ok((4, Why::Escape)));
+}
+
+#[test]
 fn lists_that_make_no_sense_are_refused() {
     let variant = |n| Variant {
         id: id(n),
