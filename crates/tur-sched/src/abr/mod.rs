@@ -270,7 +270,9 @@ impl Abr {
         let need = |id| variants.find(id).map(|variant| variant.bandwidth);
         let farther = match (pending.why, why) {
             (Why::Up, Why::Up) => need(pending.to) > need(to),
-            (Why::Down | Why::Urgent, Why::Down | Why::Urgent) => need(pending.to) < need(to),
+            (Why::Down | Why::Urgent, Why::Down | Why::Urgent) | (Why::Cap, Why::Cap) => {
+                need(pending.to) < need(to)
+            }
             (Why::Escape, Why::Escape) => true,
             _ => false,
         };
@@ -289,11 +291,12 @@ impl Abr {
         let open = !situation.locked && to.id != current.id;
         let allowed = variants.allows(situation.cap, to.id) && !situation.is_shunned(now, to.id);
         open && match pending.why {
-            Why::Manual => situation.mode == Mode::Manual(to.id),
             Why::Up => allowed && situation.affords(to, 100),
             Why::Down | Why::Urgent => allowed && !situation.affords(current, 100),
             Why::Escape => allowed && situation.parked,
             Why::Cap => allowed && !variants.allows(situation.cap, current.id),
+            // As long as it is chosen and there, that is the verdict.
+            Why::Manual => false,
         }
     }
 

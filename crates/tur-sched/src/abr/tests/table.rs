@@ -326,13 +326,13 @@ fn e7_a_manual_switch_needs_neither_an_estimate_nor_progress() {
 
 #[test]
 fn lists_may_be_in_any_order() {
-    let list = [(7, 800), (1, 100), (5, 400), (4, 400)].map(|(n, need)| Variant {
+    let list = [(2, 800), (9, 100), (5, 400), (4, 400)].map(|(n, need)| Variant {
         id: id(n),
         bandwidth: kilo(need),
     });
-    let variants = Variants::new(&list, id(1)).expect("four variants");
+    let variants = Variants::new(&list, id(9)).expect("four variants");
     let ids: Vec<u32> = variants.iter().map(|variant| variant.id.0).collect();
-    assert_eq!(ids, [1, 4, 5, 7]);
+    assert_eq!(ids, [9, 4, 5, 2]);
     let mut abr = playing(0);
     drain(&mut abr, at(30), AbrEvent::Variants(variants));
     drain(&mut abr, at(30), estimate(780));

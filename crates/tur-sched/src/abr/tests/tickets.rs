@@ -134,6 +134,20 @@ fn on_the_way_down_the_lower_target_is_kept() {
 }
 
 #[test]
+fn under_a_cap_too_the_lower_target_is_kept() {
+    let mut abr = playing(3);
+    drain(&mut abr, at(1), AbrEvent::Cap(Some(kilo(500))));
+    assert_eq!(intent(&abr), Ok((2, Why::Cap)));
+    drain(&mut abr, at(1), estimate(599));
+    assert_eq!(intent(&abr), Ok((1, Why::Cap)));
+    let ticket = abr.pending();
+    drain(&mut abr, at(1), estimate(600));
+    assert_eq!(abr.pending(), ticket);
+    drain(&mut abr, at(1), AbrEvent::Cap(None));
+    assert_eq!(intent(&abr), Err(Skip::TooSoon(at(30))));
+}
+
+#[test]
 fn a_reason_is_told_when_it_changes_and_not_each_time() {
     let mut abr = playing(0);
     let told = |abr: &mut Abr, event| drain(abr, at(40), event);
