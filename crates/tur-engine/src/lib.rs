@@ -25,6 +25,11 @@
 //! them.
 #![forbid(unsafe_code)]
 
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "no driver tells it yet, and nothing plays")
+)]
+mod abr;
 mod board;
 pub mod bounds;
 mod bus;
