@@ -4,7 +4,7 @@
 //! three connections of different speed, one of which breaks. Run it with
 //! `cargo run -p tur-sched --example sched_alone`: it prints what is decided, and how the bytes came together.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tur_core::{ByteRange, ETag, Fault, Identity, Origin, Scheme, Target, Timestamp};
@@ -32,20 +32,19 @@ fn byte(at: u64) -> u8 {
 /// the connection: the machine may move its end at any time, and the reader never passes it.
 struct Fetch {
     lane: LaneId,
-    start: u64,
     gate: Gate,
-    /// Where the body ends: where the request said, or with the file.
-    body_end: u64,
-    /// True once its answer has come.
-    open: bool,
+    /// Where the body belongs: to where the request said, or to the end of the file.
+    place: ByteRange,
+    /// When its answer comes, until it has.
+    answer: Option<Timestamp>,
 }
 
 /// The machine, and the little world that obeys it.
 struct Program {
     transfer: Transfer,
     now: Timestamp,
-    /// What is on its way, and when it arrives: in order, because every way is as long as the others.
-    coming: VecDeque<(Timestamp, Event)>,
+    /// Lanes that wait for a connection, and when they have it.
+    connecting: BTreeMap<LaneId, Timestamp>,
     fetches: BTreeMap<LeaseId, Fetch>,
     file: Vec<u8>,
     /// How the bytes came together.
@@ -61,11 +60,11 @@ impl Program {
         self.obey();
         while !self.done {
             self.now = self.now + TURN;
-            while let Some((at, _)) = self.coming.front()
-                && *at <= self.now
-                && let Some((_, event)) = self.coming.pop_front()
-            {
-                self.arrive(event);
+            let due = |lane: &LaneId| self.connecting[lane] <= self.now;
+            for lane in Vec::from_iter(self.connecting.keys().copied().filter(due)) {
+                self.connecting.remove(&lane);
+                let handshake = WAY;
+                self.tell(Event::Granted { lane, handshake });
             }
             for lease in Vec::from_iter(self.fetches.keys().copied()) {
                 self.flow(lease);
@@ -90,12 +89,10 @@ impl Program {
             match action {
                 // A `Pool` would look for a session to lend; this program always connects.
                 Action::Want { lane, .. } => {
-                    let handshake = WAY;
-                    self.later(Event::Granted { lane, handshake });
+                    self.connecting.insert(lane, self.now + WAY);
                 }
                 Action::Yield { lane } => {
-                    let is_for = |event: &Event| matches!(event, Event::Granted { lane: to, .. } if *to == lane);
-                    self.coming.retain(|(_, event)| !is_for(event));
+                    self.connecting.remove(&lane);
                 }
                 Action::Fetch(order) => self.request(order),
                 // The one action that is answered within the turn: where the cut fell.
@@ -115,68 +112,61 @@ impl Program {
         }
     }
 
-    /// Sends a request. Its answer says what the file is; a real one passes `tur_http::admit` before it is told.
     fn request(&mut self, order: FetchOrder) {
-        let (lane, lease, grant) = (order.lane, order.lease, order.grant);
+        let (lane, start) = (order.lane, order.grant.start);
         self.say(&format!("lane {} asks for {}", lane.0, order.ask.range()));
         let fetch = Fetch {
             lane,
-            start: grant.start,
-            gate: Gate::new(grant.start, grant.end),
-            body_end: order.ask.range().end.min(TOTAL),
-            open: false,
+            gate: Gate::new(start, order.grant.end),
+            place: ByteRange::new(start, order.ask.range().end.min(TOTAL)),
+            answer: Some(self.now + WAY),
         };
-        let place = ByteRange::new(grant.start, fetch.body_end);
-        self.fetches.insert(lease, fetch);
+        self.fetches.insert(order.lease, fetch);
+    }
+
+    /// The head of an answer says what the file is and where the body belongs; a real one passes `tur_http::admit` first.
+    fn open(&mut self, lease: LeaseId, place: ByteRange) {
         // The tag is strong: bytes of several answers may be joined.
         let etag = Some(ETag {
             weak: false,
             opaque: b"\"v1\"".to_vec(),
         });
-        let identity = Identity {
-            total: Some(TOTAL),
-            etag,
-            ..Identity::default()
-        };
-        self.later(Event::Opened {
+        self.tell(Event::Opened {
             lease,
             place,
-            identity,
+            identity: Identity {
+                total: Some(TOTAL),
+                etag,
+                ..Identity::default()
+            },
             partial: true,
         });
     }
 
-    fn later(&mut self, event: Event) {
-        self.coming.push_back((self.now + WAY, event));
-    }
-
-    fn arrive(&mut self, event: Event) {
-        if let Event::Opened { lease, .. } = &event {
-            match self.fetches.get_mut(lease) {
-                Some(fetch) => fetch.open = true,
-                None => return, // It was aborted meanwhile.
-            }
-        }
-        self.tell(event);
-    }
-
     /// One turn's bytes of one connection: taken from the gate, written, told.
     fn flow(&mut self, lease: LeaseId) {
-        let Some(fetch) = self.fetches.get(&lease).filter(|fetch| fetch.open) else {
-            return;
+        let Some(fetch) = self.fetches.get_mut(&lease) else {
+            return; // What another lane brought in this turn has ended it.
         };
+        if fetch.answer.is_some_and(|at| self.now < at) {
+            return;
+        }
+        if fetch.answer.take().is_some() {
+            let place = fetch.place;
+            return self.open(lease, place);
+        }
         let at = fetch.gate.taken();
-        let arrived = PER_TURN[usize::from(fetch.lane.0)].min(fetch.body_end - at);
+        let arrived = PER_TURN[usize::from(fetch.lane.0)].min(fetch.place.end - at);
         let upto = at + fetch.gate.take(at, arrived);
         for at in at..upto {
             self.file[usize::try_from(at).expect("below TOTAL")] = byte(at);
         }
-        if upto == fetch.body_end {
+        if upto == fetch.place.end {
             self.end(lease, Ended::Clean, true);
         } else if upto == fetch.gate.end() {
             // The rest of the body is on its way and belongs to another lane: the connection is of no more use.
             self.end(lease, Ended::Cut, false);
-        } else if self.breaks && fetch.lane == LaneId(1) && upto > fetch.start + 300_000 {
+        } else if self.breaks && fetch.lane == LaneId(1) && upto > fetch.place.start + 300_000 {
             self.breaks = false;
             self.end(lease, Ended::Fault(Fault::Lost("reset".into())), false);
         } else {
@@ -190,11 +180,10 @@ impl Program {
 
     /// A fetch is over; what it wrote is good, however it ended. A `session` that is still good can be used again.
     fn end(&mut self, lease: LeaseId, how: Ended, session: bool) {
-        let Fetch {
-            lane, start, gate, ..
-        } = self.fetches.remove(&lease).expect("it is under way");
-        let at = gate.taken();
-        self.came.push((lane, ByteRange::new(start, at)));
+        let fetch = self.fetches.remove(&lease).expect("it is under way");
+        let at = fetch.gate.taken();
+        let came = ByteRange::new(fetch.place.start, at);
+        self.came.push((fetch.lane, came));
         self.tell(Event::Ended {
             lease,
             at,
@@ -228,7 +217,7 @@ pub(crate) fn run() -> Vec<(LaneId, ByteRange)> {
     let mut program = Program {
         transfer: Transfer::new(config, None, Timestamp::ZERO),
         now: Timestamp::ZERO,
-        coming: VecDeque::new(),
+        connecting: BTreeMap::new(),
         fetches: BTreeMap::new(),
         file: vec![0; usize::try_from(TOTAL).expect("it fits in memory")],
         came: Vec::new(),

@@ -35,7 +35,8 @@ const EVIDENCE_TIME: Duration = Duration::from_millis(10);
 /// What the network brings, as two averages over the time in which something was under way.
 ///
 /// Bytes that come from a cache are not told. Those that wait for a rate limit of ours are: what a limit lets through is
-/// all that a player gets.
+/// all that a player gets. A fetch that waits for its reader or for a disk is not under way: the network does not owe that
+/// time.
 #[derive(Clone, Debug, Default)]
 pub struct Bandwidth {
     /// Fetches under way.
