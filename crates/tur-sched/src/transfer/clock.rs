@@ -95,9 +95,8 @@ impl Transfer {
     fn close_stalled(&mut self, now: Timestamp) {
         let due: Vec<_> = self.stalls().filter(|(at, _)| now >= *at).collect();
         for (_, id) in due {
-            self.stalled = true;
-            self.note(Decision::Stalled { lane: id });
             if let Some(lease) = self.crew.get(id).and_then(Lane::fetch).map(|f| f.lease) {
+                self.note_stall(id, lease);
                 self.stop(lease);
             }
         }
@@ -180,10 +179,17 @@ impl Transfer {
             fetch.abort = Some(Abort::Fault(Fault::TimedOut(wait, limit)));
             let lease = fetch.lease;
             if wait == Wait::Body {
-                self.stalled = true;
-                self.note(Decision::Stalled { lane: id });
+                self.note_stall(id, lease);
             }
             self.actions.push_back(Action::Abort { lease });
         }
+    }
+
+    /// Says that a lane has stalled, and remembers the byte that it owes.
+    fn note_stall(&mut self, lane: LaneId, lease: LeaseId) {
+        if let Some(lease) = self.ledger.lease(lease) {
+            self.stalled.insert(lease.rest.start);
+        }
+        self.note(Decision::Stalled { lane });
     }
 }

@@ -54,8 +54,12 @@ impl Transfer {
         self.route.served();
         self.network_back();
         let recovered = self.pace.progress(self.ledger.landed().len());
-        if recovered || core::mem::take(&mut self.stalled) {
-            self.note(Decision::Resumed { at: upto - fresh });
+        // What other lanes bring says nothing about one that stalled: its byte does.
+        let stalls = self.stalled.len();
+        let came = ByteRange::new(upto - fresh, upto);
+        self.stalled.retain(|at| !came.contains(*at));
+        if recovered || self.stalled.len() < stalls {
+            self.note(Decision::Resumed { at: came.start });
         }
         if busy > Duration::ZERO {
             self.revoke_straggler(now, id);
@@ -336,6 +340,7 @@ impl Transfer {
         self.proving = None;
         self.ledger.restart();
         self.pace.restart();
+        self.stalled.clear();
         self.identity = None;
         self.ranges = Ranges::Unknown;
         self.offset_proven = false;

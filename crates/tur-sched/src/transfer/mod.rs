@@ -22,7 +22,7 @@ mod span;
 #[cfg(test)]
 mod tests;
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::string::String;
 use core::time::Duration;
 
@@ -249,9 +249,10 @@ pub struct Transfer {
     strikes: u32,
     /// Counts changes of the route, so that late answers of an old URL blame nobody.
     generation: u32,
-    stalled: bool,
     /// Bytes were given away.
     given: bool,
+    /// Bytes that lanes stalled at and that have not come since: as many as there are holes, at most.
+    stalled: BTreeSet<u64>,
 }
 
 impl Transfer {
@@ -289,8 +290,8 @@ impl Transfer {
             offset_proven: false,
             strikes: 0,
             generation: 0,
-            stalled: false,
             given: false,
+            stalled: BTreeSet::new(),
             config,
         };
         if let Some(resumed) = resumed {
