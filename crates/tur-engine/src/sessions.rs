@@ -4,7 +4,7 @@
 //! Read [`Sessions`]. After each event the origin's standing is told to the budget anew, and what the budget then says
 //! is done before the lock is let go: so a slot is free as soon as its pool has forgotten the session, on any path.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -23,6 +23,9 @@ use crate::metrics::Gauge;
 
 /// How long an unused connection is kept: origins close theirs after 5 to 75 s.
 const IDLE_MAX: Duration = Duration::from_secs(15);
+/// The same while a download of that origin is paused, and may want them again at any time: a little longer than nearly all
+/// origins keep theirs, so that it is they who decide. Who needs the room gets it, as from all that nobody uses.
+const IDLE_MAX_PAUSED: Duration = Duration::from_secs(90);
 
 /// How many sessions there may be.
 #[derive(Clone, Copy, Debug)]
@@ -97,6 +100,8 @@ type Drivers<S> = BTreeMap<u64, mpsc::UnboundedSender<Word<S>>>;
 struct Entry<S> {
     pool: Pool,
     live: BTreeMap<SessionId, Arc<S>>,
+    /// Transfers that are paused here.
+    paused: BTreeSet<u64>,
 }
 
 impl<S> Clone for Sessions<S> {
@@ -148,12 +153,31 @@ impl<S> Sessions<S> {
 
     /// The transfer is over: it has given back what it had, and what it asked for is not wanted any more.
     pub(crate) fn leave(&self, transfer: u64) {
+        self.pause(transfer, None);
         let mut shared = self.lock();
         shared.drivers.remove(&transfer);
         for entry in shared.origins.values_mut() {
             entry.pool.forget(transfer);
         }
         shared.settle_all();
+    }
+
+    /// The transfer is paused at this origin, or at none: what is unused there is kept for longer.
+    pub(crate) fn pause(&self, transfer: u64, at: Option<&Origin>) {
+        for (origin, entry) in &mut self.lock().origins {
+            if Some(origin) == at {
+                entry.paused.insert(transfer);
+            } else {
+                entry.paused.remove(&transfer);
+            }
+            entry.pool.set_idle_max(if entry.paused.is_empty() {
+                IDLE_MAX
+            } else {
+                IDLE_MAX_PAUSED
+            });
+        }
+        // What expires next may be another one now.
+        self.returned.notify_one();
     }
 
     /// Raises the number of sessions per origin to at least `n`, unless one was given.
@@ -325,6 +349,7 @@ impl<S> Shared<S> {
         let entry = self.origins.entry(origin.clone()).or_insert_with(|| Entry {
             pool: Pool::new(limit, IDLE_MAX),
             live: BTreeMap::new(),
+            paused: BTreeSet::new(),
         });
         entry.pool.handle(now, event);
         self.report(origin);

@@ -117,6 +117,11 @@ impl Pool {
         self.limit = limit.max(1);
     }
 
+    /// Keeps unused sessions for so long from now on, those that are there too.
+    pub fn set_idle_max(&mut self, idle_max: Duration) {
+        self.idle_max = idle_max;
+    }
+
     /// One session more may be opened: for who has waited longest, if anybody does.
     pub fn allow(&mut self) {
         if self.wants() == 0 {

@@ -333,6 +333,9 @@ impl<'a, T: Transport, D: Disk + Clone, B: Store<D>> Driver<'a, T, D, B> {
             let now = self.now();
             self.store.hold(now, wish.paused);
             self.tell_machine(event);
+            let origin = &self.transfer.target().origin;
+            let paused_at = self.paused.then_some(origin);
+            self.world.sessions.pause(self.id, paused_at);
             self.board.progress().phase = phase;
             self.tell(what);
         }
