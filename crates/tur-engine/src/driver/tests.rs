@@ -18,6 +18,7 @@ mod outages;
 mod overlaps;
 mod redirects;
 mod scarce;
+mod scenarios;
 mod stand;
 mod statuses;
 mod terms;

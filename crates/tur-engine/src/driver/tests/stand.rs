@@ -365,6 +365,15 @@ impl Stand {
     pub(super) async fn pass(&self, time: Duration) {
         driver::until(Some(self.clock.instant(self.clock.now() + time))).await;
     }
+
+    /// Lets virtual time pass as it does for a downloader: connections that nobody uses are closed when they are due,
+    /// to the second.
+    pub(super) async fn pass_and_expire(&self, secs: u32) {
+        for _ in 0..secs {
+            self.pass(Duration::from_secs(1)).await;
+            self.sessions.expire(self.clock.now());
+        }
+    }
 }
 
 impl Ran {
