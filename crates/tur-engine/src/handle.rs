@@ -94,7 +94,9 @@ impl Handle {
         })
     }
 
-    /// Stops fetching and keeps everything, until [`resume`](Handle::resume).
+    /// Stops fetching and keeps everything, until [`resume`](Handle::resume): what landed, the number of lanes that was
+    /// found to be best, and, for 90 s, connections that carry nothing. One that carries a body is closed, because HTTP/1
+    /// knows no other way to have no more of it.
     pub fn pause(&self) {
         self.commands.send_modify(|wish| wish.paused = true);
     }

@@ -272,6 +272,56 @@ proptest! {
     }
 }
 
+/// Sessions with one that transfer 1 has opened and given back.
+fn with_one_unused(sockets: &Arc<AtomicUsize>) -> Sessions<Socket> {
+    let (sessions, now, at) = (Sessions::new(Caps::default()), Timestamp::ZERO, origin(0));
+    let mut words = sessions.join(1);
+    let lane = Asker {
+        transfer: 1,
+        lane: LaneId(0),
+    };
+    sessions.tell(now, &at, PoolEvent::Want(lane));
+    let Ok(Word::Open { id, .. }) = words.try_recv() else {
+        panic!("it may connect");
+    };
+    sessions.opened(now, &at, id, Socket::new(sockets));
+    drop(words.try_recv().expect("it is lent"));
+    let (session, open) = (id, true);
+    sessions.tell(now, &at, PoolEvent::Returned { session, open });
+    sessions
+}
+
+#[test]
+fn what_a_paused_transfer_may_want_again_is_kept_for_longer_but_not_for_ever() {
+    let pause = |sessions: &Sessions<Socket>| sessions.pause(1, Some(&origin(0)));
+    let unpause = |sessions: &Sessions<Socket>| {
+        sessions.pause(1, Some(&origin(0)));
+        sessions.pause(1, None);
+    };
+    let elsewhere = |sessions: &Sessions<Socket>| sessions.pause(1, Some(&origin(1)));
+    let leave = |sessions: &Sessions<Socket>| {
+        sessions.pause(1, Some(&origin(0)));
+        sessions.leave(1);
+    };
+    type Way = fn(&Sessions<Socket>);
+    let ways: [(Way, Duration); 4] = [
+        (pause, IDLE_MAX_PAUSED),
+        (unpause, IDLE_MAX),
+        (elsewhere, IDLE_MAX),
+        (leave, IDLE_MAX),
+    ];
+    for (way, kept) in ways {
+        let sockets = Arc::default();
+        let sessions = with_one_unused(&sockets);
+        way(&sessions);
+        let end = Timestamp::ZERO + kept;
+        assert_eq!(sessions.expire(Timestamp::ZERO), Some(end));
+        assert_eq!(sockets.load(Ordering::SeqCst), 1);
+        assert_eq!(sessions.expire(end), None);
+        assert_eq!(sockets.load(Ordering::SeqCst), 0);
+    }
+}
+
 #[test]
 fn a_limit_that_was_given_is_not_raised() {
     for (per_origin, limit) in [(PerOrigin::AtLeast(2), 5), (PerOrigin::Given(2), 2)] {
