@@ -59,9 +59,11 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
             Some(Ok(opened)) => self.store.filing.take(opened?),
             Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
             None => {
-                // What it opens is let go again before the end is told.
-                drop(timeout(LEAVE_MAX, opening).await);
-                return Err(Error::cancelled());
+                // What it opens is left in order, and let go, before the end is told.
+                if let Ok(Ok(Ok(opened))) = timeout(LEAVE_MAX, opening).await {
+                    self.filing.take(opened);
+                }
+                return Err(self.interrupted().await);
             }
         };
         self.begin(saved, None);

@@ -121,6 +121,17 @@ fn sent(stand: &Stand, path: &str) -> u64 {
     of_path.map(|seen| seen.sent).sum()
 }
 
+/// Waits until a path has been asked for.
+fn asked(stand: &Stand, path: &str) {
+    loop {
+        let requests = stand.origin.requests();
+        if stand.origin.seen().iter().any(|seen| seen.path == path) {
+            return;
+        }
+        assert!(stand.origin.wait_for_requests(requests + 1, LIMIT));
+    }
+}
+
 /// One download of each kind, in flight.
 async fn in_flight(stand: &Stand) -> Vec<Told> {
     let mut all = Vec::new();
@@ -132,9 +143,8 @@ async fn in_flight(stand: &Stand) -> Vec<Told> {
     let last = all.last_mut().expect("the paused one");
     last.handle.pause();
     last.until(|what| matches!(what, What::Paused)).await;
-    let before = stand.origin.requests();
     all.push(Told::start(stand, UNANSWERED, 1));
-    assert!(stand.origin.wait_for_requests(before + 1, LIMIT));
+    asked(stand, UNANSWERED);
     let mut waiting = Told::start(stand, WAITING, 1);
     waiting
         .until(|what| matches!(what, What::Retrying { .. }))
@@ -166,7 +176,7 @@ async fn f2_the_last_clone_ends_each_download_once_and_keeps_what_landed() {
         .flat_map(|path| ["part", "tur"].map(|side| format!("{}.{side}", &path[1..])))
         .collect();
     names.sort();
-    assert_eq!(stand.names(), names);
+    assert_eq!(stand.names(), names, "{:?}", stand.origin.seen());
 
     gate.open();
     for path in kept {
@@ -175,6 +185,18 @@ async fn f2_the_last_clone_ends_each_download_once_and_keeps_what_landed() {
         assert_eq!(done.resumed_bytes, HELD, "{path}");
         assert_eq!(sent(&stand, path), SIZE, "{path}: no byte twice");
         assert_content(&done.path, 0, SIZE);
+    }
+}
+
+/// F2, before anything was asked: whatever the download is about, nothing is left of it.
+#[tokio::test]
+async fn f2_a_shutdown_at_once_leaves_nothing() {
+    for _ in 0..20 {
+        let mut stand = Stand::with(Loopback::start([("/a", busy())]), downloader());
+        let mut told = Told::start(&stand, "/a", 1);
+        drop(std::mem::replace(&mut stand.downloader, downloader()));
+        told.assert_cancelled().await;
+        assert!(stand.names().is_empty(), "{:?}", stand.names());
     }
 }
 
