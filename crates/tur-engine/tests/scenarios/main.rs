@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tur_engine::{Download, RetryPolicy};
 
-use self::stand::Stand;
+use self::stand::{LIMIT, Stand};
 
 /// The default retries, without the wait between them.
 fn quick() -> RetryPolicy {
@@ -34,6 +34,29 @@ fn starts(stand: &Stand) -> Vec<u64> {
     seen.iter()
         .map(|seen| seen.range.map_or(0, |range| range.start))
         .collect()
+}
+
+/// Body bytes that were sent for a path, in its requests from number `first` on, counted from 0.
+fn sent(stand: &Stand, path: &str, first: usize) -> u64 {
+    let seen = stand.origin.seen();
+    let of_path = seen.iter().filter(|seen| seen.path == path);
+    of_path.skip(first).map(|seen| seen.sent).sum()
+}
+
+/// So many bytes were sent, and no more. An origin may count them a little later than they are received.
+fn assert_sent(stand: &Stand, (path, first): (&str, usize), bytes: u64) {
+    loop {
+        let all = stand.origin.bytes_sent();
+        let sent = sent(stand, path, first);
+        assert!(sent <= bytes, "{path}: {sent} bytes, {bytes} were to come");
+        if sent == bytes {
+            return;
+        }
+        assert!(
+            stand.origin.wait_for_bytes(all + 1, LIMIT),
+            "{path}: {sent}"
+        );
+    }
 }
 
 /// The statuses of the answers, in order.
