@@ -61,6 +61,7 @@ struct Settings {
     keep_remote_time: bool,
     terms: Terms,
     keep_bad: bool,
+    allow_downgrade: bool,
 }
 
 /// Longest name that a user may give, in bytes: file systems take 255, and the part adds to it.
@@ -92,6 +93,7 @@ impl Download {
                 keep_remote_time: true,
                 terms: Terms::default(),
                 keep_bad: false,
+                allow_downgrade: false,
             },
         }
     }
@@ -228,6 +230,13 @@ impl Download {
         self
     }
 
+    /// Follows redirects from https to http, too: the file then comes over a connection that anyone on the way can read
+    /// and change. Secrets stay at the first origin in any case. Default: they fail with kind `Policy`.
+    pub fn allow_downgrade(mut self, yes: bool) -> Self {
+        self.job.allow_downgrade = yes;
+        self
+    }
+
     /// A digest that the file must have.
     pub fn checksum(mut self, checksum: Checksum) -> Self {
         self.job.checksum = Some(checksum);
@@ -254,6 +263,15 @@ impl Download {
     pub fn basic_auth(mut self, user: impl Into<Secret>, password: impl Into<Secret>) -> Self {
         self.credentials = Some(basic(&user.into(), &password.into()));
         self
+    }
+
+    /// Says what [`start`](Self::start) would refuse without asking anybody: who has a list of downloads can look at all of
+    /// them first.
+    ///
+    /// # Errors
+    /// The URL, the name of the file or a request field cannot be used.
+    pub fn check(self) -> Result<(), Error> {
+        self.job().map(drop)
     }
 
     /// Begins. The download runs on the engine's own thread, whatever the caller does.
@@ -300,7 +318,7 @@ impl Download {
             keep_bad: s.keep_bad,
             fields,
             redirects: RedirectPolicy {
-                allow_downgrade: false,
+                allow_downgrade: s.allow_downgrade,
             },
             seed: seed(),
         })
