@@ -19,8 +19,8 @@ use crate::quantity;
 #[command(
     name = "tur",
     version,
-    about = "Downloads a file over several connections, and goes on where it stopped.",
-    override_usage = "tur [OPTIONS] <URL>\n       tur origins [list [--json] | forget <ORIGIN> | forget --all]",
+    about = "Downloads files over several connections, and goes on where it stopped.",
+    override_usage = "tur [OPTIONS] <URL>...\n       tur [OPTIONS] -i <LIST>\n       tur origins [list [--json] | forget <ORIGIN> | forget --all]",
     after_help = help::after(),
     args_override_self = true,
     args_conflicts_with_subcommands = true,
@@ -31,9 +31,22 @@ pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 
-    /// What to download: an http or https URL, exactly one in this version
+    /// What to download: http or https URLs
     #[arg(value_name = "URL")]
     pub(crate) urls: Vec<String>,
+
+    /// Download what LIST has, after the URLs that are given here; - is standard input. The format is below
+    #[arg(short, long, value_name = "LIST", help_heading = FILES)]
+    pub(crate) input_file: Option<PathBuf>,
+
+    /// Download N files at once, 1 to 256 [default: 4]
+    #[arg(short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), help_heading = FILES)]
+    pub(crate) jobs: Option<u16>,
+
+    /// Keep in FILE what is not finished, as a list for -i; empty when nothing is left. No -H, -u, -e and no password of a
+    /// URL that is typed here is written to it: give them again
+    #[arg(long, value_name = "FILE", help_heading = FILES)]
+    pub(crate) save_session: Option<PathBuf>,
 
     /// Save as FILE; a relative one stands under -d [default: the name that the server or the URL gives]
     #[arg(short, value_name = "FILE", help_heading = FILES)]
@@ -156,7 +169,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SECS", value_parser = quantity::some_seconds, help_heading = PATIENCE)]
     pub(crate) read_timeout: Option<Duration>,
 
-    /// Fail after SECS; what has landed is kept [default: none]
+    /// Fail after SECS, for each file; what has landed is kept [default: none]
     #[arg(long, value_name = "SECS", value_parser = quantity::some_seconds, help_heading = PATIENCE)]
     pub(crate) max_time: Option<Duration>,
 
@@ -164,7 +177,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SECS", value_parser = quantity::seconds, help_heading = PATIENCE)]
     pub(crate) max_wait: Option<Duration>,
 
-    /// Send this field to the first origin, in place of our own; 'Name;' sends it empty, '@FILE' sends the lines of a file,
+    /// Follow redirects from https to http: anyone on the way can then read and change the file
+    #[arg(long, help_heading = REQUEST)]
+    pub(crate) allow_downgrade: bool,
+
+    /// Send this field to the first origin (of each URL), in place of our own; 'Name;' sends it empty, '@FILE' sends the lines of a file,
     /// which nobody else sees (repeatable)
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE|@FILE", action = ArgAction::Append, help_heading = REQUEST)]
     pub(crate) headers: Vec<String>,

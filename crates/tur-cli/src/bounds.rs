@@ -8,6 +8,16 @@ pub(crate) const FIELD_FILE_BYTES: u64 = 64 << 10;
 /// Most bytes of certificates (`--ca-file`) that are read. A bundle of a system has about 200 KiB.
 pub(crate) const CA_FILE_BYTES: u64 = 16 << 20;
 
+/// Most bytes of a list (`-i`). It is checked as a whole before anything begins, and kept in memory. A failure of kind
+/// `usage`, as those below.
+pub(crate) const LIST_BYTES: u64 = 64 << 20;
+
+/// Most bytes of a line of a list.
+pub(crate) const LIST_LINE_BYTES: u64 = 128 << 10;
+
+/// Most options of an entry of a list.
+pub(crate) const ITEM_OPTIONS: usize = 256;
+
 /// The bounds, one a line.
 pub(crate) const LIMITS: &str = "\
 Limits, with their defaults; within them a server cannot make tur hold more than 64 MiB:
@@ -30,6 +40,7 @@ Limits, with their defaults; within them a server cannot make tur hold more than
     journal                   16 MiB are read
     servers remembered        1000, for 90 days
     file of -H @FILE          64 KiB
+    list (-i)                 64 MiB, 128 KiB a line, 256 options of a URL
     shown of a text           500 characters of what a server wrote";
 
 #[cfg(test)]
@@ -124,6 +135,14 @@ mod tests {
                 ),
             ),
             ("file of -H @FILE", size(FIELD_FILE_BYTES)),
+            (
+                "list (-i)",
+                format!(
+                    "{}, {} a line, {ITEM_OPTIONS} options",
+                    size(LIST_BYTES),
+                    size(LIST_LINE_BYTES)
+                ),
+            ),
             (
                 "shown of a text",
                 format!("{} characters", bounds::MESSAGE_CHARS),

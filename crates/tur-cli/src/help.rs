@@ -6,19 +6,34 @@ use crate::bounds::LIMITS;
 
 /// What stands below the flags.
 pub(crate) fn after() -> String {
-    [AFTER_HELP, LIMITS, EXIT_CODES].join("\n\n")
+    [AFTER_HELP, LISTS, LIMITS, EXIT_CODES].join("\n\n")
 }
 
 const AFTER_HELP: &str = "\
 Sizes and rates: K, M and G are 1024-based (256K). Durations are in seconds and may have a fraction.
 
 While it runs, NAME.part and NAME.tur stand beside the target. They stay after a failure if bytes \
-landed that can be used again: the same command goes on from there. Ctrl-C keeps what landed; a \
+landed that can be used again: the same command goes on from there. Ctrl-C keeps what landed, of all files; a \
 second one ends at once.
 
 What was learned of a server (its response time, whether it serves ranges) is kept in \
 $XDG_STATE_HOME/tur/origins [default: ~/.local/state], for 1000 servers and 90 days at most, without \
 paths, names or credentials. 'tur origins' shows it.";
+
+const LISTS: &str = "\
+Lists (-i) have one URL a line. Indented lines below a URL are its options:
+    http://example.org/a.iso
+      out=first.iso            as -o; a relative one stands under the directory
+      dir=images               as -d, and in its place
+      checksum=sha256:9f86...  as --checksum
+      header=X-Key: 1234       as -H, for this URL alone, in place of a -H of that name (repeatable)
+Blank lines and lines that begin with # are skipped. All of a list is checked before anything begins: what is not \
+understood is exit 2, with its line. A list may write wherever you may: take one from nobody whom you would not \
+let type a command.
+
+Each file succeeds or fails by itself; the exit code is the first that occurred of 9, 3, 10, 11, 5, 6, 8, 4, 7, 13, \
+14, 15, 12, 1. Files that would have the same name are downloaded one after the other, and --exists holds for \
+the later one. -H, -e and -u go to the first origin of each URL.";
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -50,6 +65,10 @@ mod tests {
     fn help_names_every_flag_of_this_version_and_every_exit_code() {
         let help = Args::command().render_help().to_string();
         for flag in [
+            "-i, --input-file <",
+            "-j <",
+            "--save-session <",
+            "--allow-downgrade",
             "-o <",
             "-d <",
             "-x ",

@@ -1,10 +1,12 @@
 //! The program `tur`: arguments, files and environment in, pictures and exit codes out.
 //!
 //! Nothing about downloading is decided here. [`args::Args`] is what was typed, [`plan::Plan`] what it means,
-//! [`run::run`] hands it to the engine and follows it, [`show::Show`] is the picture. [`origins`] is a command beside it.
+//! [`run::run`] hands it to the engine and follows it, [`show::Show`] is the picture. [`batch`] is what several downloads
+//! need; [`origins`] is a command beside it.
 #![forbid(unsafe_code)]
 
 mod args;
+mod batch;
 mod bounds;
 mod console;
 mod field;
@@ -13,6 +15,7 @@ mod human;
 mod origins;
 mod plan;
 mod quantity;
+mod request;
 mod run;
 mod show;
 mod signals;
@@ -48,7 +51,8 @@ fn main() -> ExitCode {
 
 fn planned(mut args: Args) -> Result<Plan, String> {
     args.headers = field::with_files(args.headers)?;
-    Plan::new(args, surroundings())
+    let list = args.input_file.as_deref().map(batch::read).transpose()?;
+    Plan::new(args, list, surroundings())
 }
 
 fn usage(why: &str) -> u8 {
@@ -61,5 +65,6 @@ fn surroundings() -> Surroundings {
     Surroundings {
         can_draw: io::stderr().is_terminal() && !dumb,
         origins: origins::file(env::var_os("XDG_STATE_HOME"), env::var_os("HOME")),
+        here: env::current_dir().ok(),
     }
 }

@@ -13,20 +13,28 @@ use tur_engine::{
 };
 
 use crate::args::{Args, Change, Exists, Plan as FirstPlan, Progress, Storage};
+use crate::batch::{Items, List, Session};
 use crate::field::{self, Credentials, Field};
 
 /// Everything this run is to do.
 pub(crate) struct Plan {
-    /// What to download, and how.
+    /// What to download.
+    pub(crate) items: Items,
+    /// How: what holds for all of them.
     pub(crate) job: Job,
+    /// A run of several, or of a list however short: it ends with a summary.
+    pub(crate) several: bool,
+    /// So many run at once.
+    pub(crate) at_once: usize,
+    /// Where what is left is kept.
+    pub(crate) session: Option<Session>,
     /// How it is shown.
     pub(crate) show: Show,
 }
 
-/// One download.
+/// How to download: the command line's word, which an item may overrule.
 pub(crate) struct Job {
-    pub(crate) url: String,
-    /// `-o`, relative to the directory.
+    /// `-o`, relative to the directory; for a single URL.
     pub(crate) file: Option<PathBuf>,
     pub(crate) dir: Option<PathBuf>,
     pub(crate) create_dirs: bool,
@@ -34,9 +42,12 @@ pub(crate) struct Job {
     pub(crate) on_exists: OnExists,
     pub(crate) on_change: OnChange,
     pub(crate) storage: StorageKind,
+    /// For a single URL, too.
     pub(crate) checksum: Option<Checksum>,
     pub(crate) keep_bad: bool,
     pub(crate) decode: bool,
+    /// Redirects may lead from https to http.
+    pub(crate) downgrade: bool,
     pub(crate) demands: Demands,
     pub(crate) lanes: Option<u16>,
     pub(crate) start_lanes: Option<u16>,
@@ -116,27 +127,63 @@ pub(crate) struct Surroundings {
     pub(crate) can_draw: bool,
     /// Where the memory of origins belongs.
     pub(crate) origins: Option<PathBuf>,
+    /// The current directory, if it has a name.
+    pub(crate) here: Option<PathBuf>,
 }
 
 impl Plan {
-    /// Checks what was typed.
+    /// Checks what was typed. `list` is what `-i` names.
     ///
     /// # Errors
     /// A sentence about the first thing that is wrong. It repeats no secret.
-    pub(crate) fn new(args: Args, around: Surroundings) -> Result<Self, String> {
+    pub(crate) fn new(
+        mut args: Args,
+        list: Option<List>,
+        around: Surroundings,
+    ) -> Result<Self, String> {
         let show = Show::new(&args, around.can_draw)?;
         let origins = around.origins.filter(|_| !args.no_origin_memory);
+        let several = list.is_some() || args.urls.len() > 1;
+        let urls = std::mem::take(&mut args.urls);
+        if urls.is_empty() && list.is_none() {
+            return Err("what to download? Give a URL, or -i LIST (see tur --help)".to_owned());
+        }
+        for (flag, given, key) in [
+            ("-o", args.output.is_some(), "out"),
+            ("--checksum", args.checksum.is_some(), "checksum"),
+        ] {
+            if several && given {
+                return Err(format!(
+                    "{flag} is for one URL: in a list (-i) each has {key}=VALUE in a line below it"
+                ));
+            }
+        }
+        let session = args.save_session.take();
+        let at_once = args.jobs.map_or(JOBS_DEFAULT, usize::from);
         let job = Job {
             origins,
             ..Job::new(args)?
         };
-        Ok(Self { job, show })
+        Ok(Self {
+            session: session
+                .map(|path| session_of(path, around.here, &job))
+                .transpose()?,
+            items: Items::new(urls, list),
+            job,
+            several,
+            at_once,
+            show,
+        })
     }
 }
 
+fn session_of(path: PathBuf, here: Option<PathBuf>, job: &Job) -> Result<Session, String> {
+    let here = here.ok_or("--save-session: the current directory has no name")?;
+    Session::new(path, here, job.dir.as_deref())?.of_one(job.file.as_deref(), job.checksum.as_ref())
+}
+
 impl Job {
-    fn new(mut args: Args) -> Result<Self, String> {
-        let url = the_url(std::mem::take(&mut args.urls))?;
+    fn new(args: Args) -> Result<Self, String> {
         let ceilings = [
             ("-x", args.lanes),
             ("--max-per-origin", args.max_per_origin),
@@ -150,7 +197,6 @@ impl Job {
             }
         }
         Ok(Self {
-            url,
             file: args.output.as_deref().map(target).transpose()?,
             dir: args.dir.as_deref().map(directory).transpose()?,
             create_dirs: args.create_dirs,
@@ -161,6 +207,7 @@ impl Job {
             checksum: args.checksum.as_deref().map(checksum).transpose()?,
             keep_bad: args.keep_bad,
             decode: args.decode,
+            downgrade: args.allow_downgrade,
             demands: Demands::new(&args)?,
             // Who starts with more lanes than there would be by default wants them.
             lanes: args
@@ -257,15 +304,6 @@ impl Show {
     }
 }
 
-fn the_url(urls: Vec<String>) -> Result<String, String> {
-    let mut urls = urls.into_iter();
-    match (urls.next(), urls.next()) {
-        (Some(url), None) => Ok(url),
-        (None, _) => Err("what to download? Give a URL (see tur --help)".to_owned()),
-        (Some(_), Some(_)) => Err("one URL at a time in this version".to_owned()),
-    }
-}
-
 fn target(text: &OsStr) -> Result<PathBuf, String> {
     if text.is_empty() {
         return Err("-o: the name is empty".to_owned());
@@ -342,6 +380,9 @@ const fn on_change(typed: Change) -> OnChange {
         Change::Fail => OnChange::Fail,
     }
 }
+
+/// Files at once without `-j`.
+const JOBS_DEFAULT: usize = 4;
 
 /// The engine's ceiling of lanes without `-x`.
 const LANES_DEFAULT: u16 = bounds::LANES_DEFAULT;

@@ -1,19 +1,23 @@
-//! One download from plan to exit code.
+//! A run from plan to exit code.
+//!
+//! [`run()`] prepares; a [`Run`] then has as many downloads under way as the plan allows, shows what each tells, begins the
+//! next when one ends, and keeps the session. Nothing of it is as long as the list but one flag for each item.
 
-use std::fs::File;
+use std::collections::BTreeMap;
+use std::fmt;
 use std::future::pending;
-use std::io::Read as _;
-use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior, interval};
-use tur_engine::{Completed, Download, Downloader, Error, Handle, Kind};
+use tur_engine::{Downloader, Event, Events, Handle, Kind};
 
-use crate::bounds::CA_FILE_BYTES;
+use crate::batch::{Tally, Turns};
 use crate::console;
-use crate::plan::{Job, Plan};
-use crate::show::Show;
+use crate::plan::Plan;
+use crate::request;
+use crate::show::{Show, Standing};
 use crate::signals;
 
 /// Does what the plan says. What comes back is the exit code; everything was said.
@@ -29,22 +33,23 @@ pub(crate) fn run(plan: Plan) -> u8 {
         Ok(runtime) => runtime,
         Err(error) => return stop(Kind::Other, &format!("cannot start: {error}")),
     };
-    let downloader = match downloader(&plan.job) {
+    let downloader = match request::downloader(&plan.job) {
         Ok(downloader) => downloader,
         Err((kind, message)) => return stop(kind, &message),
     };
-    let mut show = Show::new(plan.show);
+    let tally = Tally::new(plan.items.len());
+    if let Err((kind, message)) = check(&downloader, &plan).and_then(|()| save(&plan, &tally)) {
+        return stop(kind, &message);
+    }
+    let mut show = Show::new(plan.show, plan.several);
     let told = downloader.notes();
     for note in &told {
         show.note(note);
     }
     let code = runtime.block_on(async {
-        let mut handle = download(&downloader, plan.job).start();
-        let mut stopped = Stopped::new(signals);
-        follow(&handle, &mut show, &mut stopped).await;
-        let outcome = handle.wait().await;
-        show.end(&outcome);
-        exit_code(&outcome, stopped.code)
+        Run::new(&downloader, &plan, &mut show, tally)
+            .carry_through(Stopped::new(signals))
+            .await
     });
     // The outcome was said: what is still to be done concerns later downloads.
     if let Err(error) = downloader.flush_origins(FLUSH_MAX) {
@@ -57,20 +62,232 @@ pub(crate) fn run(plan: Plan) -> u8 {
     code
 }
 
-/// Shows the download until its last event, and hands on the wish to stop.
-async fn follow(handle: &Handle, show: &mut Show, stopped: &mut Stopped) {
-    let mut events = handle.events();
-    let mut ticks = show.period().map(ticks);
-    loop {
-        tokio::select! {
-            event = events.next() => match event {
-                Some(event) => show.event(&event),
-                None => return,
-            },
-            () = stopped.ask() => handle.cancel(),
-            () = tick(&mut ticks) => show.tick(&handle.progress()),
+/// Looks at everything that can be wrong before anything begins. A single URL shows it by itself.
+fn check(downloader: &Downloader, plan: &Plan) -> Result<(), (Kind, String)> {
+    if !plan.several && plan.session.is_none() {
+        return Ok(());
+    }
+    for n in 0..plan.items.len() {
+        let (place, listed) = plan.items.place(n);
+        let wrong = |kind, why: &dyn fmt::Display| {
+            // A line that cannot be used is a mistake in the list, whatever it would be elsewhere.
+            let kind = if listed { Kind::Usage } else { kind };
+            (kind, format!("{place}: {why}"))
+        };
+        let item = plan.items.item(n).map_err(|why| wrong(Kind::Usage, &why))?;
+        let download = request::download(downloader, &plan.job, item);
+        download
+            .check()
+            .map_err(|error| wrong(error.kind(), &error))?;
+    }
+    Ok(())
+}
+
+/// Writes what is left into the session, if there is one.
+fn save(plan: &Plan, tally: &Tally) -> Result<(), (Kind, String)> {
+    plan.session
+        .as_ref()
+        .map_or(Ok(()), |session| session.save(&plan.items, tally.left()))
+}
+
+/// Downloads under way.
+struct Run<'a> {
+    downloader: &'a Downloader,
+    plan: &'a Plan,
+    show: &'a mut Show,
+    turns: Turns,
+    tally: Tally,
+    /// By item.
+    running: BTreeMap<usize, Running>,
+    /// Each hands on what its download tells.
+    followers: JoinSet<()>,
+    tell: mpsc::Sender<Told>,
+    told: mpsc::Receiver<Told>,
+    began: Instant,
+    /// How many items were done when the session was written.
+    saved: usize,
+    /// When it may be written again, since the run began.
+    save_from: Duration,
+}
+
+struct Running {
+    handle: Handle,
+    /// What [`Turns`] knows it by.
+    target: String,
+}
+
+/// What a download tells, with its item.
+enum Told {
+    Event(usize, Event),
+    Ended(usize),
+}
+
+impl<'a> Run<'a> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "for the summary and for how often the session is written; no download knows of it"
+    )]
+    fn new(downloader: &'a Downloader, plan: &'a Plan, show: &'a mut Show, tally: Tally) -> Self {
+        let (tell, told) = mpsc::channel(TOLD_MAX);
+        Self {
+            downloader,
+            plan,
+            show,
+            turns: Turns::new(tally.items()),
+            tally,
+            running: BTreeMap::new(),
+            followers: JoinSet::new(),
+            tell,
+            told,
+            began: Instant::now(),
+            saved: 0,
+            save_from: Duration::ZERO,
         }
     }
+
+    /// All of it. What comes back is the exit code.
+    async fn carry_through(mut self, mut stopped: Stopped) -> u8 {
+        let mut draws = self.show.period().map(ticks);
+        let mut saves = self.plan.session.as_ref().map(|_| ticks(SAVE_PERIOD));
+        self.fill();
+        while !self.running.is_empty() {
+            tokio::select! {
+                Some(told) = self.told.recv() => match told {
+                    Told::Event(n, event) => self.tell_of(n, &event),
+                    Told::Ended(n) => {
+                        self.end(n, stopped.code.is_some()).await;
+                        if stopped.code.is_none() {
+                            self.fill();
+                        }
+                    }
+                },
+                () = stopped.ask() => {
+                    for running in self.running.values() {
+                        running.handle.cancel();
+                    }
+                }
+                () = tick(&mut draws) => self.tick(),
+                () = tick(&mut saves) => self.save_now_and_then(),
+            }
+        }
+        self.finish(stopped.code)
+    }
+
+    /// Begins what may run.
+    fn fill(&mut self) {
+        let items = &self.plan.items;
+        while self.running.len() < self.plan.at_once
+            && let Some(n) = self.turns.next(|n| items.likely_target(n))
+        {
+            let item = items.item(n).expect("each item was checked, or was typed");
+            let handle = request::download(self.downloader, &self.plan.job, item).start();
+            self.followers
+                .spawn(follow(n, handle.events(), self.tell.clone()));
+            self.show.begin(n);
+            let target = items.likely_target(n);
+            self.running.insert(n, Running { handle, target });
+        }
+    }
+
+    fn tell_of(&mut self, n: usize, event: &Event) {
+        let name = || name(&self.running, self.plan, n);
+        self.show.event(n, event, name);
+    }
+
+    async fn end(&mut self, n: usize, stopping: bool) {
+        let Some(mut running) = self.running.remove(&n) else {
+            return;
+        };
+        let outcome = running.handle.wait().await;
+        // Nobody asks how it ended: the message that it did was its last act.
+        while self.followers.try_join_next().is_some() {}
+        let busy = matches!(&outcome, Err(error) if error.kind() == Kind::Busy);
+        match &outcome {
+            Err(error) if busy && self.plan.several && !stopping && self.turns.again(n) => {
+                self.show.again(n, error);
+            }
+            outcome => {
+                self.tally.count(n, outcome);
+                self.show.end(n, outcome);
+            }
+        }
+        self.turns.ended(&running.target);
+        self.save_now_and_then();
+    }
+
+    fn tick(&mut self) {
+        let progress = self
+            .running
+            .iter()
+            .map(|(n, running)| (*n, running.handle.progress()));
+        if !self.plan.several {
+            if let Some((_, progress)) = progress.last() {
+                self.show.tick(&progress);
+            }
+            return;
+        }
+        let progress: Vec<_> = progress
+            .map(|(n, progress)| (name(&self.running, self.plan, n), progress))
+            .collect();
+        self.show
+            .tick_all(&Standing::new(&self.tally, &progress), &progress);
+    }
+
+    /// Writes the session, if more is done than it says, and the last time is long enough ago: a second, and twenty times as
+    /// long as writing took.
+    fn save_now_and_then(&mut self) {
+        let began = self.began.elapsed();
+        if self.saved == self.tally.done || began < self.save_from {
+            return;
+        }
+        self.saved = self.tally.done;
+        if let Err((_, message)) = save(self.plan, &self.tally) {
+            // The last attempt decides; until then what it says is only older than it could be.
+            self.show.note(&message);
+        }
+        let ended = self.began.elapsed();
+        let took = ended.saturating_sub(began);
+        self.save_from = ended + SAVE_PERIOD.max(took.saturating_mul(20));
+    }
+
+    fn finish(mut self, signal: Option<u8>) -> u8 {
+        if let Err((kind, message)) = save(self.plan, &self.tally) {
+            self.tally.blame(kind);
+            self.show.error(&message);
+        }
+        if self.plan.several {
+            self.show.summary(&self.tally, self.began.elapsed());
+        }
+        self.tally.exit_code(signal)
+    }
+}
+
+/// The number of an item in events: from 1, in the order of the command line and the list, however often it is begun.
+fn number(n: usize) -> u64 {
+    n as u64 + 1
+}
+
+/// What an item is called in a sentence.
+fn name(running: &BTreeMap<usize, Running>, plan: &Plan, n: usize) -> String {
+    let told = running
+        .get(&n)
+        .and_then(|running| running.handle.progress().name);
+    told.unwrap_or_else(|| match plan.items.likely_target(n).trim_matches('/') {
+        "" => format!("file {}", n + 1),
+        name => name.to_owned(),
+    })
+}
+
+/// Hands on the events of a download, and its end.
+async fn follow(n: usize, mut events: Events, tell: mpsc::Sender<Told>) {
+    while let Some(mut event) = events.next().await {
+        event.id = number(n);
+        if tell.send(Told::Event(n, event)).await.is_err() {
+            return;
+        }
+    }
+    // Nobody listens only if the run is over.
+    tell.send(Told::Ended(n)).await.ok();
 }
 
 /// The wish to stop that a signal brings.
@@ -102,113 +319,10 @@ impl Stopped {
     }
 }
 
-fn exit_code(outcome: &Result<Completed, Error>, signal: Option<u8>) -> u8 {
-    match outcome {
-        Ok(_) => 0,
-        Err(error) if error.kind() == Kind::Signal => signal.unwrap_or(Kind::Signal.exit_code()),
-        Err(error) => error.kind().exit_code(),
-    }
-}
-
 /// Says why nothing is begun.
 fn stop(kind: Kind, message: &str) -> u8 {
     console::say(message);
     kind.exit_code()
-}
-
-fn downloader(job: &Job) -> Result<Downloader, (Kind, String)> {
-    let mut builder = Downloader::builder()
-        .limit(job.rate)
-        .storage(job.storage)
-        .no_private(job.demands.public);
-    if let Some(limit) = job.limits.connect {
-        builder = builder.connect_timeout(limit);
-    }
-    if let Some(n) = job.connections {
-        builder = builder.connections(n.into());
-    }
-    if let Some(n) = job.per_origin {
-        builder = builder.connections_per_origin(n.into());
-    }
-    if let Some(text) = &job.user_agent {
-        builder = builder.user_agent(text);
-    }
-    if let Some(path) = &job.ca_file {
-        let pem = certificates(path).map_err(|error| {
-            (
-                Kind::Usage,
-                format!("--ca-file {}: {error}", path.display()),
-            )
-        })?;
-        builder = builder.roots_pem(pem);
-    }
-    builder
-        .origin_memory(job.origins.clone())
-        .build()
-        .map_err(|error| (error.kind(), error.to_string()))
-}
-
-fn download(downloader: &Downloader, job: Job) -> Download {
-    let mut download = downloader
-        .download(&job.url)
-        .create_dirs(job.create_dirs)
-        .keep_remote_time(job.remote_time)
-        .on_exists(job.on_exists)
-        .on_change(job.on_change)
-        .keep_bad(job.keep_bad)
-        .decode(job.decode)
-        .require_length(job.demands.length)
-        .require_resume(job.demands.resume)
-        .schedule(job.schedule)
-        .retry(job.limits.retry);
-    if let Some(dir) = job.dir {
-        download = download.dir(dir);
-    }
-    if let Some(file) = job.file {
-        download = download.file(file);
-    }
-    for glob in job.demands.types {
-        download = download.accept_type(glob);
-    }
-    if let Some(checksum) = job.checksum {
-        download = download.checksum(checksum);
-    }
-    if let Some(lanes) = job.lanes {
-        download = download.lanes(lanes);
-    }
-    if let Some(lanes) = job.start_lanes {
-        download = download.start_lanes(lanes);
-    }
-    if let Some(bytes) = job.piece_min {
-        download = download.piece_min(bytes);
-    }
-    if let Some(rate) = job.rate_per_file {
-        download = download.limit(rate);
-    }
-    if let Some(limit) = job.limits.read {
-        download = download.read_timeout(limit);
-    }
-    if let Some(limit) = job.limits.whole {
-        download = download.max_time(limit);
-    }
-    if let Some(floor) = job.limits.speed {
-        download = download.speed_floor(floor);
-    }
-    for field in &job.fields {
-        download = download.field(&field.name, field.value.clone());
-    }
-    if let Some(credentials) = &job.credentials {
-        download = download.basic_auth(credentials.user.clone(), credentials.password.clone());
-    }
-    download
-}
-
-fn certificates(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut pem = Vec::new();
-    File::open(path)?
-        .take(CA_FILE_BYTES)
-        .read_to_end(&mut pem)?;
-    Ok(pem)
 }
 
 fn ticks(period: Duration) -> Interval {
@@ -230,3 +344,9 @@ async fn tick(ticks: &mut Option<Interval>) {
 
 /// The end of a run waits so long at most to write what was learned: longer than the engine waits for its lock.
 const FLUSH_MAX: Duration = Duration::from_secs(3);
+
+/// So many words of downloads may wait to be shown; then they wait with their downloads, which keep the latest.
+const TOLD_MAX: usize = 256;
+
+/// How often the session is written at most.
+const SAVE_PERIOD: Duration = Duration::from_secs(1);

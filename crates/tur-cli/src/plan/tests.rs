@@ -9,8 +9,10 @@ fn plan_on(can_draw: bool, args: &[&str]) -> Result<Plan, String> {
     let around = Surroundings {
         can_draw,
         origins: Some("/state".into()),
+        here: Some("/here".into()),
     };
-    Plan::new(args, around)
+    let list = args.input_file.is_some().then(List::default);
+    Plan::new(args, list, around)
 }
 
 fn plan(args: &[&str]) -> Plan {
@@ -23,8 +25,16 @@ fn refused(args: &[&str]) -> String {
 
 #[test]
 fn without_flags_the_engine_decides() {
-    let Plan { job, show } = plan(&["http://h/f"]);
-    assert_eq!(job.url, "http://h/f");
+    let Plan {
+        items,
+        job,
+        several,
+        at_once,
+        session,
+        show,
+    } = plan(&["http://h/f"]);
+    assert_eq!((items.len(), items.url(0)), (1, "http://h/f"));
+    assert!(!several && at_once == 4 && session.is_none() && !job.downgrade);
     assert!(job.file.is_none() && job.dir.is_none() && job.lanes.is_none());
     assert!(job.fields.is_empty() && job.credentials.is_none());
     assert!(job.rate.is_none() && job.rate_per_file.is_none());
@@ -135,7 +145,19 @@ fn limits_are_read() {
 fn what_cannot_be_meant_is_refused() {
     for (args, part) in [
         (&[][..], "Give a URL"),
-        (&["http://h/a", "http://h/b"], "one URL at a time"),
+        (
+            &["-o", "a", "http://h/a", "http://h/b"],
+            "-o is for one URL",
+        ),
+        (&["-o", "a", "-i", "l"], "-o is for one URL"),
+        (
+            &["--checksum", "md5:00", "-i", "l"],
+            "--checksum is for one URL",
+        ),
+        (
+            &["--save-session", "s", "-d", "a\nb", "u"],
+            "--save-session",
+        ),
         (&["-o", "", "u"], "-o: the name is empty"),
         (&["-d", "", "u"], "-d: the name is empty"),
         (&["-o", "-", "u"], "not built yet"),
@@ -237,4 +259,24 @@ fn fields_keep_their_order() {
         (credentials.user.expose(), credentials.password.expose()),
         (&b"me"[..], &b"pw:"[..])
     );
+}
+
+#[test]
+fn several_urls_and_any_list_make_a_batch() {
+    for (args, several, items) in [
+        (&["u"][..], false, 1),
+        (&["u", "v"], true, 2),
+        (&["-i", "l"], true, 0),
+        (&["-i", "l", "u"], true, 1),
+    ] {
+        let plan = plan(args);
+        assert_eq!(
+            (plan.several, plan.items.len()),
+            (several, items),
+            "{args:?}"
+        );
+    }
+    assert_eq!(plan(&["-j", "16", "u"]).at_once, 16);
+    assert!(plan(&["--allow-downgrade", "u"]).job.downgrade);
+    assert!(plan(&["--save-session", "s", "u"]).session.is_some());
 }

@@ -5,7 +5,7 @@
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tur_engine::{Progress, printable};
 
-use super::words;
+use super::{Standing, words};
 use crate::console;
 
 /// A bar on standard error.
@@ -40,6 +40,14 @@ impl Bar {
         self.drawn.set_position(progress.landed);
     }
 
+    /// Draws where several downloads stand: how many of them have ended, and the rest in words.
+    pub(super) fn draw_many(&self, all: &Standing) {
+        self.drawn.set_style(style(MANY));
+        self.drawn.set_length(all.items as u64);
+        self.drawn.set_message(all.to_string());
+        self.drawn.set_position(all.ended as u64);
+    }
+
     /// Writes a line above the bar.
     pub(super) fn say(&self, text: &str) {
         match self.drawn.is_hidden() {
@@ -63,6 +71,9 @@ fn style(template: &str) -> ProgressStyle {
 /// The length is known.
 const STANDARD: &str = "{prefix} [{wide_bar}] {percent:>3}% {msg}";
 
+/// Several downloads.
+const MANY: &str = "[{wide_bar}] {msg}";
+
 /// It is not.
 const STARTING: &str = "{prefix} {wide_msg}";
 
@@ -78,7 +89,7 @@ mod tests {
 
     #[test]
     fn the_templates_are_well_formed() {
-        for template in [STANDARD, STARTING] {
+        for template in [STANDARD, STARTING, MANY] {
             assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
         }
     }

@@ -49,6 +49,18 @@ impl Lines {
         }
     }
 
+    /// The line that says that it begins anew later, because its target is in use.
+    pub(super) fn again(&self, why: &Error) -> String {
+        let why = why.to_string();
+        let what = What::Retrying {
+            why,
+            after: Duration::ZERO,
+            attempt: 1,
+        };
+        let (name, keys) = self.keys(&what).expect("this event has a line");
+        self.line(name, keys)
+    }
+
     fn keys(&self, what: &What) -> Option<(&'static str, Keys)> {
         Some(match what {
             What::Started { url } => ("start", vec![("url", json!(url))]),
@@ -225,7 +237,7 @@ fn ms(time: Duration) -> Value {
 }
 
 /// One line with an object in it.
-fn object(keys: impl IntoIterator<Item = (&'static str, Value)>) -> String {
+pub(super) fn object(keys: impl IntoIterator<Item = (&'static str, Value)>) -> String {
     let keys = keys
         .into_iter()
         .map(|(key, value)| format!("\"{key}\":{value}"));

@@ -1,25 +1,31 @@
-//! Pictures of a running download: a bar, lines, or events for programs.
+//! Pictures of running downloads: a bar, lines, or events for programs.
 //!
 //! [`Show`] is the one renderer. It is told each event, and the progress each time its [`period`](Show::period) ends;
-//! it decides nothing about the download.
+//! it decides nothing about the downloads. Of several it shows one picture, says whose each sentence is, and ends with a
+//! summary.
 
 mod bar;
 mod json;
+mod many;
 mod words;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tur_engine::{Completed, Error, Event, Progress, What};
+use tur_engine::{Completed, Error, Event, Kind, Progress, What};
 
+use crate::batch::Tally;
 use crate::console;
 use crate::plan::{self, Detail, Face};
 use bar::Bar;
 use json::Lines as JsonLines;
+pub(crate) use many::Standing;
 
-/// Shows one download.
+/// Shows a run.
 pub(crate) struct Show {
     picture: Picture,
     detail: Detail,
+    several: bool,
     /// Times that the picture was renewed.
     ticks: u32,
 }
@@ -28,53 +34,60 @@ enum Picture {
     Plain,
     Lines,
     Bar(Bar),
-    Json(JsonLines),
+    /// The lines of each download, by its item.
+    Json(BTreeMap<usize, JsonLines>),
 }
 
 impl Show {
     /// Begins the picture that was asked for.
-    pub(crate) fn new(show: plan::Show) -> Self {
+    pub(crate) fn new(show: plan::Show, several: bool) -> Self {
         let picture = match show.face {
             Face::Plain => Picture::Plain,
             Face::Lines => Picture::Lines,
             Face::Bar => Picture::Bar(Bar::new()),
-            Face::Json => Picture::Json(JsonLines::new(show.detail)),
+            Face::Json => Picture::Json(BTreeMap::new()),
         };
         Self {
             picture,
             detail: show.detail,
+            several,
             ticks: 0,
         }
     }
 
-    /// Shows what happened.
-    pub(crate) fn event(&mut self, event: &Event) {
+    /// A download begins: that of this item.
+    pub(crate) fn begin(&mut self, item: usize) {
         if let Picture::Json(lines) = &mut self.picture {
-            if let Some(line) = lines.event(event) {
-                console::put(&line);
-            }
-            // Notes are for people; the other events have their own lines.
-            if let What::Note(note) = &event.what {
-                self.note(note);
-            }
-            return;
+            lines.insert(item, JsonLines::new(self.detail));
         }
-        if let Some((detail, text)) = words::event(&event.what)
-            && self.detail >= detail
-        {
-            self.say(&text);
+    }
+
+    /// Shows what happened to an item. `name` is what it is called.
+    pub(crate) fn event(&mut self, item: usize, event: &Event, name: impl FnOnce() -> String) {
+        let said = match &mut self.picture {
+            Picture::Json(lines) => {
+                put(lines, item, event);
+                // Notes are for people; the other events have their own lines.
+                match &event.what {
+                    What::Note(note) => Some((Detail::Normal, note.clone())),
+                    _ => None,
+                }
+            }
+            _ => words::event(&event.what),
+        };
+        if let Some((_, text)) = said.filter(|(detail, _)| self.detail >= *detail) {
+            match self.several {
+                true => self.say(&format!("{}: {text}", name())),
+                false => self.say(&text),
+            }
         }
     }
 
     /// Shows where the download stands.
     pub(crate) fn tick(&mut self, progress: &Progress) {
         self.ticks += 1;
-        let mut lines_due = true;
         match &self.picture {
-            Picture::Bar(bar) => {
-                bar.draw(progress);
-                lines_due = self.ticks.is_multiple_of(BAR_DRAWS_PER_LINE);
-            }
+            Picture::Bar(bar) => bar.draw(progress),
             Picture::Lines => {
                 if let Some(text) = words::progress(progress) {
                     console::say(&text);
@@ -82,11 +95,27 @@ impl Show {
             }
             Picture::Plain | Picture::Json(_) => {}
         }
-        if lines_due
-            && self.shows_lanes()
+        if self.lanes_are_due()
             && let Some(map) = words::lane_map(&progress.lane_map)
         {
             self.say(&map);
+        }
+    }
+
+    /// Shows where several downloads stand: together, and each that runs, with its name.
+    pub(crate) fn tick_all(&mut self, all: &Standing, each: &[(String, Progress)]) {
+        self.ticks += 1;
+        match &self.picture {
+            Picture::Bar(bar) => bar.draw_many(all),
+            Picture::Lines => console::say(&all.to_string()),
+            Picture::Plain | Picture::Json(_) => {}
+        }
+        if self.lanes_are_due() {
+            for (name, progress) in each {
+                if let Some(map) = words::lane_map(&progress.lane_map) {
+                    self.say(&format!("{name}: {map}"));
+                }
+            }
         }
     }
 
@@ -98,6 +127,11 @@ impl Show {
             Picture::Plain if self.shows_lanes() => Some(LINE_PERIOD),
             Picture::Plain | Picture::Json(_) => None,
         }
+    }
+
+    fn lanes_are_due(&self) -> bool {
+        let drawn = matches!(self.picture, Picture::Bar(_));
+        self.shows_lanes() && (!drawn || self.ticks.is_multiple_of(BAR_DRAWS_PER_LINE))
     }
 
     fn shows_lanes(&self) -> bool {
@@ -118,12 +152,32 @@ impl Show {
         }
     }
 
-    /// Ends the picture and says how it went. An error is always said.
-    pub(crate) fn end(&self, outcome: &Result<Completed, Error>) {
-        match &self.picture {
-            Picture::Bar(bar) => bar.clear(),
-            Picture::Json(lines) => console::put(&lines.end(outcome)),
-            Picture::Plain | Picture::Lines => {}
+    /// An error: always said.
+    pub(crate) fn error(&self, text: &str) {
+        self.say(text);
+    }
+
+    /// An item met another download at its target, and is tried again later.
+    pub(crate) fn again(&mut self, item: usize, error: &Error) {
+        let why = words::failed_of_many(error);
+        self.note(&format!("{why}; this is tried again at the end"));
+        if let Picture::Json(lines) = &mut self.picture
+            && let Some(lines) = lines.remove(&item)
+        {
+            console::put(&lines.again(error));
+        }
+    }
+
+    /// Says how an item ended. An error is always said; that all of several were interrupted is said once, in the end.
+    pub(crate) fn end(&mut self, item: usize, outcome: &Result<Completed, Error>) {
+        match &mut self.picture {
+            Picture::Bar(bar) if !self.several => bar.clear(),
+            Picture::Json(lines) => {
+                if let Some(lines) = lines.remove(&item) {
+                    console::put(&lines.end(outcome));
+                }
+            }
+            Picture::Bar(_) | Picture::Plain | Picture::Lines => {}
         }
         match outcome {
             Ok(_) if matches!(self.picture, Picture::Json(_)) => {}
@@ -133,7 +187,26 @@ impl Show {
                     self.aside(&words::metrics(&done.metrics));
                 }
             }
-            Err(error) => console::say(&words::failed(error)),
+            Err(error) if !self.several => self.error(&words::failed(error)),
+            Err(error) if error.kind() == Kind::Signal => self.aside(&words::failed_of_many(error)),
+            Err(error) => self.error(&words::failed_of_many(error)),
+        }
+    }
+
+    /// Ends the picture of several, and says how they went.
+    pub(crate) fn summary(&mut self, tally: &Tally, elapsed: Duration) {
+        if let Picture::Bar(bar) = &self.picture {
+            bar.clear();
+        }
+        if tally.unfinished() > 0 {
+            self.error(&many::interrupted(tally));
+        }
+        if matches!(self.picture, Picture::Json(_)) {
+            console::put(&many::summary_line(tally, elapsed));
+            return;
+        }
+        for line in many::summary(tally, elapsed) {
+            self.note(&line);
         }
     }
 
@@ -143,6 +216,14 @@ impl Show {
             Picture::Bar(bar) => bar.say(text),
             Picture::Plain | Picture::Lines | Picture::Json(_) => console::say(text),
         }
+    }
+}
+
+/// Writes the line of an event, if it has one.
+fn put(lines: &mut BTreeMap<usize, JsonLines>, item: usize, event: &Event) {
+    let lines = lines.get_mut(&item);
+    if let Some(line) = lines.and_then(|lines| lines.event(event)) {
+        console::put(&line);
     }
 }
 

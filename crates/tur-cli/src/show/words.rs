@@ -15,12 +15,17 @@ use crate::plan::Detail;
 pub(super) fn failed(error: &Error) -> String {
     match error.kind() {
         Kind::Usage | Kind::Local | Kind::DiskFull | Kind::Busy | Kind::Signal => error.to_string(),
-        _ if error.url().is_empty() => error.to_string(),
-        // The query may be a signature, and what is said here ends in logs.
-        _ => match error.url().split_once('?') {
-            Some((url, _)) => format!("{url}?…: {error}"),
-            None => format!("{}: {error}", error.url()),
-        },
+        _ => failed_of_many(error),
+    }
+}
+
+/// What failed of several: always with the URL.
+pub(super) fn failed_of_many(error: &Error) -> String {
+    // The query may be a signature, and what is said here ends in logs.
+    match error.url().split_once('?') {
+        Some((url, _)) => format!("{url}?…: {error}"),
+        None if error.url().is_empty() => error.to_string(),
+        None => format!("{}: {error}", error.url()),
     }
 }
 

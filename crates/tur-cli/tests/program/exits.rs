@@ -42,7 +42,8 @@ fn usage_is_2_before_anything_is_done() {
     let place = Place::new();
     for args in [
         &[][..],
-        &[url, url],
+        &["-o", "f", url, url],
+        &["-j", "0", url, url],
         &["--nope", url],
         &["-x", "0", url],
         &["-x", "257", url],

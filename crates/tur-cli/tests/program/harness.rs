@@ -5,7 +5,7 @@
 )]
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
@@ -66,6 +66,28 @@ impl Place {
     pub(crate) fn tur(&self, args: &[&str]) -> Ran {
         let mut command = self.command(&["--max-time", "120"]);
         Ran::of(command.args(args).output().expect("the program starts"))
+    }
+
+    /// Downloads a list that comes in at standard input.
+    pub(crate) fn tur_fed(&self, list: &str, args: &[&str]) -> Ran {
+        let mut command = self.command(&["--max-time", "120", "-i", "-"]);
+        let mut child = command
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let mut stdin = child.stdin.take().expect("it is piped");
+        stdin.write_all(list.as_bytes()).expect("it reads its list");
+        drop(stdin);
+        Ran::of(child.wait_with_output().expect("a child can be waited for"))
+    }
+
+    /// The text of a file.
+    #[track_caller]
+    pub(crate) fn text(&self, name: &str) -> String {
+        fs::read_to_string(self.file(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
     /// Starts the program with `--json`.
@@ -201,6 +223,14 @@ impl Running {
     /// Reads events until so many bytes have landed.
     #[track_caller]
     pub(crate) fn wait_for_landed(&mut self, bytes: u64) {
+        self.wait_for(|event| {
+            event["event"] == "progress" && event["landed"].as_u64() >= Some(bytes)
+        });
+    }
+
+    /// Reads events until one of them is this.
+    #[track_caller]
+    pub(crate) fn wait_for(&mut self, is_it: impl Fn(&Value) -> bool) {
         loop {
             let mut line = String::new();
             let count = self
@@ -210,7 +240,7 @@ impl Running {
             assert_ne!(count, 0, "it ended early: {}", self.read);
             self.read.push_str(&line);
             let event: Value = serde_json::from_str(&line).expect("a line is an object");
-            if event["event"] == "progress" && event["landed"].as_u64() >= Some(bytes) {
+            if is_it(&event) {
                 return;
             }
         }

@@ -4,6 +4,7 @@
 #![cfg(unix)]
 
 mod admission;
+mod batch;
 mod downloads;
 mod events;
 mod exits;

@@ -54,4 +54,6 @@ fn r128_tls_downgrade() {
     ran.says("http");
     assert_eq!(plain.requests(), 0);
     assert_eq!(row.place.names(), ["ca.pem"]);
+    row.tur(&["--ca-file", "ca.pem", "--allow-downgrade"], 0);
+    row.place.check(NAME, 0, SIZE);
 }
