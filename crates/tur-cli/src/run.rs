@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior, interval};
-use tur_engine::{Downloader, Event, Events, Handle, Kind};
+use tur_engine::{Downloader, Event, Events, Handle, Kind, What};
 
 use crate::batch::{Tally, Turns};
 use crate::console;
 use crate::plan::Plan;
 use crate::request;
-use crate::show::{Show, Standing};
+use crate::show::{Pace, Show, Standing};
 use crate::signals;
 
 /// Does what the plan says. What comes back is the exit code; everything was said.
@@ -104,6 +104,7 @@ struct Run<'a> {
     tell: mpsc::Sender<Told>,
     told: mpsc::Receiver<Told>,
     began: Instant,
+    pace: Pace,
     /// How many items were done when the session was written.
     saved: usize,
     /// When it may be written again, since the run began.
@@ -114,6 +115,8 @@ struct Running {
     handle: Handle,
     /// What [`Turns`] knows it by.
     target: String,
+    /// Bytes that an earlier run had left.
+    resumed: u64,
 }
 
 /// What a download tells, with its item.
@@ -140,6 +143,7 @@ impl<'a> Run<'a> {
             tell,
             told,
             began: Instant::now(),
+            pace: Pace::default(),
             saved: 0,
             save_from: Duration::ZERO,
         }
@@ -185,11 +189,21 @@ impl<'a> Run<'a> {
                 .spawn(follow(n, handle.events(), self.tell.clone()));
             self.show.begin(n);
             let target = items.likely_target(n);
-            self.running.insert(n, Running { handle, target });
+            let running = Running {
+                handle,
+                target,
+                resumed: 0,
+            };
+            self.running.insert(n, running);
         }
     }
 
     fn tell_of(&mut self, n: usize, event: &Event) {
+        if let What::Opened { resumed_bytes, .. } = event.what
+            && let Some(running) = self.running.get_mut(&n)
+        {
+            running.resumed = resumed_bytes;
+        }
         let name = || name(&self.running, self.plan, n);
         self.show.event(n, event, name);
     }
@@ -216,21 +230,22 @@ impl<'a> Run<'a> {
     }
 
     fn tick(&mut self) {
-        let progress = self
-            .running
-            .iter()
-            .map(|(n, running)| (*n, running.handle.progress()));
+        let progress = |(n, running): (&usize, &Running)| (*n, running.handle.progress());
+        let progress: Vec<_> = self.running.iter().map(progress).collect();
         if !self.plan.several {
             if let Some((_, progress)) = progress.last() {
-                self.show.tick(&progress);
+                self.show.tick(progress);
             }
             return;
         }
-        let progress: Vec<_> = progress
+        let landed = progress.iter().map(|(_, progress)| progress.landed);
+        let parts = landed.zip(self.running.values().map(|running| running.resumed));
+        let all = Standing::new(&self.tally, parts, &mut self.pace, self.began.elapsed());
+        let each: Vec<_> = progress
+            .into_iter()
             .map(|(n, progress)| (name(&self.running, self.plan, n), progress))
             .collect();
-        self.show
-            .tick_all(&Standing::new(&self.tally, &progress), &progress);
+        self.show.tick_all(&all, &each);
     }
 
     /// Writes the session, if more is done than it says, and the last time is long enough ago: a second, and twenty times as

@@ -13,6 +13,8 @@ pub(crate) struct Tally {
     pub(crate) failed: usize,
     /// Length of the files that are done and were not here already.
     pub(crate) bytes: u64,
+    /// What of it this run has fetched.
+    pub(crate) fetched: u64,
     /// The first failures.
     pub(crate) failures: Vec<Error>,
     worst: Option<Kind>,
@@ -27,6 +29,7 @@ impl Tally {
             already: 0,
             failed: 0,
             bytes: 0,
+            fetched: 0,
             failures: Vec::new(),
             worst: None,
         }
@@ -40,7 +43,9 @@ impl Tally {
                 self.done += 1;
                 self.already += usize::from(done.already);
                 if !done.already {
+                    let fetched = done.bytes.saturating_sub(done.resumed_bytes);
                     self.bytes = self.bytes.saturating_add(done.bytes);
+                    self.fetched = self.fetched.saturating_add(fetched);
                 }
             }
             Err(error) if error.kind() == Kind::Signal => {}

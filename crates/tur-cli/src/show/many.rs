@@ -1,10 +1,11 @@
 //! Where several downloads stand, and how they went: sentences for people, and a line for programs.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
 use serde_json::json;
-use tur_engine::{Progress, Rate};
+use tur_engine::Rate;
 
 use super::{json, words};
 use crate::batch::Tally;
@@ -24,22 +25,66 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
-    /// From what has ended, and where those stand that run.
-    pub(crate) fn new(tally: &Tally, running: &[(String, Progress)]) -> Self {
-        let landed = running.iter().map(|(_, progress)| progress.landed);
-        let rates = running
-            .iter()
-            .map(|(_, progress)| progress.rate.bytes_per_second());
+    /// From what has ended, and what those have that run: bytes that are there, and of these what an earlier run had left.
+    /// `pace` is asked for the rate: small files end before they have one of their own.
+    pub(crate) fn new(
+        tally: &Tally,
+        running: impl Iterator<Item = (u64, u64)>,
+        pace: &mut Pace,
+        now: Duration,
+    ) -> Self {
+        let (mut count, mut bytes, mut fetched) = (0, tally.bytes, tally.fetched);
+        for (landed, resumed) in running {
+            count += 1;
+            bytes = bytes.saturating_add(landed);
+            fetched = fetched.saturating_add(landed.saturating_sub(resumed));
+        }
         Self {
             items: tally.items(),
             ended: tally.ended(),
             failed: tally.failed,
-            running: running.len(),
-            bytes: landed.fold(tally.bytes, u64::saturating_add),
-            rate: Rate::per_second(rates.fold(0, u64::saturating_add)),
+            running: count,
+            bytes,
+            rate: pace.rate(now, fetched),
         }
     }
 }
+
+/// The recent speed of all downloads together.
+#[derive(Debug, Default)]
+pub(crate) struct Pace {
+    /// When so many bytes had been fetched: the oldest one first, which is the last from before the window.
+    samples: VecDeque<(Duration, u64)>,
+}
+
+impl Pace {
+    /// The rate over the last seconds, if so many bytes have been fetched by now.
+    fn rate(&mut self, now: Duration, fetched: u64) -> Rate {
+        if self.samples.is_empty() {
+            self.samples.push_back((Duration::ZERO, 0));
+        }
+        while self
+            .samples
+            .get(1)
+            .is_some_and(|(at, _)| now.saturating_sub(*at) >= PACE_WINDOW)
+        {
+            self.samples.pop_front();
+        }
+        let (since, before) = self.samples.front().copied().unwrap_or_default();
+        if self.samples.len() < SAMPLES_MAX {
+            self.samples.push_back((now, fetched));
+        }
+        // What a failed download had is not counted any more.
+        let came = fetched.saturating_sub(before);
+        Rate::of(came, now.saturating_sub(since)).unwrap_or_default()
+    }
+}
+
+/// Time over which the speed of several is measured.
+const PACE_WINDOW: Duration = Duration::from_secs(3);
+
+/// More than ticks of the fastest picture in that time.
+const SAMPLES_MAX: usize = 64;
 
 impl fmt::Display for Standing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -132,20 +177,32 @@ mod tests {
 
     #[test]
     fn several_stand_in_one_line() {
-        let progress = Progress {
-            landed: 1 << 20,
-            rate: Rate::per_second(1 << 10),
-            ..Progress::default()
+        let running = [(1 << 20, 0), (1 << 20, 1 << 20)].into_iter();
+        let now = Duration::from_secs(2);
+        let all = Standing::new(&tally(), running, &mut Pace::default(), now);
+        let text = "2 of 4 files, 3.0 MiB, 1.0 MiB/s, 2 running";
+        assert_eq!(all.to_string(), text);
+    }
+
+    #[test]
+    fn the_pace_is_that_of_the_last_seconds() {
+        let mut pace = Pace::default();
+        let mut rate = |ms, fetched| {
+            let rate = pace.rate(Duration::from_millis(ms), fetched);
+            rate.bytes_per_second()
         };
-        let running = [
-            ("a".to_owned(), progress.clone()),
-            ("b".to_owned(), progress),
-        ];
-        let all = Standing::new(&tally(), &running);
-        assert_eq!(
-            all.to_string(),
-            "2 of 4 files, 3.0 MiB, 2.0 KiB/s, 2 running"
-        );
+        assert_eq!(rate(1_000, 1_000), 1_000);
+        for tick in 11..=100 {
+            rate(tick * 100, 1_000 + (tick - 10) * 500);
+        }
+        assert_eq!(rate(10_100, 46_500), 5_000);
+        // A download failed, and what it had is gone.
+        assert_eq!(rate(10_200, 10), 0);
+        let mut fast = Pace::default();
+        for tick in 0..10_000 {
+            fast.rate(Duration::from_millis(tick), tick);
+        }
+        assert!(fast.samples.len() <= SAMPLES_MAX);
     }
 
     #[test]

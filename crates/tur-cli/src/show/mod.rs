@@ -19,7 +19,7 @@ use crate::console;
 use crate::plan::{self, Detail, Face};
 use bar::Bar;
 use json::Lines as JsonLines;
-pub(crate) use many::Standing;
+pub(crate) use many::{Pace, Standing};
 
 /// Shows a run.
 pub(crate) struct Show {
