@@ -82,7 +82,7 @@ pub(crate) struct Args {
     pub(crate) on_change: Option<Change>,
 
     /// If the digest does not match, keep the file as NAME.bad [default: leave nothing]
-    #[arg(long, requires = "checksum", help_heading = FILES)]
+    #[arg(long, help_heading = FILES)]
     pub(crate) keep_bad: bool,
 
     /// If the server sends the file coded (gzip, deflate) though asked not to, decode it; it then comes over one

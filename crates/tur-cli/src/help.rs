@@ -37,7 +37,7 @@ the later one. -H, -e and -u go to the first origin of each URL.";
 
 const EXIT_CODES: &str = "\
 Exit codes:
-    0  the file is complete and verified
+    0  every file is complete and verified
     1  anything else
     2  usage: arguments, URL, configuration
     3  a local file: exists, not writable, vanished

@@ -148,6 +148,9 @@ impl Plan {
         if urls.is_empty() && list.is_none() {
             return Err("what to download? Give a URL, or -i LIST (see tur --help)".to_owned());
         }
+        if args.keep_bad && args.checksum.is_none() && list.is_none() {
+            return Err("--keep-bad needs a --checksum, or a list that may have some".to_owned());
+        }
         for (flag, given, key) in [
             ("-o", args.output.is_some(), "out"),
             ("--checksum", args.checksum.is_some(), "checksum"),

@@ -150,6 +150,7 @@ fn what_cannot_be_meant_is_refused() {
             "-o is for one URL",
         ),
         (&["-o", "a", "-i", "l"], "-o is for one URL"),
+        (&["--keep-bad", "u"], "--keep-bad needs a --checksum"),
         (
             &["--checksum", "md5:00", "-i", "l"],
             "--checksum is for one URL",
@@ -276,6 +277,7 @@ fn several_urls_and_any_list_make_a_batch() {
             "{args:?}"
         );
     }
+    assert!(plan(&["--keep-bad", "-i", "l"]).job.keep_bad);
     assert_eq!(plan(&["-j", "16", "u"]).at_once, 16);
     assert!(plan(&["--allow-downgrade", "u"]).job.downgrade);
     assert!(plan(&["--save-session", "s", "u"]).session.is_some());

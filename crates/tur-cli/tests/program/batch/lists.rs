@@ -9,13 +9,14 @@ use crate::harness::{Place, sha256};
 
 /// A list with every option, as editors of two systems write it.
 fn every_option(origin: &Loopback) -> String {
-    format!(
-        "\u{feff}# what we need\r\n\r\n{}\r\n  out=one.bin\r\n{}\n\tdir=in/side\n  checksum=sha256:{}\n  header=X-Own: 1\n  header=X-Other: 2\n\n{}",
-        origin.url("/a"),
-        origin.url("/b"),
-        sha256(2, SIZE),
-        origin.url("/c"),
-    )
+    let [a, b, c] = ["/a", "/b", "/c"].map(|path| origin.url(path));
+    let digest = sha256(2, SIZE);
+    [
+        format!("\u{feff}# what we need\r\n\r\n{a}\r\n  out=one.bin\r\n"),
+        format!("{b}\n\tdir=in/side\n  checksum=sha256:{digest}\n"),
+        format!("  header=X-Own: 1\n  header=X-Other: 2\n\n{c}"),
+    ]
+    .concat()
 }
 
 #[test]
