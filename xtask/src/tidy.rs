@@ -17,7 +17,7 @@ pub const FILE_LINES: usize = 600;
 pub const FUNCTION_LINES: usize = 70;
 
 /// Modules of tur-sched that others compose and that do not know each other.
-pub const SIBLINGS: [&str; 7] = [
+pub const SIBLINGS: [&str; 8] = [
     "abr",
     "coordinator",
     "scaler",
@@ -25,6 +25,7 @@ pub const SIBLINGS: [&str; 7] = [
     "pool",
     "budget",
     "dispatch",
+    "watchdog",
 ];
 
 /// Where a name becomes one of a file, and what of: what a user typed, and a `SafeName`. `name.rs` defines it.

@@ -8,8 +8,8 @@
 //! lanes, a route (where to ask) and a pace (when to try again). [`Pool`] lends sessions of one origin to the lanes of
 //! all transfers. [`OriginLanes`] decides how many lanes an origin gets, and which transfer gets them; [`OriginMemory`]
 //! is what one visit leaves for the next. [`Budget`] says how many connections there may be over all origins, [`Bucket`] is
-//! a rate limit. [`Dispatch`] says which of all that want to fetch something may do so next. [`Gate`] is the one value
-//! that a machine's decision and the hot path share.
+//! a rate limit. [`Dispatch`] says which of all that want to fetch something may do so next, and a [`Watchdog`] whether
+//! anything moves. [`Gate`] is the one value that a machine's decision and the hot path share.
 //!
 //! [`abr`] is for players: which variant of a presentation plays, by what the network brings.
 //!
@@ -38,6 +38,7 @@ mod route;
 mod scaler;
 mod shares;
 mod transfer;
+mod watchdog;
 mod word;
 
 pub use budget::{Budget, BudgetAction, MEMORY, Row, Shortage, Sign, Standing};
@@ -58,4 +59,5 @@ pub use route::REDIRECTS_MAX;
 pub use scaler::{Measurements, Scaler, ScalerAction, ScalerConfig, ScalerEvent, ScalerNote};
 pub use shares::{Want, shares};
 pub use transfer::{Hint, LEAD_MAX, OnChange, Proof, Resumed, Transfer, TransferConfig, Waits};
+pub use watchdog::{HANG, Observation, Pulse, Stall, WaitsFor, Watchdog};
 pub use word::{Action, Decision, Ended, Event, Failure, FetchOrder, LaneId, LeaseId, Reason};
