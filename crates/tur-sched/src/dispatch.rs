@@ -48,15 +48,15 @@
 
 mod board;
 mod lines;
+mod preempt;
 
 use alloc::collections::{BTreeMap, VecDeque};
-use alloc::vec::Vec;
 use core::cmp::Reverse;
 use core::time::Duration;
 
 use tur_core::Timestamp;
 
-use board::{Board, Entry, Run, Ticket};
+use board::{Board, Entry};
 use lines::{Candidate, SiteId, Slot};
 
 /// A slot is passed over by at most so many starts before it is due. One start in seventeen costs urgent work little,
@@ -246,7 +246,7 @@ pub struct Dispatch<K> {
     throttle: Throttle,
     /// Demand was asked in this round.
     asked: bool,
-    /// When a prefetch is spared no longer that an urgent ticket waits for.
+    /// When the first prefetch is spared no longer, while urgent tickets wait.
     grace_over: Option<Timestamp>,
 }
 
@@ -332,7 +332,9 @@ impl<K: Ord + Clone> Dispatch<K> {
         if let Some(ticket) = self.start(now) {
             return Some(DispatchAction::Start { ticket });
         }
-        if let Some(ticket) = self.preempt(now, demand) {
+        let preempt = preempt::next(&mut self.board, now, demand);
+        self.grace_over = preempt.grace_over;
+        if let Some(ticket) = preempt.ticket {
             return Some(DispatchAction::Preempt { ticket });
         }
         self.throttle.open = false;
@@ -445,107 +447,6 @@ impl<K: Ord + Clone> Dispatch<K> {
             site.passed[chosen.slot.0] = 0;
         }
     }
-
-    /// Takes the permit of a prefetch, if an urgent ticket waits for which none is on its way back.
-    fn preempt(&mut self, now: Timestamp, demand: &dyn Demand) -> Option<TicketId> {
-        self.grace_over = None;
-        let board = &self.board;
-        if board.prefetches == 0 || !board.lines.is_urgent() {
-            return None;
-        }
-        let victims = self.victims(demand);
-        if victims.is_empty() {
-            return None;
-        }
-        for site in self.blocked() {
-            let lawful = victims
-                .iter()
-                .filter(|victim| site.is_none_or(|site| victim.site == site));
-            for victim in lawful {
-                match victim.spared.filter(|until| now < *until) {
-                    None => {
-                        self.board.close(victim.id);
-                        return Some(victim.id);
-                    }
-                    Some(until) => {
-                        let soonest = self.grace_over.map_or(until, |other| other.min(until));
-                        self.grace_over = Some(soonest);
-                    }
-                }
-            }
-        }
-        None
-    }
-
-    /// Prefetches that run and were not told to close, the least valuable first.
-    fn victims(&self, demand: &dyn Demand) -> Vec<Victim> {
-        let board = &self.board;
-        let runs = board.running.iter().filter_map(|id| {
-            let ticket = board.tickets.get(id)?;
-            let run = ticket.run.filter(|run| !run.closing)?;
-            let peer = board.peers.get(&ticket.peer)?;
-            (peer.priority() == Priority::Low).then_some((*id, *ticket, run))
-        });
-        let runs: Vec<(TicketId, Ticket, Run)> = runs.collect();
-        let mut of_peers: BTreeMap<PeerId, usize> = BTreeMap::new();
-        for (_, ticket, _) in &runs {
-            *of_peers.entry(ticket.peer).or_default() += 1;
-        }
-        let victims = runs.iter().map(|(id, ticket, run)| {
-            let slot = board.slot_now(*id, demand);
-            let of_peer = of_peers.get(&ticket.peer).copied();
-            let victim = Victim {
-                id: *id,
-                site: ticket.site,
-                spared: run.spared,
-            };
-            (Reverse((slot, of_peer, run.started)), victim)
-        });
-        let mut victims: Vec<_> = victims.collect();
-        victims.sort_by_key(|(worth, _)| *worth);
-        victims.into_iter().map(|(_, victim)| victim).collect()
-    }
-
-    /// For each urgent ticket that no permit is free or on its way back for: the origin that is full, or none if it is
-    /// the process.
-    fn blocked(&self) -> Vec<Option<SiteId>> {
-        let board = &self.board;
-        let (permits, per_origin) = (board.config.permits, board.config.per_origin);
-        let mut permits = permits.saturating_sub(board.running.len()) + board.closing;
-        let mut of_peers: BTreeMap<PeerId, usize> = BTreeMap::new();
-        let mut of_sites: BTreeMap<SiteId, usize> = BTreeMap::new();
-        let mut blocked = Vec::new();
-        for slot in Slot::URGENT {
-            for (id, row) in board.lines.rows(slot) {
-                let at_site = of_sites.entry(id).or_insert_with(|| {
-                    let site = board.sites.get(&id).copied().unwrap_or_default();
-                    per_origin.saturating_sub(site.running) + site.closing
-                });
-                for who in row {
-                    let Some(peer) = board.peers.get(&who.peer) else {
-                        continue;
-                    };
-                    let of_peer = of_peers.entry(who.peer).or_insert_with(|| peer.room());
-                    let wants = peer.waiting(slot, id).min(*of_peer);
-                    let gets = wants.min(*at_site).min(permits);
-                    *of_peer -= gets;
-                    *at_site -= gets;
-                    permits -= gets;
-                    if gets < wants {
-                        blocked.push((*at_site == 0).then_some(id));
-                    }
-                }
-            }
-        }
-        blocked
-    }
-}
-
-/// A running prefetch.
-struct Victim {
-    id: TicketId,
-    site: SiteId,
-    spared: Option<Timestamp>,
 }
 
 /// The wait of prefetches.

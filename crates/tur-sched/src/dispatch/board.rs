@@ -36,10 +36,6 @@ impl Peer {
         self.limit.saturating_sub(self.running.len())
     }
 
-    pub(super) fn priority(&self) -> Priority {
-        self.priority.now
-    }
-
     /// Tickets that wait in a slot for an origin.
     pub(super) fn waiting(&self, slot: Slot, site: SiteId) -> usize {
         let commands = [Priority::High, Priority::Low];
@@ -134,6 +130,8 @@ pub(super) struct Board {
     pub(super) running: BTreeSet<TicketId>,
     /// Those that run for peers of low priority.
     pub(super) prefetches: usize,
+    /// Those of them that were not told to give their permit back.
+    pub(super) victims: BTreeSet<TicketId>,
     /// Those that were told to give their permit back.
     pub(super) closing: usize,
     /// Tickets that are still to be answered.
@@ -158,6 +156,7 @@ impl Board {
             lines: Lines::default(),
             running: BTreeSet::new(),
             prefetches: 0,
+            victims: BTreeSet::new(),
             closing: 0,
             dropped: BTreeSet::new(),
             vacant: Vec::new(),
@@ -263,6 +262,7 @@ impl Board {
         let ticket = *ticket;
         self.count_run(&ticket, usize::wrapping_sub);
         self.running.remove(&id);
+        self.victims.remove(&id);
         self.relist(ticket.peer, |peer| {
             peer.running.remove(&id);
         });
@@ -369,6 +369,7 @@ impl Board {
         });
         self.count_run(&ticket, usize::wrapping_add);
         self.settle(who.site);
+        self.weigh(who.ticket);
     }
 
     /// A running ticket is told to give its permit back.
@@ -381,6 +382,7 @@ impl Board {
         };
         run.closing = true;
         self.closing += 1;
+        self.victims.remove(&id);
         if let Some(site) = self.sites.get_mut(&ticket.site) {
             site.closing += 1;
         }
@@ -399,15 +401,17 @@ impl Board {
         if peer.priority.now == priority {
             return;
         }
-        let tickets = peer.running.iter().filter_map(|id| self.tickets.get(id));
-        let runs: Vec<Ticket> = tickets.copied().collect();
-        for ticket in &runs {
+        let tickets = peer.running.iter();
+        let runs = tickets.filter_map(|id| Some((*id, *self.tickets.get(id)?)));
+        let runs: Vec<(TicketId, Ticket)> = runs.collect();
+        for (_, ticket) in &runs {
             self.count_run(ticket, usize::wrapping_sub);
         }
         self.relist(id, |peer| peer.priority.now = priority);
-        for ticket in &runs {
+        for (id, ticket) in &runs {
             self.count_run(ticket, usize::wrapping_add);
             self.settle(ticket.site);
+            self.weigh(*id);
         }
     }
 
@@ -481,6 +485,18 @@ impl Board {
             site.running = by(site.running, 1);
             site.prefetches = by(site.prefetches, prefetch);
             site.closing = by(site.closing, closing);
+        }
+    }
+
+    /// Keeps the list of those that may be preempted.
+    fn weigh(&mut self, id: TicketId) {
+        let ticket = self.tickets.get(&id);
+        let open = ticket.filter(|ticket| ticket.run.is_some_and(|run| !run.closing));
+        let peer = open.and_then(|ticket| self.peers.get(&ticket.peer));
+        if peer.is_some_and(|peer| peer.priority.now == Priority::Low) {
+            self.victims.insert(id);
+        } else {
+            self.victims.remove(&id);
         }
     }
 

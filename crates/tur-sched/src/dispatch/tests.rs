@@ -2,6 +2,9 @@
 
 use super::*;
 use std::vec;
+use std::vec::Vec;
+
+mod oracle;
 
 use DispatchAction::{Dropped, Preempt, Start};
 use Priority::{High, Low};
@@ -500,3 +503,74 @@ fn what_a_peer_leaves_running_goes_first_when_urgent_work_comes() {
     desk.tell(DispatchEvent::Left { peer: PeerId(1) });
     assert_eq!(desk.actions(), [preempt(11)]);
 }
+
+/// Counts questions.
+#[derive(Default)]
+struct Counting(std::cell::Cell<u64>, std::cell::Cell<u64>);
+
+impl Demand for Counting {
+    fn peer(&self, peer: PeerId) -> Option<Priority> {
+        self.0.set(self.0.get() + 1);
+        Some(if peer.0.is_multiple_of(10) { High } else { Low })
+    }
+
+    fn ticket(&self, _: TicketId) -> Option<Priority> {
+        self.1.set(self.1.get() + 1);
+        None
+    }
+}
+
+#[test]
+fn a_decision_asks_each_peer_once_however_much_waits() {
+    let mut dispatch = Dispatch::<u16>::new(DispatchConfig::default());
+    let demand = Counting::default();
+    let enqueue = |dispatch: &mut Dispatch<u16>, ticket: u64, peer: u64| {
+        dispatch.handle(
+            T0,
+            DispatchEvent::Enqueued {
+                ticket: TicketId(ticket),
+                peer: PeerId(peer),
+                origin: (peer % 97) as u16,
+                priority: if ticket.is_multiple_of(3) { High } else { Low },
+                live: ticket < 100,
+                waited_since: None,
+            },
+        );
+    };
+    for peer in 0..PEERS {
+        dispatch.handle(
+            T0,
+            DispatchEvent::Joined {
+                peer: PeerId(peer),
+                priority: Low,
+                per_peer: None,
+            },
+        );
+        (0..32).for_each(|n| enqueue(&mut dispatch, peer * 32 + n, peer));
+    }
+    let (mut running, mut next, mut rounds) = (VecDeque::new(), PEERS * 32, 0);
+    for decision in 0..DECISIONS {
+        rounds += 1;
+        while let Some(action) = dispatch.poll_action(T0, &demand) {
+            if let Start { ticket } = action {
+                running.push_back(ticket);
+            }
+        }
+        let ticket = running.pop_front().expect("there is always somebody");
+        dispatch.handle(T0, DispatchEvent::Ended { ticket });
+        enqueue(&mut dispatch, next, decision % PEERS);
+        next += 1;
+    }
+    assert!(running.len() > 100 && dispatch.queued() > 31_000);
+    assert!(demand.0.get() <= PEERS * rounds, "{}", demand.0.get());
+    // Live ones that wait, and the prefetches among which a victim is sought.
+    assert!(demand.1.get() <= 2 * 128 * rounds, "{}", demand.1.get());
+}
+
+const PEERS: u64 = 1_000;
+/// Each asks a thousand peers: without optimisation as many as are over in a moment.
+const DECISIONS: u64 = if cfg!(debug_assertions) {
+    10_000
+} else {
+    100_000
+};
