@@ -53,6 +53,12 @@ pub(crate) fn run(seeds: u64, from: u64) -> Result<()> {
         );
     }
     tally.print(start.elapsed());
+    let start = Instant::now();
+    let (started, preempted) = permits(from..from + seeds)?;
+    println!(
+        "{seeds} worlds of peers in {:.1} s: {started} permits given, {preempted} taken for urgent work",
+        start.elapsed().as_secs_f64()
+    );
     for (seed, why) in tally
         .broken
         .iter()
@@ -69,6 +75,18 @@ pub(crate) fn run(seeds: u64, from: u64) -> Result<()> {
         tally.broken[0].0
     );
     Ok(())
+}
+
+/// Runs worlds of peers that want permits: how many were given, and how many taken.
+fn permits(seeds: std::ops::Range<u64>) -> Result<(u64, u64)> {
+    let (mut started, mut preempted) = (0, 0);
+    for seed in seeds {
+        let report =
+            tur_sim::permits(seed).map_err(|why| anyhow!("permits of seed {seed}: {why}"))?;
+        started += report.started;
+        preempted += report.preempted;
+    }
+    Ok((started, preempted))
 }
 
 /// New seeds that one run keeps: a hundred failures of one cause teach no more than a few.

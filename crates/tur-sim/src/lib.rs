@@ -5,6 +5,7 @@
 //! and judges them by the truth: what was really written, and of which version. What must never happen is
 //! a [`Violation`]. [`random`] makes a world of a seed, [`scoreboard`](table::scoreboard) is the list of worlds in
 //! which time is compared with the ideal, and [`Trace`] is the text form of a run, which [`replay`] runs again.
+//! [`permits`] is a smaller world: of peers that want permits of a `tur_sched::Dispatch`.
 //!
 //! Links are a fluid model: rates are constant between events, so a step is as long as nothing changes. No clock, no
 //! file, no socket and no thread: a scenario and a seed determine every line of a run.
@@ -15,6 +16,7 @@ mod dice;
 mod link;
 mod net;
 mod origin;
+mod permits;
 mod random;
 mod replay;
 mod report;
@@ -29,6 +31,7 @@ mod world;
 pub use dice::Dice;
 pub use link::{Change, LaneSpeed, Link};
 pub use origin::{Deed, Framing, Server, Signed, Tag, When};
+pub use permits::{PermitsReport, permits};
 pub use random::random;
 pub use replay::{Divergence, Header, Replayed, recording, replay};
 pub use report::{DownloadReport, Outcome, Report, Sample};

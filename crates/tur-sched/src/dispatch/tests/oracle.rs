@@ -329,7 +329,7 @@ impl Both {
 
     fn step(&mut self, (what, a, b): (u8, u8, u8)) {
         let peer = u64::from(a) % PEERS;
-        let priority = if b % 2 == 0 { High } else { Low };
+        let priority = if b.is_multiple_of(2) { High } else { Low };
         self.naive.now = self.naive.now + Duration::from_millis(u64::from(b) * 2);
         match what % 24 {
             0..=1 => self.join(peer, priority, (b / 2) % 6),
@@ -397,13 +397,13 @@ impl Both {
 
     fn enqueue(&mut self, peer: u64, a: u8, b: u8) {
         // Some come again that are known.
-        if b % 16 != 0 {
+        if !b.is_multiple_of(16) {
             self.next += 1;
         }
         let (ticket, now) = (self.next, self.naive.now);
         let waited_since = (b % 8 == 1).then_some(now - Duration::from_millis(100));
         let origin = a / 32 % ORIGINS;
-        let said = if b / 32 % 2 == 0 { High } else { Low };
+        let said = if (b / 32).is_multiple_of(2) { High } else { Low };
         let live = b % 4 == 3;
         self.tell(DispatchEvent::Enqueued {
             ticket: TicketId(ticket),
