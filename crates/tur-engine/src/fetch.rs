@@ -93,7 +93,8 @@ pub struct Head {
     pub url: String,
     /// Length of the whole in bytes, if the origin told it.
     pub total: Option<u64>,
-    /// The bytes that will be delivered: what was asked for, clipped to the total. Open-ended if nothing tells the end.
+    /// The bytes that will be delivered: what was asked for, clipped to the total. Without a total they may turn out to be
+    /// fewer, and are open-ended if no end was asked for.
     pub range: ByteRange,
     /// `Content-Type` without parameters, in lower case.
     pub media_type: Option<String>,

@@ -47,6 +47,8 @@ pub(crate) enum Declined {
 pub(crate) struct Handing {
     hand: Hand,
     cursor: u64,
+    /// True once it has brought the very first byte, until that was asked for.
+    began: bool,
 }
 
 impl Hand {
@@ -69,6 +71,7 @@ impl Hand {
         Handing {
             hand: self.clone(),
             cursor: start,
+            began: false,
         }
     }
 
@@ -120,6 +123,11 @@ impl Handing {
         }
     }
 
+    /// True, once, after the taker has got its first byte.
+    pub(crate) fn take_began(&mut self) -> bool {
+        std::mem::take(&mut self.began)
+    }
+
     /// Hands on the first `len` bytes of `chunks`, which are all there is of them, but for those that the taker has or does
     /// not want. Returns how many that were.
     pub(crate) fn take(&mut self, chunks: &mut Chunks, len: usize) -> Result<usize, Fallen> {
@@ -139,6 +147,7 @@ impl Handing {
             "bytes are handed on in order"
         );
         shared.next = self.cursor;
+        self.began |= shared.first.is_none();
         shared.first.get_or_insert(now);
         shared.last = Some(now);
         while let Some(bytes) = chunks.pop() {

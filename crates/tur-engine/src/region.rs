@@ -114,6 +114,14 @@ impl<D: Disk> Region<D> {
         Ok(wasted as u64)
     }
 
+    /// True, once, if somebody waits to hear of the first byte, and it has come.
+    fn take_began(&mut self) -> bool {
+        match &mut self.sink {
+            Sink::Taker(handing) => handing.take_began(),
+            Sink::Part(_) | Sink::Overlap(_) => false,
+        }
+    }
+
     /// True if no byte is wanted any more.
     fn is_over(&self) -> bool {
         self.cursor() >= self.gate.end().min(self.place.end)
@@ -257,7 +265,7 @@ impl<B: Body, D: Disk> Flow<B, D> {
             }
             let unreported = at - self.reported.0;
             let due = self.clock.now() >= self.reported.1 + REPORT_TIME;
-            if unreported >= REPORT_BYTES || (due && unreported > 0) {
+            if unreported >= REPORT_BYTES || (due && unreported > 0) || self.region.take_began() {
                 return self.report();
             }
         }

@@ -122,7 +122,6 @@ pub(super) struct ToTaker<'a> {
     held: bool,
     /// The origin's silence is counted from here, or from the last byte.
     quiet: Timestamp,
-    first_told: bool,
 }
 
 impl<'a> ToTaker<'a> {
@@ -134,25 +133,16 @@ impl<'a> ToTaker<'a> {
             name: String::new(),
             held: false,
             quiet: began,
-            first_told: false,
         }
     }
 }
 
-/// The taker has its first byte.
-pub(super) struct FirstByte;
-
 impl<D: Disk + Clone> Store<D> for ToTaker<'_> {
     type End = Infallible;
-    type News = FirstByte;
+    type News = Infallible;
 
-    /// Flows run where the driver does, in the same turn: nobody has to be woken.
-    fn poll(&mut self, _cx: &mut Context<'_>) -> Poll<FirstByte> {
-        if self.first_told || self.hand.first().is_none() {
-            return Poll::Pending;
-        }
-        self.first_told = true;
-        Poll::Ready(FirstByte)
+    fn poll(&mut self, _cx: &mut Context<'_>) -> Poll<Infallible> {
+        Poll::Pending
     }
 
     fn name(&self) -> &str {
@@ -198,10 +188,8 @@ impl<D: Disk + Clone> Store<D> for ToTaker<'_> {
     /// It comes again, and is dropped on the way.
     fn forget<T: Transport>(_driver: &mut Driver<'_, T, D, Self>, _range: ByteRange) {}
 
-    /// The moment of the first byte.
-    fn heard<T: Transport>(driver: &mut Driver<'_, T, D, Self>, _news: FirstByte) {
-        let after = driver.now().since(driver.began);
-        tracing::debug!(id = driver.id, ?after, "first byte");
+    fn heard<T: Transport>(_driver: &mut Driver<'_, T, D, Self>, news: Infallible) {
+        match news {}
     }
 }
 

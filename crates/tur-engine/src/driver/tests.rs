@@ -16,6 +16,7 @@ mod limits;
 mod memory;
 mod outages;
 mod overlaps;
+mod panics;
 mod redirects;
 mod scarce;
 mod scenarios;

@@ -2,6 +2,7 @@
 //!
 //! Read [`cup`] first: every test lets a fetch fill a [`Cup`](cup::Cup), and compares what is in it byte by byte.
 
+mod chance;
 mod cup;
 mod ends;
 mod waits;
@@ -10,7 +11,8 @@ use tur_core::{ByteRange, Kind};
 use tur_sched::LEAD_MAX;
 use tur_testkit::{Behaviour, Deed, Framing, Ranges, When};
 
-use self::cup::{Cup, Tried, fetch_job, tried};
+pub(super) use self::cup::{Cup, Mouth, fetch_job};
+use self::cup::{Tried, tried};
 use super::stand::{KIB, MIB, Stand, origin};
 use crate::What;
 use crate::region::FILL_MAX;

@@ -46,10 +46,10 @@ pub(super) struct Log {
 
 /// Takes everything, unless told otherwise. Clones are the same one.
 #[derive(Clone)]
-pub(super) struct Cup(Arc<Mutex<Log>>);
+pub(in super::super) struct Cup(Arc<Mutex<Log>>);
 
 impl Cup {
-    pub(super) fn new() -> Self {
+    pub(in super::super) fn new() -> Self {
         Self(Arc::new(Mutex::new(Log {
             room: usize::MAX,
             ..Log::default()
@@ -104,7 +104,7 @@ impl Cup {
 }
 
 /// The taker that a fetch is given.
-pub(super) struct Mouth(pub(super) Cup);
+pub(in super::super) struct Mouth(pub(in super::super) Cup);
 
 impl Taker for Mouth {
     fn head(&mut self, head: &Head) -> Result<(), String> {
@@ -161,7 +161,7 @@ pub(super) struct Tried {
 }
 
 /// A fetch of `http://origin.test/file.bin` with the defaults.
-pub(super) fn fetch_job(span: Option<ByteRange>) -> FetchJob {
+pub(in super::super) fn fetch_job(span: Option<ByteRange>) -> FetchJob {
     let (target, _) = tur_http::target("http://origin.test/file.bin").expect("a URL");
     FetchJob::new(target, span)
 }
