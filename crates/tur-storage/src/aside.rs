@@ -4,7 +4,6 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::commit::SUFFIX_MAX;
-use crate::open::unlink_if;
 use crate::shared::{path_error, retry};
 use crate::{Disk, Onto, Part, StorageError};
 
@@ -19,6 +18,7 @@ impl<D: Disk> Part<D> {
     pub fn set_aside(&self) -> Result<PathBuf, StorageError> {
         self.check()?;
         let shared = &*self.shared;
+        shared.spill(&mut shared.lock())?;
         let bad = format!("{}.bad", shared.names.target);
         let error = path_error("rename to", shared.names.dir.join(&bad));
         for number in 0..=SUFFIX_MAX {
@@ -46,8 +46,8 @@ impl<D: Disk> Part<D> {
     fn forget_journal(&self) {
         let shared = &*self.shared;
         let journal = &shared.names.journal;
-        let gone = retry(|| shared.disk.sync_dir(&shared.dir))
-            .and_then(|()| unlink_if(&shared.disk, &shared.dir, journal, shared.journal().id));
+        let gone =
+            retry(|| shared.disk.sync_dir(&shared.dir)).and_then(|()| shared.remove_journal());
         if let Err(error) = gone {
             tracing::warn!(%error, journal, "the journal of a file that was set aside could not be removed");
         }

@@ -23,6 +23,8 @@ pub(crate) struct Book {
     pub(crate) source: Option<SourceV1>,
     /// Written and not void.
     pub(crate) covered: RangeSet,
+    /// The bytes themselves, while they are in no file: see `held`.
+    pub(crate) held: Option<Vec<u8>>,
     /// Covered, and neither in a record nor in the slot of a writer at work.
     pub(crate) unrecorded: Vec<Run>,
     /// The same, where the CRC is not known any more.

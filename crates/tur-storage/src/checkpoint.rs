@@ -72,6 +72,7 @@ impl<D: Disk> Checkpoint<D> {
     }
 
     fn record(mut self) -> Result<Durable, StorageError> {
+        self.shared.spill(&mut self.shared.lock())?;
         self.reread()?;
         if self.runs.is_empty() {
             self.settle(false);

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use tur_core::{ByteRange, Wall};
 
-use crate::open::{look, require_regular, unlink_if};
+use crate::open::{look, require_regular};
 use crate::shared::{Shared, path_error, retry};
 use crate::{Disk, Onto, Part, StorageError};
 
@@ -43,6 +43,9 @@ impl<D: Disk> Part<D> {
         let lost = self.check()?;
         let shared = &*self.shared;
         shared.require_complete(total, lost)?;
+        if let Some(path) = shared.commit_held(exists, modified)? {
+            return Ok(path);
+        }
         shared.dress(total, exists, modified)?;
         if let Err(source) = retry(|| shared.disk.sync(&shared.part)) {
             return Err(shared.lose_volatile(source));
@@ -67,7 +70,8 @@ impl<D: Disk> Part<D> {
         retry(|| shared.disk.sync_dir(&shared.dir)).map_err(shared.names.dir_error("sync"))?;
         // The file is in place and safe. A journal that stays behind claims nothing.
         let journal = &shared.names.journal;
-        let gone = unlink_if(&shared.disk, &shared.dir, journal, shared.journal().id)
+        let gone = shared
+            .remove_journal()
             .and_then(|()| retry(|| shared.disk.sync_dir(&shared.dir)));
         if let Err(error) = gone {
             tracing::warn!(%error, journal, "the journal of a complete file could not be removed");
@@ -170,6 +174,18 @@ impl<D: Disk> Shared<D> {
             rename(target, Onto::Any).map_err(error)?;
             return Ok(target.clone());
         }
+        self.take_free(exists, |name| rename(name, Onto::Free))?
+            .map_err(error)
+    }
+
+    /// Tries the target's name, and with [`Exists::Rename`] those behind it, until `take` finds one free. Says which, or
+    /// what else `take` has failed with.
+    pub(crate) fn take_free(
+        &self,
+        exists: Exists,
+        take: impl Fn(&str) -> io::Result<()>,
+    ) -> Result<io::Result<String>, StorageError> {
+        let target = &self.names.target;
         let tries = match exists {
             Exists::Rename => SUFFIX_MAX,
             Exists::Refuse | Exists::Overwrite => 0,
@@ -179,10 +195,10 @@ impl<D: Disk> Shared<D> {
                 0 => target.clone(),
                 _ => format!("{target}.{number}"),
             };
-            match rename(&name, Onto::Free) {
-                Ok(()) => return Ok(name),
+            match take(&name) {
+                Ok(()) => return Ok(Ok(name)),
                 Err(other) if other.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(other) => return Err(error(other)),
+                Err(other) => return Ok(Err(other)),
             }
         }
         Err(StorageError::Exists {

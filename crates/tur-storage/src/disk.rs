@@ -90,6 +90,17 @@ pub trait Disk: Send + Sync + 'static {
     fn stat_at(&self, dir: &Self::Dir, name: &str) -> io::Result<Stat>;
     /// Opens or makes a file.
     fn open(&self, dir: &Self::Dir, name: &str, how: Open) -> io::Result<Self::File>;
+    /// Makes a file without a name on the file system of `dir`, with these permission bits, less the process's mask. It is
+    /// gone when it is closed, unless [`link`](Self::link) has named it. [`io::ErrorKind::Unsupported`] where there is no
+    /// such thing.
+    fn open_unnamed(&self, _dir: &Self::Dir, _mode: u32) -> io::Result<Self::File> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// Gives a file without a name its first one, if that is free: otherwise [`io::ErrorKind::AlreadyExists`].
+    /// [`io::ErrorKind::Unsupported`] where that cannot be done.
+    fn link(&self, _file: &Self::File, _dir: &Self::Dir, _name: &str) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Looks at an open file.
     fn stat(&self, file: &Self::File) -> io::Result<Stat>;
     /// Takes the exclusive lock if it is free; false if somebody else holds it. Closing the file gives it back.

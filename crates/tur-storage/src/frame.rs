@@ -297,6 +297,11 @@ impl SourceV1 {
             media_type: identity.media_type.clone(),
         }
     }
+
+    /// Length in bytes, if it is known.
+    pub(crate) fn total(&self) -> Option<u64> {
+        self.total
+    }
 }
 
 impl From<SourceV1> for Source {

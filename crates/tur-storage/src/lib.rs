@@ -24,6 +24,7 @@ mod commit;
 mod disk;
 mod error;
 mod frame;
+mod held;
 pub mod journal;
 #[cfg(unix)]
 mod map;

@@ -63,6 +63,8 @@ struct World {
     file_size_limit: Option<u64>,
     /// True if room cannot be reserved.
     unreserved: bool,
+    /// True if every file has a name from the beginning.
+    all_named: bool,
     /// Calls until the one that fails, and how.
     fault: Option<(u64, io::ErrorKind)>,
     calls: u64,
@@ -201,6 +203,11 @@ impl MemDisk {
         enter(&self.world).unreserved = true;
     }
 
+    /// From now on no file can be made without a name, as on NFS.
+    pub fn name_everything(&self) {
+        enter(&self.world).all_named = true;
+    }
+
     /// Puts something under a name that a [`Disk`] cannot make.
     pub fn place(&self, dir: &Path, name: &str, kind: FileKind) {
         let mut world = enter(&self.world);
@@ -332,6 +339,31 @@ impl Disk for MemDisk {
             }
         };
         Ok(world.file(ino, self))
+    }
+
+    fn open_unnamed(&self, _dir: &MemDir, mode: u32) -> io::Result<MemFile> {
+        let mut world = self.call()?;
+        if world.all_named {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let ino = world.now.free_ino();
+        world.change(Change::Unnamed {
+            ino,
+            mode: mode & !0o022,
+        });
+        Ok(world.file(ino, self))
+    }
+
+    fn link(&self, file: &MemFile, dir: &MemDir, name: &str) -> io::Result<()> {
+        let mut world = self.call()?;
+        if world.ino(dir, name).is_some() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        world.change(Change::Link {
+            at: (dir.path.clone(), name.to_owned()),
+            ino: file.ino,
+        });
+        Ok(())
     }
 
     fn stat(&self, file: &MemFile) -> io::Result<Stat> {

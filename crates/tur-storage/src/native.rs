@@ -69,6 +69,16 @@ impl Disk for FileDisk {
         Ok(NativeFile { fd, windows })
     }
 
+    fn open_unnamed(&self, dir: &OwnedFd, mode: u32) -> io::Result<NativeFile> {
+        // It is written once, from front to end: windows would gain nothing.
+        let fd = PosixDisk.open_unnamed(dir, mode)?;
+        Ok(NativeFile { fd, windows: None })
+    }
+
+    fn link(&self, file: &NativeFile, dir: &OwnedFd, name: &str) -> io::Result<()> {
+        PosixDisk.link(&file.fd, dir, name)
+    }
+
     fn stat(&self, file: &NativeFile) -> io::Result<Stat> {
         PosixDisk.stat(&file.fd)
     }

@@ -232,13 +232,30 @@ fn holder<D: Disk>(disk: &D, dir: &D::Dir, names: &Names, boot: Option<[u8; 16]>
     }
 }
 
+/// An open journal and what stands in it.
+pub(crate) type OpenJournal<F> = (Opened<F>, Vec<u8>);
+
+/// As [`open_journal`], but makes none where there is none: the part is empty then.
+pub(crate) fn find_journal<D: Disk>(
+    disk: &D,
+    dir: &D::Dir,
+    names: &Names,
+    part: &Stat,
+) -> Result<Option<OpenJournal<D::File>>, StorageError> {
+    let seen = look(disk, dir, &names.journal).map_err(names.journal_error("look at"))?;
+    if seen.is_none() && part.len == 0 {
+        return Ok(None);
+    }
+    open_journal(disk, dir, names, part).map(Some)
+}
+
 /// Opens or makes the journal beside a locked part, and decides whose the pair is.
 pub(crate) fn open_journal<D: Disk>(
     disk: &D,
     dir: &D::Dir,
     names: &Names,
     part: &Stat,
-) -> Result<(Opened<D::File>, Vec<u8>), StorageError> {
+) -> Result<OpenJournal<D::File>, StorageError> {
     let foreign = |path| Err(StorageError::Foreign { path });
     let seen = look(disk, dir, &names.journal).map_err(names.journal_error("look at"))?;
     if seen.is_none() && part.len > 0 {

@@ -6,6 +6,7 @@ use tur_core::{ByteRange, Identity, RangeSet};
 
 use crate::book::Book;
 use crate::frame::{Record, SourceV1};
+use crate::held::copy_from;
 use crate::journal::{Here, Journal, Run};
 use crate::open::{self, JOURNAL_BYTES_MAX, Place};
 use crate::renew;
@@ -49,22 +50,52 @@ impl<D: Disk> Part<D> {
     /// # Errors
     /// `Busy` if another process has it; `Foreign`, `NotRegular`, `Version`, `Replaced`; `Io`.
     pub fn open(disk: D, place: &Place, url: &str) -> Result<Opened<D>, StorageError> {
+        let (opened, fresh) = Self::open_pair(disk, place, url)?;
+        let shared = &*opened.part.shared;
+        let made = match shared.journal() {
+            Some(_) => Ok(()),
+            None => shared.make_journal(&mut shared.lock()),
+        };
+        if let Err(error) = made {
+            if fresh {
+                // Made by us a moment ago, and of no use.
+                opened.part.discard_quietly();
+            }
+            return Err(error);
+        }
+        Ok(opened)
+    }
+
+    /// As [`open`](Self::open), but makes no journal before there is something to record. A short file that a
+    /// [`begin`](Self::begin) without `keep` begins then waits in memory until it is whole, and only a checkpoint, a
+    /// [`stop`](Self::stop) or a commit that knows no other way puts it into part and journal. Until then `NAME.part` is
+    /// empty, and says no more than that somebody works on it.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_lazily(disk: D, place: &Place, url: &str) -> Result<Opened<D>, StorageError> {
+        Self::open_pair(disk, place, url).map(|(opened, _)| opened)
+    }
+
+    /// Opens the part, with its journal if there is one. True if the part was made just now.
+    fn open_pair(disk: D, place: &Place, url: &str) -> Result<(Opened<D>, bool), StorageError> {
         let names = place.names();
         let dir = retry(|| disk.open_dir(&place.dir, place.create_dirs))
             .map_err(names.dir_error("open"))?;
         let boot = disk.boot_id();
         let part = open::open_part(&disk, &dir, &names, boot)?;
-        let opened =
-            open::open_journal(&disk, &dir, &names, &part.stat).and_then(|(file, bytes)| {
-                let here = Here {
-                    boot,
-                    part: part.stat.id,
-                };
-                let journal = open::read_journal(&bytes, &here, &names)?;
-                Ok((file, journal))
-            });
-        let (journal_file, mut journal) = match opened {
-            Ok(opened) => opened,
+        let here = Here {
+            boot,
+            part: part.stat.id,
+        };
+        let found = open::find_journal(&disk, &dir, &names, &part.stat).and_then(|found| {
+            let Some((file, bytes)) = found else {
+                return Ok((None, None));
+            };
+            Ok((Some(file), open::read_journal(&bytes, &here, &names)?))
+        });
+        let (journal_file, mut journal) = match found {
+            Ok(found) => found,
             Err(error) => {
                 if part.fresh {
                     // Made by us a moment ago, and of no use.
@@ -76,14 +107,14 @@ impl<D: Disk> Part<D> {
         if let Err(error) = renew::clear(&disk, &dir, &names) {
             tracing::warn!(%error, "what may have been left of a journal stays");
         }
-        let notes = match &mut journal {
-            Some(journal) => {
+        let notes = match (&mut journal, &journal_file) {
+            (Some(journal), Some(journal_file)) => {
                 if open::is_touched(&part.stat, &journal_file.stat) {
                     journal.trusted = false;
                 }
                 open::confirm(&disk, &part, journal)
             }
-            None => Vec::new(),
+            _ => Vec::new(),
         };
         let shared = Shared {
             size_limit: [disk.file_size_limit(), disk.largest_file(&dir)]
@@ -94,34 +125,29 @@ impl<D: Disk> Part<D> {
             dir,
             part_id: part.stat.id,
             part: part.file,
-            journal: Mutex::new(Arc::new(JournalFile {
-                file: journal_file.file,
-                id: journal_file.stat.id,
+            journal: Mutex::new(journal_file.map(|found| {
+                Arc::new(JournalFile {
+                    file: found.file,
+                    id: found.stat.id,
+                })
             })),
             journal_max: JOURNAL_BYTES_MAX,
             names,
             boot,
             book: Mutex::new(Book::new()),
         };
-        let taken_up = shared.take_up(journal.as_ref(), journal_file.fresh);
-        let opened = Part {
-            shared: Arc::new(shared),
-        };
-        if let Err(error) = taken_up {
-            if part.fresh && journal_file.fresh {
-                // Both were made by us a moment ago, and hold nothing.
-                opened.discard_quietly();
-            }
-            return Err(error);
-        }
-        Ok(Opened {
-            part: opened,
+        shared.take_up(journal.as_ref())?;
+        let opened = Opened {
+            part: Part {
+                shared: Arc::new(shared),
+            },
             saved: journal.and_then(|journal| saved(journal, notes, url)),
-        })
+        };
+        Ok((opened, part.fresh))
     }
 
-    /// Removes a journal that stands without its part: that of a complete file, left behind when it could not be
-    /// removed. Does nothing where there is a part, or no journal.
+    /// Removes what a complete file may have left behind: a journal without its part, or an empty part without its
+    /// journal. Does nothing where there are both, or none.
     ///
     /// # Errors
     /// As [`open`](Part::open), and nothing was removed then.
@@ -132,11 +158,11 @@ impl<D: Disk> Part<D> {
             let seen = open::look(&disk, &dir, name).map_err(names.journal_error("look at"));
             seen.map(|stat| stat.is_some())
         };
-        if !is_there(&names.journal)? || is_there(&names.part)? {
+        if is_there(&names.journal)? == is_there(&names.part)? {
             return Ok(());
         }
-        // Opened as a pair, so that nobody else begins with this journal while it is removed.
-        Self::open(disk, place, "")?.part.discard()
+        // Opened as a pair, so that nobody else begins with it while it is removed.
+        Self::open_lazily(disk, place, "")?.part.discard()
     }
 
     /// Says which representation is written from here on, and puts it on record before it returns. With `keep` the
@@ -157,10 +183,11 @@ impl<D: Disk> Part<D> {
             let rule = "the kept bytes go past the end of the file";
             return Err(shared.names.rule(rule));
         }
-        if !book.headed {
-            shared.write_first_page(&mut book, false)?;
-        }
         let source = SourceV1::new(url, identity);
+        if shared.hold(&mut book, &source, keep)? {
+            return Ok(());
+        }
+        shared.make_journal(&mut book)?;
         let mut records = vec![Record::Source(source.clone())];
         if keep {
             book.take_claims();
@@ -261,6 +288,7 @@ impl<D: Disk> Part<D> {
     /// `Io`, `JournalFull` or `JournalBroken`; the slots of writers at work still vouch.
     pub fn stop(&self) -> Result<(), StorageError> {
         let mut book = self.shared.lock();
+        self.shared.spill(&mut book)?;
         self.shared.renew_if_long(&mut book);
         book.take_claims();
         self.shared.record_claims(&mut book)
@@ -271,22 +299,7 @@ impl<D: Disk> Part<D> {
     /// # Errors
     /// `Io`.
     pub fn discard(self) -> Result<(), StorageError> {
-        let shared = &*self.shared;
-        // The part goes first: a journal alone claims nothing, a part alone would seem foreign.
-        open::unlink_if(
-            &shared.disk,
-            &shared.dir,
-            &shared.names.part,
-            shared.part_id,
-        )
-        .map_err(shared.names.part_error("remove"))?;
-        // And stays gone: names may be saved in any order.
-        if retry(|| shared.disk.stat(&shared.part)).is_ok_and(|part| part.len > 0) {
-            retry(|| shared.disk.sync_dir(&shared.dir)).map_err(shared.names.dir_error("sync"))?;
-        }
-        let journal = &shared.names.journal;
-        open::unlink_if(&shared.disk, &shared.dir, journal, shared.journal().id)
-            .map_err(shared.names.journal_error("remove"))
+        self.shared.remove_pair()
     }
 
     fn discard_quietly(self) {
@@ -308,6 +321,9 @@ impl<D: Disk> Reader<D> {
     /// # Errors
     /// `Io`.
     pub fn read_at(&self, at: u64, into: &mut [u8]) -> Result<usize, StorageError> {
+        if let Some(held) = &self.shared.lock().held {
+            return Ok(copy_from(held, at, into));
+        }
         read_full(&self.shared.disk, &self.shared.part, at, into)
             .map_err(self.shared.names.part_error("read"))
     }
@@ -320,16 +336,13 @@ impl<D: Disk> Reader<D> {
 }
 
 impl<D: Disk> Shared<D> {
-    /// Takes over what the journal claims, and makes a new one where there was none.
-    fn take_up(&self, journal: Option<&Journal>, fresh: bool) -> Result<(), StorageError> {
-        let mut book = self.lock();
-        if fresh {
-            return self.write_first_page(&mut book, true);
-        }
+    /// Takes over what the journal claims.
+    fn take_up(&self, journal: Option<&Journal>) -> Result<(), StorageError> {
         let Some(journal) = journal else {
-            // Damaged: it stays as it is until a source begins.
+            // None, or damaged: it stays as it is until a source begins.
             return Ok(());
         };
+        let mut book = self.lock();
         book.headed = true;
         book.tail = journal.tail;
         book.synced = journal.tail;
@@ -376,6 +389,9 @@ impl<D: Disk> Shared<D> {
 
     /// Finds bytes below `high` that were cut off the file, voids them, and keeps them to be told by `check`.
     pub(crate) fn notice_cut(&self, high: u64) -> Result<(), StorageError> {
+        if self.lock().held.is_some() {
+            return Ok(());
+        }
         let stat =
             retry(|| self.disk.stat(&self.part)).map_err(self.names.part_error("look at"))?;
         if stat.len >= high {

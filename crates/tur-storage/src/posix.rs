@@ -1,6 +1,8 @@
 //! [`Disk`] on a POSIX system.
 
 use std::io::{self, IoSlice};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use std::os::fd::AsRawFd as _;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -56,6 +58,33 @@ impl Disk for PosixDisk {
             Open::New(bits) => (flags | OFlags::CREATE | OFlags::EXCL, to_mode(bits)),
         };
         Ok(rustix::fs::openat(dir, name, flags, mode)?)
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn open_unnamed(&self, dir: &OwnedFd, mode: u32) -> io::Result<OwnedFd> {
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        match rustix::fs::openat(dir, ".", flags, to_mode(mode)) {
+            Ok(file) => Ok(file),
+            // What kernels and file systems without such files say (open(2)).
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOENT | Errno::NOSYS) => {
+                Err(io::ErrorKind::Unsupported.into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Through `/proc`, as open(2) shows it: naming a file by its descriptor alone takes a privilege.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn link(&self, file: &OwnedFd, dir: &OwnedFd, name: &str) -> io::Result<()> {
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        match rustix::fs::linkat(CWD, path, dir, name, AtFlags::SYMLINK_FOLLOW) {
+            Ok(()) => Ok(()),
+            // Without `/proc`, or where the file system has no links.
+            Err(Errno::NOENT | Errno::XDEV | Errno::OPNOTSUPP | Errno::PERM | Errno::NOSYS) => {
+                Err(io::ErrorKind::Unsupported.into())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn stat(&self, file: &OwnedFd) -> io::Result<Stat> {

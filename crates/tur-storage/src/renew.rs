@@ -3,8 +3,6 @@
 //! The new one is complete and synced under a name of its own (`NAME.tur.new`) before a rename gives it the journal's. So a
 //! crash finds either the old one or the new one, and both tell of every byte that was claimed by then.
 
-use std::sync::{Arc, PoisonError};
-
 use crate::book::Book;
 use crate::frame::{HEADER, PAGE, Record, may_be_ours};
 use crate::open::{PRIVATE, look, require_regular, unlink_if};
@@ -86,7 +84,7 @@ impl<D: Disk> Shared<D> {
             .map_err(error("look at"))?
             .id;
         let fresh = JournalFile { file, id };
-        let old = self.journal();
+        let old = self.recorder()?;
         let in_place = write_all(&self.disk, &fresh.file, 0, &bytes)
             .map_err(error("write anew"))
             .and_then(|()| retry(|| self.disk.sync(&fresh.file)).map_err(error("sync")))
@@ -96,7 +94,7 @@ impl<D: Disk> Shared<D> {
             unlink_if(&self.disk, &self.dir, &name, fresh.id).ok();
             return in_place;
         }
-        *self.journal.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
+        self.put_journal(fresh);
         book.tail = tail;
         book.synced = tail;
         book.renewed = Self::taken(book);

@@ -12,7 +12,7 @@ use tur_core::{ByteRange, RangeSet};
 
 use crate::book::Book;
 use crate::frame::{Header, PAGE, Record};
-use crate::open::JOURNAL_BYTES_MAX;
+use crate::open::{JOURNAL_BYTES_MAX, unlink_if};
 use crate::{Disk, FileId, StorageError};
 
 /// Interruptions in a row after which a call is given up: no signal comes so often.
@@ -76,8 +76,8 @@ pub(crate) struct Shared<D: Disk> {
     pub(crate) dir: D::Dir,
     pub(crate) part: D::File,
     pub(crate) part_id: FileId,
-    /// Changed under the book's lock, by [`renew`](crate::renew).
-    pub(crate) journal: Mutex<Arc<JournalFile<D::File>>>,
+    /// Changed under the book's lock, by [`renew`](crate::renew); none before anything was to be recorded.
+    pub(crate) journal: Mutex<Option<Arc<JournalFile<D::File>>>>,
     /// The longest that the journal may be.
     pub(crate) journal_max: u64,
     pub(crate) names: Names,
@@ -97,8 +97,40 @@ impl<D: Disk> Shared<D> {
     }
 
     /// The journal of now. Who writes in it what the book said takes it while the book is locked.
-    pub(crate) fn journal(&self) -> Arc<JournalFile<D::File>> {
-        Arc::clone(&self.journal.lock().unwrap_or_else(PoisonError::into_inner))
+    pub(crate) fn journal(&self) -> Option<Arc<JournalFile<D::File>>> {
+        let journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        journal.clone()
+    }
+
+    /// The journal, where there must be one.
+    pub(crate) fn recorder(&self) -> Result<Arc<JournalFile<D::File>>, StorageError> {
+        let rule = "nothing is recorded before there is a journal";
+        self.journal().ok_or_else(|| self.names.rule(rule))
+    }
+
+    pub(crate) fn put_journal(&self, journal: JournalFile<D::File>) {
+        let mut place = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        *place = Some(Arc::new(journal));
+    }
+
+    /// Removes part and journal, as far as the names still lead to ours.
+    pub(crate) fn remove_pair(&self) -> Result<(), StorageError> {
+        // The part goes first: a journal alone claims nothing, a part alone would seem foreign.
+        unlink_if(&self.disk, &self.dir, &self.names.part, self.part_id)
+            .map_err(self.names.part_error("remove"))?;
+        // And stays gone: names may be saved in any order.
+        if retry(|| self.disk.stat(&self.part)).is_ok_and(|part| part.len > 0) {
+            retry(|| self.disk.sync_dir(&self.dir)).map_err(self.names.dir_error("sync"))?;
+        }
+        self.remove_journal()
+            .map_err(self.names.journal_error("remove"))
+    }
+
+    /// Removes the journal, if there is one and its name still leads there.
+    pub(crate) fn remove_journal(&self) -> io::Result<()> {
+        self.journal().map_or(Ok(()), |journal| {
+            unlink_if(&self.disk, &self.dir, &self.names.journal, journal.id)
+        })
     }
 
     /// Appends records in one write.
@@ -128,7 +160,7 @@ impl<D: Disk> Shared<D> {
         if !bytes.is_empty() && book.tail + bytes.len() as u64 > limit {
             return Err(self.full());
         }
-        write_all(&self.disk, &self.journal().file, book.tail, &bytes)
+        write_all(&self.disk, &self.recorder()?.file, book.tail, &bytes)
             .map_err(self.names.journal_error("write"))?;
         book.tail += bytes.len() as u64;
         book.generation = generation;
@@ -197,8 +229,11 @@ impl<D: Disk> Shared<D> {
         saved
     }
 
-    /// Records what is covered and not recorded yet.
+    /// Records what is covered and not recorded yet. What is held in memory waits.
     pub(crate) fn record_claims(&self, book: &mut Book) -> Result<(), StorageError> {
+        if book.held.is_some() {
+            return Ok(());
+        }
         if book.unrecorded.is_empty() && book.bare.is_empty() {
             return Ok(());
         }
@@ -214,7 +249,7 @@ impl<D: Disk> Shared<D> {
             return Ok(());
         }
         book.void(lost);
-        if !book.begun {
+        if !book.begun || book.held.is_some() {
             return Ok(());
         }
         let claims: Vec<Record> = book.claims().collect();
@@ -233,7 +268,9 @@ impl<D: Disk> Shared<D> {
         };
         if told.is_err() {
             book.broken = true;
-            self.disown(&self.journal());
+            if let Some(journal) = self.journal() {
+                self.disown(&journal);
+            }
         }
         told
     }
@@ -265,7 +302,8 @@ impl<D: Disk> Shared<D> {
     }
 
     pub(crate) fn sync_journal(&self) -> Result<(), StorageError> {
-        retry(|| self.disk.sync(&self.journal().file)).map_err(self.names.journal_error("sync"))
+        let journal = self.recorder()?;
+        retry(|| self.disk.sync(&journal.file)).map_err(self.names.journal_error("sync"))
     }
 
     pub(crate) fn header(&self, generation: u32) -> Header {
@@ -279,7 +317,7 @@ impl<D: Disk> Shared<D> {
 
     pub(crate) fn write_header(&self, generation: u32) -> Result<(), StorageError> {
         let header = self.header(generation).encode();
-        write_all(&self.disk, &self.journal().file, 0, &header)
+        write_all(&self.disk, &self.recorder()?.file, 0, &header)
             .map_err(self.names.journal_error("write"))
     }
 
@@ -293,11 +331,12 @@ impl<D: Disk> Shared<D> {
         if !fresh {
             self.wipe_journal()?;
         }
-        retry(|| self.disk.set_len(&self.journal().file, 0)).map_err(&error)?;
+        let journal = self.recorder()?;
+        retry(|| self.disk.set_len(&journal.file, 0)).map_err(&error)?;
         let mut page = [0; PAGE];
         let header = self.header(0).encode();
         page[..header.len()].copy_from_slice(&header);
-        write_all(&self.disk, &self.journal().file, 0, &page).map_err(&error)?;
+        write_all(&self.disk, &journal.file, 0, &page).map_err(&error)?;
         book.tail = PAGE as u64;
         book.synced = PAGE as u64;
         book.generation = 0;
@@ -308,12 +347,13 @@ impl<D: Disk> Shared<D> {
     /// Overwrites a damaged journal, as far as one is ever read. Emptying it is not enough: after a loss of power what it
     /// held may follow the first record of the new one, and would count for that.
     fn wipe_journal(&self) -> Result<(), StorageError> {
-        let stat = retry(|| self.disk.stat(&self.journal().file))
-            .map_err(self.names.journal_error("look at"))?;
+        let journal = self.recorder()?;
+        let stat =
+            retry(|| self.disk.stat(&journal.file)).map_err(self.names.journal_error("look at"))?;
         let zeros = [0; PAGE];
         for at in (0..stat.len.min(JOURNAL_BYTES_MAX)).step_by(PAGE) {
             let len = PAGE.min(usize::try_from(stat.len - at).unwrap_or(PAGE));
-            write_all(&self.disk, &self.journal().file, at, &zeros[..len])
+            write_all(&self.disk, &journal.file, at, &zeros[..len])
                 .map_err(self.names.journal_error("write"))?;
         }
         self.sync_journal()

@@ -21,10 +21,29 @@ fn suite<D: Disk>(disk: &D, root: &Path) {
     opening(disk, &dir);
     reading_and_writing(disk, &dir);
     locking(disk, &dir);
+    unnamed(disk, &dir);
     names(disk, &dir);
     assert!(disk.available(&dir).unwrap() > 0);
     assert_eq!(disk.boot_id(), disk.boot_id());
     assert!(disk.umask() <= 0o777);
+}
+
+/// A file without a name gets one, if that is free; or there are no such files here.
+fn unnamed<D: Disk>(disk: &D, dir: &D::Dir) {
+    let file = match disk.open_unnamed(dir, 0o600) {
+        Ok(file) => file,
+        Err(error) => return assert_eq!(error.kind(), ErrorKind::Unsupported),
+    };
+    assert_eq!(disk.stat(&file).unwrap().links, 0);
+    let taken = disk.write_at(&file, 0, &[IoSlice::new(b"x")]);
+    assert_eq!(taken.unwrap(), 1);
+    disk.sync(&file).unwrap();
+    assert_eq!(kind(disk.link(&file, dir, "f")), ErrorKind::AlreadyExists);
+    disk.link(&file, dir, "linked").unwrap();
+    let linked = disk.stat_at(dir, "linked").unwrap();
+    assert_eq!((linked.len, linked.links, linked.mode), (1, 1, 0o600));
+    assert_eq!(linked.id, disk.stat(&file).unwrap().id);
+    disk.unlink(dir, "linked").unwrap();
 }
 
 fn opening<D: Disk>(disk: &D, dir: &D::Dir) {

@@ -26,9 +26,12 @@ fn an_opening_that_fails_leaves_nothing() {
         let disk = MemDisk::new();
         disk.fail_call(k, ErrorKind::Other);
         let opened = Part::open(disk.clone(), &place("/d"), URL);
+        let calls = disk.calls();
         disk.fail_call(u64::MAX, ErrorKind::Other);
         match opened {
-            Ok(_) => break,
+            Ok(_) if calls < k => break,
+            // What could not be looked at was not needed.
+            Ok(_) => {}
             Err(_) => assert_eq!(sides(&disk), (false, false), "call {k}"),
         }
         k += 1;

@@ -248,6 +248,7 @@ impl Tree {
         let mut missing_files = BTreeSet::new();
         for (serial, change) in &self.name_changes {
             let (Change::Create { ino, .. }
+            | Change::Link { ino, .. }
             | Change::Rename { ino, .. }
             | Change::Unlink { ino, .. }) = &**change
             else {

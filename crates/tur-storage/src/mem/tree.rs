@@ -72,6 +72,16 @@ pub(super) enum Change {
         kind: FileKind,
         mode: u32,
     },
+    /// A file without a name.
+    Unnamed {
+        ino: u64,
+        mode: u32,
+    },
+    /// Its first name.
+    Link {
+        at: At,
+        ino: u64,
+    },
     Rename {
         from: At,
         to: At,
@@ -147,7 +157,9 @@ impl Change {
     /// The names that it changes.
     pub(super) fn touches(&self) -> [Option<&At>; 2] {
         match self {
-            Change::Create { at, .. } | Change::Unlink { at, .. } => [Some(at), None],
+            Change::Create { at, .. } | Change::Link { at, .. } | Change::Unlink { at, .. } => {
+                [Some(at), None]
+            }
             Change::Rename { from, to, .. } => [Some(from), Some(to)],
             _ => [None, None],
         }
@@ -166,7 +178,12 @@ impl Tree {
                 self.nodes.insert(*ino, Node::new(*kind, *mode));
                 self.rename(change);
             }
-            Change::Rename { .. } | Change::Unlink { .. } => self.rename(change),
+            Change::Unnamed { ino, mode } => {
+                self.nodes.insert(*ino, Node::new(FileKind::Regular, *mode));
+            }
+            Change::Link { .. } | Change::Rename { .. } | Change::Unlink { .. } => {
+                self.rename(change);
+            }
             _ => {
                 let node = change.file().and_then(|ino| self.nodes.get_mut(&ino));
                 if let Some(node) = node {
@@ -335,7 +352,7 @@ pub(super) fn put(data: &mut Vec<u8>, at: u64, bytes: &[u8]) {
 /// Applies a change of names.
 pub(super) fn edit_names(names: &mut Names, change: &Change) {
     match change {
-        Change::Create { at, ino, .. } => {
+        Change::Create { at, ino, .. } | Change::Link { at, ino } => {
             names.insert(at.clone(), *ino);
         }
         Change::Rename { from, to, ino } => {

@@ -1,6 +1,7 @@
 //! Journals with little room: nothing is lost over many records and resumes, nor by a crash while one is written anew.
 
 use std::io::ErrorKind;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tur_core::{ByteRange, Chunks, Identity, RangeSet};

@@ -70,6 +70,11 @@ impl Recorder {
         Ok(part)
     }
 
+    pub(crate) fn open_lazily(&self) -> Result<Part<MemDisk>, StorageError> {
+        let Opened { part, .. } = Part::open_lazily(self.disk.clone(), &self.place, URL)?;
+        Ok(part)
+    }
+
     /// Begins a representation. What was promised of the one before is void as soon as this is on its way.
     pub(crate) fn begin(
         &mut self,

@@ -159,6 +159,90 @@ pub(crate) const SCENES: [Scene; 8] = [
     },
 ];
 
+/// Short files that wait in memory.
+pub(crate) const HELD: [Scene; 5] = [
+    Scene {
+        name: "a short file",
+        old: None,
+        target: "file",
+        exists: Exists::Refuse,
+        earlier: None,
+        play: held,
+    },
+    Scene {
+        name: "a short file beside an old one",
+        old: Some(OLD),
+        target: "file.1",
+        exists: Exists::Rename,
+        earlier: None,
+        play: |recorder| {
+            let part = recorder.open_lazily()?;
+            recorder.begin(&part, 1, false)?;
+            fill(&part, 0, 1, range(0, SIZE))?;
+            recorder.commit(part, Exists::Rename)
+        },
+    },
+    Scene {
+        name: "a short file over an old one",
+        old: Some(OLD),
+        target: "file",
+        exists: Exists::Overwrite,
+        earlier: None,
+        play: |recorder| {
+            let part = recorder.open_lazily()?;
+            recorder.begin(&part, 1, false)?;
+            fill(&part, 0, 1, range(0, SIZE))?;
+            recorder.commit(part, Exists::Overwrite)
+        },
+    },
+    Scene {
+        name: "a short file that takes long, and changes",
+        old: None,
+        target: "file",
+        exists: Exists::Refuse,
+        earlier: None,
+        play: |recorder| {
+            let part = recorder.open_lazily()?;
+            recorder.begin(&part, 1, false)?;
+            fill(&part, 0, 1, range(0, 2_500))?;
+            recorder.begin(&part, 2, false)?;
+            fill(&part, 0, 2, range(6_000, 8_000))?;
+            recorder.fetch(&part, 2)?;
+            recorder.commit(part, Exists::Refuse)
+        },
+    },
+    Scene {
+        name: "a short file that is stopped, where every file has a name",
+        old: None,
+        target: "file",
+        exists: Exists::Refuse,
+        earlier: Some((stopped, Loss::Nothing)),
+        play: |recorder| {
+            recorder.disk.name_everything();
+            gone_on_with(recorder)
+        },
+    },
+];
+
+pub(crate) fn all() -> impl Iterator<Item = &'static Scene> {
+    SCENES.iter().chain(&HELD)
+}
+
+fn held(recorder: &mut Recorder) -> Result<(), StorageError> {
+    let part = recorder.open_lazily()?;
+    recorder.begin(&part, 1, false)?;
+    fill(&part, 1, 1, range(5_000, SIZE))?;
+    fill(&part, 0, 1, range(0, 5_000))?;
+    recorder.commit(part, Exists::Refuse)
+}
+
+fn stopped(recorder: &mut Recorder) -> Result<(), StorageError> {
+    let part = recorder.open_lazily()?;
+    recorder.begin(&part, 1, false)?;
+    fill(&part, 0, 1, range(0, 2_500))?;
+    part.stop()
+}
+
 fn half(recorder: &mut Recorder) -> Result<(), StorageError> {
     let part = recorder.open()?;
     recorder.begin(&part, 1, false)?;
