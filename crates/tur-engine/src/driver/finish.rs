@@ -61,7 +61,7 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
             None => {
                 // What it opens is left in order, and let go, before the end is told.
                 if let Ok(Ok(Ok(opened))) = timeout(LEAVE_MAX, opening).await {
-                    self.filing.take(opened);
+                    self.store.filing.take(opened);
                 }
                 return Err(self.interrupted().await);
             }

@@ -15,6 +15,7 @@ use tur_testkit::{Behaviour, Link};
 use super::fetches::{Cup, Mouth, fetch_job};
 use super::stand::{MIB, PATH, RTT, job};
 use crate::board::Board;
+use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::compute::Compute;
 use crate::driver::{self, Outside, World};
@@ -125,7 +126,8 @@ impl Shared {
     /// Runs a driver that panics at its nth step. True if it came to that.
     async fn run(&self, id: u64, nth: u64, is_fetch: bool) -> bool {
         self.transport.steps.store(nth, Ordering::SeqCst);
-        let (board, _events, _first) = Board::new(id);
+        let bus = Bus::new(self.clock);
+        let board = Board::new(id, bus.scope().clone());
         let (_commands, heard) = watch::channel(Wish::default());
         let (_life, life) = watch::channel(());
         let outside = Outside {
