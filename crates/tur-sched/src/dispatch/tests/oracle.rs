@@ -403,7 +403,11 @@ impl Both {
         let (ticket, now) = (self.next, self.naive.now);
         let waited_since = (b % 8 == 1).then_some(now - Duration::from_millis(100));
         let origin = a / 32 % ORIGINS;
-        let said = if (b / 32).is_multiple_of(2) { High } else { Low };
+        let said = if (b / 32).is_multiple_of(2) {
+            High
+        } else {
+            Low
+        };
         let live = b % 4 == 3;
         self.tell(DispatchEvent::Enqueued {
             ticket: TicketId(ticket),
