@@ -51,6 +51,11 @@ impl Board {
         self.scope.publish(self.id, t, what);
     }
 
+    /// True if anybody listens.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.scope.is_heard()
+    }
+
     /// Events from now on, of which so many are kept; none once the download is over.
     pub(crate) fn subscribe(&self, room: usize) -> Listener {
         self.scope.subscribe(room)

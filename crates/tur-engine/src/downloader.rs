@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 use tur_core::{Kind, Rate};
 use tur_net::{HttpSession, HttpTransport, NetConfig};
 use tur_storage::{FileDisk, PosixDisk};
@@ -317,6 +318,7 @@ impl Downloader {
             // The handle may be gone: then nobody waits.
             drop(told.send(result));
         };
+        let drive = drive.instrument(tracing::info_span!("download", id));
         if shared.starts.send(Box::pin(drive)).is_err() {
             tracing::error!("the data thread is gone");
         }

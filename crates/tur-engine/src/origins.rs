@@ -136,6 +136,13 @@ impl Origins {
         self.remembered.lock().known.hint(origin, Clock::wall())
     }
 
+    /// What is remembered of an origin by now. Never waits.
+    pub(crate) fn recall(&self, origin: &Origin) -> Option<OriginRecord> {
+        let now = Clock::wall();
+        let hint = self.remembered.lock().known.hint(origin, now)?;
+        Some(OriginRecord::new(origin, &hint, now))
+    }
+
     /// Notes what a download measured. Never waits: it is written later.
     pub(crate) fn note(&self, origin: &Origin, facts: Facts) {
         let at = Clock::wall();

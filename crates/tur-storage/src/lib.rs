@@ -57,5 +57,6 @@ pub use open::{Found, JOURNAL_BYTES_MAX, Place, survey};
 pub use part::{Opened, Part, Reader, Saved};
 #[cfg(unix)]
 pub use posix::PosixDisk;
+pub use room::Room;
 pub use state::{State, StateFile, StateFormat};
 pub use writer::Writer;

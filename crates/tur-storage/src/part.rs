@@ -11,7 +11,7 @@ use crate::journal::{Here, Journal, Run};
 use crate::open::{self, JOURNAL_BYTES_MAX, Place};
 use crate::renew;
 use crate::shared::{JournalFile, Shared, crc_of, read_full, retry};
-use crate::{Checkpoint, Disk, StorageError, Writer};
+use crate::{Checkpoint, Disk, Room, StorageError, Writer};
 
 /// An open part and what an earlier process left in it.
 pub struct Opened<D: Disk> {
@@ -253,6 +253,16 @@ impl<D: Disk> Part<D> {
         let mut book = self.shared.lock();
         let lost = book.covered.intersect(range);
         self.shared.void(&mut book, &lost)
+    }
+
+    /// How much room there is for what the file still needs; `None` while its length is not known. Two calls of the
+    /// system.
+    ///
+    /// # Errors
+    /// `Io`: it cannot be seen, and nothing has changed.
+    pub fn room(&self) -> Result<Option<Room>, StorageError> {
+        let total = self.shared.lock().total;
+        total.map(|total| self.shared.room_for(total)).transpose()
     }
 
     /// Begins a checkpoint. It covers what is written now; its job runs on another thread while writes go on.

@@ -12,6 +12,15 @@ use crate::{Disk, StorageError};
 /// How far ahead of a writer room is reserved: few calls, and little reserved in vain where a lane ends early.
 const WINDOW: u64 = 64 << 20;
 
+/// Room for a file: what it still needs, and what there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes of the file that no room was taken or reserved for.
+    pub missing: u64,
+    /// Bytes free on its file system.
+    pub available: u64,
+}
+
 impl<D: Disk> Shared<D> {
     /// Refuses a file that can not fit: `total` less what the part takes already, and 1 % for the file system's own.
     pub(crate) fn check_room(&self, total: Option<u64>) -> Result<(), StorageError> {
@@ -19,11 +28,7 @@ impl<D: Disk> Shared<D> {
             return Ok(());
         };
         self.check_limit(total)?;
-        let part =
-            retry(|| self.disk.stat(&self.part)).map_err(self.names.part_error("look at"))?;
-        let available = retry(|| self.disk.available(&self.dir))
-            .map_err(self.names.dir_error("see the free space of"))?;
-        let missing = total.saturating_sub(part.allocated);
+        let Room { missing, available } = self.room_for(total)?;
         let need = missing.saturating_add(missing / 100);
         if need > available {
             return Err(StorageError::NoSpace {
@@ -33,6 +38,18 @@ impl<D: Disk> Shared<D> {
             });
         }
         Ok(())
+    }
+
+    /// What of `total` the part does not take yet, and what is free.
+    pub(crate) fn room_for(&self, total: u64) -> Result<Room, StorageError> {
+        let part =
+            retry(|| self.disk.stat(&self.part)).map_err(self.names.part_error("look at"))?;
+        let available = retry(|| self.disk.available(&self.dir))
+            .map_err(self.names.dir_error("see the free space of"))?;
+        Ok(Room {
+            missing: total.saturating_sub(part.allocated),
+            available,
+        })
     }
 
     /// Refuses a byte past the process's limit: the system would answer with a signal.

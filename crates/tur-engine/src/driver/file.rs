@@ -241,6 +241,7 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
             resumed_bytes: self.tally.resumed,
         });
         self.warn(admitted, representation);
+        self.warn_of_full_disk();
         true
     }
 

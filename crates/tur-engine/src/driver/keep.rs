@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tur_core::Timestamp;
 use tur_core::port::Transport;
 use tur_sched::Event;
-use tur_storage::{Disk, Durable, StorageError};
+use tur_storage::{Disk, Durable, Part, Room, StorageError};
 
 use super::Driver;
 use super::file::ToFile;
@@ -18,6 +18,8 @@ use crate::What;
 
 /// Time before the first checkpoint, and between two at least.
 const CHECKPOINT: Duration = Duration::from_secs(2);
+/// What else writes to a disk in the time of a download: with less than that left, it is nearly full.
+const DISK_MARGIN: u64 = 64 << 20;
 /// A checkpoint may take this share of the time: one part in ten.
 const CHECKPOINT_REST: u32 = 9;
 
@@ -75,6 +77,7 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
         match result {
             Ok(durable) => {
                 self.store.checkpoint.failed = false;
+                self.warn_of_full_disk();
                 tracing::debug!(bytes = durable.ranges().len(), ?took, "checkpoint");
             }
             // Once may be bad luck. A disk that cannot keep anything is not fed for ever.
@@ -86,6 +89,21 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
                 self.lost(&lost);
             }
             Err(error) => tracing::warn!(%error, "checkpoint failed; the next one tries again"),
+        }
+    }
+
+    /// Tells once that the disk is nearly full. What can be written is for the writes to find out.
+    pub(super) fn warn_of_full_disk(&mut self) {
+        if self.disk_told {
+            return;
+        }
+        let room = self.store.filing.part().map(Part::room);
+        let Some(Ok(Some(Room { missing, available }))) = room else {
+            return;
+        };
+        if missing > 0 && available < missing.saturating_add(DISK_MARGIN) {
+            self.disk_told = true;
+            self.tell(What::DiskLow { available, missing });
         }
     }
 

@@ -175,6 +175,7 @@ struct Driver<'a, T: Transport, D: Disk + Clone, B: Store<D>> {
     flowing: bool,
     paused: bool,
     slow_told: bool,
+    disk_told: bool,
     end: Option<End<B::End>>,
 }
 
@@ -224,6 +225,7 @@ impl<'a, T: Transport, D: Disk + Clone, B: Store<D>> Driver<'a, T, D, B> {
             flowing: false,
             paused: false,
             slow_told: false,
+            disk_told: false,
             end: None,
         }
     }
@@ -342,9 +344,16 @@ impl<'a, T: Transport, D: Disk + Clone, B: Store<D>> Driver<'a, T, D, B> {
     }
 
     /// Leaves what was measured to the transfers to come, however this one ended.
-    fn remember(&self) {
-        let origin = &self.transfer.target().origin;
-        self.world.origins.note(origin, self.transfer.facts());
+    fn remember(&mut self) {
+        let origin = self.transfer.target().origin.clone();
+        let facts = self.transfer.facts();
+        self.world.origins.note(&origin, facts);
+        self.release_all();
+        if self.membership.origin.is_some() {
+            self.leave_origin();
+        } else if !facts.is_empty() {
+            self.tell_learned(&origin);
+        }
     }
 
     fn now(&self) -> Timestamp {

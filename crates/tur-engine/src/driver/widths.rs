@@ -109,6 +109,17 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
                 ..facts
             };
             self.world.origins.note(&origin, facts);
+            self.tell_learned(&origin);
+        }
+    }
+
+    /// Tells what is remembered of an origin by now.
+    pub(super) fn tell_learned(&self, origin: &Origin) {
+        if !self.board.is_heard() {
+            return;
+        }
+        if let Some(record) = self.world.origins.recall(origin) {
+            self.tell(What::OriginLearned(Box::new(record)));
         }
     }
 

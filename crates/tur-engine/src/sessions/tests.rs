@@ -1,11 +1,14 @@
 //! Transfers that want, open, use and give back sessions at random, and leave at any moment.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 
 use proptest::prelude::*;
 use tur_core::Scheme;
 
 use super::*;
+use crate::bus::Bus;
+use crate::clock::Clock;
 
 const TRANSFERS: u64 = 3;
 const LANES: u16 = 6;
@@ -378,6 +381,56 @@ fn a_shortage_and_its_end_are_told_to_the_transfers_that_run() {
             "up to 128 connections again"
         ]
     );
+}
+
+/// Looks at the sessions when it is woken, as a listener may: a lock that is held would be found here.
+struct Looks(Sessions<Socket>);
+
+impl Wake for Looks {
+    fn wake(self: Arc<Self>) {
+        assert_eq!(self.0.lanes_max(), 2);
+    }
+}
+
+#[test]
+fn changes_of_the_budget_are_told_when_the_lock_is_let_go() {
+    let bus = Bus::new(Clock::start());
+    let mut world = World::new(128, 32);
+    world.sessions = world.sessions.clone().told_in(bus.scope().clone());
+    for lane in 0..LANES {
+        world.want(0, lane, 0);
+    }
+    for lane in 0..LANES {
+        world.hear();
+        world.connect(0, lane, 0);
+    }
+    let (sessions, free) = (world.sessions, [Sign::Descriptors(1_000)]);
+    let listener = bus.scope().subscribe(8);
+    let waker = Waker::from(Arc::new(Looks(sessions.clone())));
+    assert!(
+        listener
+            .poll_take(&Context::from_waker(&waker))
+            .is_pending()
+    );
+    sessions.pressure(Timestamp::ZERO, &[Sign::Descriptors(4)]);
+    for s in [10, 20] {
+        sessions.pressure(Timestamp::ZERO + Duration::from_secs(s), &free);
+    }
+    let mut told = Vec::new();
+    while let Poll::Ready(Some(event)) = listener.poll_take(&Context::from_waker(Waker::noop())) {
+        let What::BudgetChanged {
+            allowed,
+            configured: 128,
+            why,
+        } = event.what
+        else {
+            panic!("{event:?}");
+        };
+        assert_eq!(event.id, 0);
+        told.push((allowed, why));
+    }
+    let why = "few more files can be opened".to_owned();
+    assert_eq!(told, [(2, Some(why)), (128, None)]);
 }
 
 #[test]

@@ -61,6 +61,18 @@ async fn events_come_in_order_and_end() {
         panic!("{events:?}");
     };
     assert_eq!(done.bytes, size);
+    let learned = events.iter().filter_map(|event| match &event.what {
+        What::OriginLearned(record) => Some(record),
+        _ => None,
+    });
+    let [record] = &learned.collect::<Vec<_>>()[..] else {
+        panic!("{events:?}");
+    };
+    assert_eq!(record.ranges, Some(true));
+    assert_eq!(
+        stand.downloader.origins().expect("in memory")[0].origin,
+        record.origin
+    );
     assert!(handle.events().next().await.is_none());
     let told = handle.wait().await.expect_err("an outcome is told once");
     assert_eq!(told.kind(), Kind::Usage);

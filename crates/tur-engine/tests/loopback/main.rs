@@ -6,4 +6,5 @@ mod lanes;
 mod limits;
 mod metrics;
 mod origins;
+mod secrets;
 mod stand;

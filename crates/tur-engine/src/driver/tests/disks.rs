@@ -9,8 +9,8 @@ use tur_storage::{Disk as _, Open};
 use tur_testkit::{Behaviour, Framing, Ranges};
 
 use super::stand::{DIR, KIB, MIB, NAME, Stand, Want, job, origin};
-use crate::OnExists;
 use crate::job::Job;
+use crate::{OnExists, What};
 
 const SIZE: u64 = 2 * MIB;
 
@@ -52,6 +52,38 @@ async fn a_disk_that_fills_keeps_what_it_has_and_goes_on_later() {
     );
     let twice = stand.transport.bytes_sent() - SIZE;
     assert!(twice <= 512 * KIB, "{twice} bytes twice");
+}
+
+/// Told once, and no reason to stop.
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_is_nearly_full_is_told_once() {
+    let told = |ran: &super::stand::Ran| -> Vec<(u64, u64)> {
+        let low = ran.events.iter().filter_map(|event| match event.what {
+            What::DiskLow { available, missing } => Some((available, missing)),
+            _ => None,
+        });
+        low.collect()
+    };
+    let slow = || origin(SIZE).pace(Rate::per_second(64 * KIB));
+    let mut stand = Stand::new(slow());
+    let ran = stand.check(job(), Want::File(0, SIZE)).await;
+    assert_eq!(told(&ran), []);
+
+    let mut stand = Stand::new(slow());
+    stand.disk.set_capacity(8 * MIB);
+    let ran = stand.check(job(), Want::File(0, SIZE)).await;
+    let [(available, SIZE)] = told(&ran)[..] else {
+        panic!("{:?}", told(&ran));
+    };
+    assert!(available > 7 * MIB && available <= 8 * MIB);
+
+    let mut stand = Stand::new(slow());
+    let handle = stand.start(job());
+    stand.transport.bytes_reach(KIB).await;
+    stand.disk.set_capacity(32 * MIB);
+    let ran = stand.end(handle).await;
+    stand.assert_left(&ran, Want::File(0, SIZE));
+    assert_eq!(told(&ran), [], "room was reserved, so nobody else takes it");
 }
 
 #[tokio::test(start_paused = true)]
