@@ -73,7 +73,15 @@ fn a_download_tells_its_story() {
         assert!(event["rate"].is_u64() && event["lanes"].is_u64(), "{event}");
     }
     assert_eq!(named(&events, "verifying").len(), 1);
-    assert!(named(&events, "lanes").is_empty() && named(&events, "decision").is_empty());
+    for detail in [
+        "lanes",
+        "decision",
+        "enqueued",
+        "first_byte",
+        "origin_learned",
+    ] {
+        assert!(named(&events, detail).is_empty(), "{detail}: {ran:?}");
+    }
     let done = ran.last();
     assert_eq!(
         (&done["event"], &done["url"]),
@@ -97,6 +105,10 @@ fn a_download_tells_its_story() {
         "lanes_max",
         "requests",
         "wasted_bytes",
+        "reused",
+        "retries",
+        "steals",
+        "stolen_bytes",
     ] {
         assert!(done[key].is_u64(), "{key}: {done}");
     }
@@ -122,9 +134,15 @@ fn details_come_with_v() {
         .find_map(|event| event["lanes"].as_array()?.first())
         .unwrap_or_else(|| panic!("no lane was told: {ran:?}"));
     assert!(
-        lane["lane"].is_u64() && lane["at"].is_u64() && lane["address"].is_string(),
+        lane["lane"].is_u64() && lane["rate"].is_u64() && lane["address"].is_string(),
         "{lane}"
     );
+    let receives = |lane: &Value| lane["state"] == "receiving" && lane["at"].is_u64();
+    let mut lanes = maps.iter().filter_map(|event| event["lanes"].as_array());
+    assert!(lanes.any(|lanes| lanes.iter().any(receives)), "{ran:?}");
+    assert_eq!(events[0]["event"], "enqueued");
+    assert_eq!(named(&events, "first_byte")[0]["at"], 0);
+    assert_eq!(named(&events, "origin_learned")[0]["ranges"], true);
     let decisions = named(&events, "decision");
     assert!(
         decisions.iter().all(|event| event["text"].is_string()),
@@ -144,6 +162,7 @@ fn retries_are_told() {
     let events = ran.events();
     let retries = named(&events, "retry");
     assert!(!retries.is_empty(), "{ran:?}");
+    assert_eq!(ran.last()["retries"], retries.len());
     for retry in retries {
         assert!(
             retry["why"].is_string() && retry["after_ms"].is_u64() && retry["attempt"].is_u64(),
