@@ -11,7 +11,7 @@ pub use tur_net::{
     HEAD_BYTES_MAX as HEAD_BYTES, INTERIM_BYTES_MAX as INTERIM_BYTES,
     INTERIM_MAX as INTERIM_ANSWERS,
 };
-pub use tur_sched::REDIRECTS_MAX as REDIRECTS;
+pub use tur_sched::{LEAD_MAX as LEAD_BYTES, REDIRECTS_MAX as REDIRECTS};
 pub use tur_storage::JOURNAL_BYTES_MAX as JOURNAL_BYTES;
 
 /// Most bytes of a body that nobody wants (a redirect's, a refusal's) that are read to keep its connection. Behind them,

@@ -296,6 +296,12 @@ impl<S> Sessions<S> {
         (shared.budget.held(), shared.budget.allowed())
     }
 
+    /// Transfers that have joined and not left.
+    #[cfg(test)]
+    pub(crate) fn members(&self) -> usize {
+        self.lock().drivers.len()
+    }
+
     fn lock(&self) -> Locked<'_, S> {
         // Each step leaves pool and map whole, so a panic elsewhere spoils nothing.
         let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);

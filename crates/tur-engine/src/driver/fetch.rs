@@ -188,6 +188,14 @@ impl<D: Disk + Clone> Store<D> for ToTaker<'_> {
     /// It comes again, and is dropped on the way.
     fn forget<T: Transport>(_driver: &mut Driver<'_, T, D, Self>, _range: ByteRange) {}
 
+    /// Whatever it waited for, it waits no more.
+    fn flow_ended<T: Transport>(driver: &mut Driver<'_, T, D, Self>) {
+        if driver.store.held {
+            let (now, paused) = (driver.now(), driver.paused);
+            Store::<D>::hold(&mut driver.store, now, paused);
+        }
+    }
+
     fn heard<T: Transport>(_driver: &mut Driver<'_, T, D, Self>, news: Infallible) {
         match news {}
     }

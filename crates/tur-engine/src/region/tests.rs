@@ -2,12 +2,15 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 use tur_core::{Answer, Ask, BodyKind, Content, Identity, Rate, Representation};
 use tur_http::{Asked, admit};
 use tur_storage::{FileName, MemDisk, Part, Place};
 
 use super::*;
+use crate::fetch::{Head, Taker};
+use crate::hand::Hand;
 use crate::limits::Limit;
 
 const STEP: usize = 2048;
@@ -50,6 +53,35 @@ fn flow(clock: Clock, ready: &[bool], limit: Option<Rate>) -> Flow<Steps, MemDis
     };
     let begun = opened.part.begin("http://h/file", &identity, false);
     begun.expect("an empty disk");
+    let writer = opened.part.writer(0, 0, ByteRange::from(0));
+    let (unlimited, limit) = (Limit::new(clock, None), Limit::new(clock, limit));
+    let limits = Limits {
+        process: unlimited,
+        transfer: limit,
+    };
+    flow_to(
+        clock,
+        limits,
+        (steps(clock, ready), total),
+        Sink::Part(writer),
+    )
+}
+
+fn steps(clock: Clock, ready: &[bool]) -> Steps {
+    Steps {
+        clock,
+        ready: ready.iter().copied().collect(),
+        silent_until: None,
+    }
+}
+
+/// A flow of a body of so many bytes.
+fn flow_to<B: Body>(
+    clock: Clock,
+    limits: Limits,
+    (body, total): (B, u64),
+    sink: Sink<MemDisk>,
+) -> Flow<B, MemDisk> {
     let answer = Answer::Whole(Content {
         representation: Representation::default(),
         body: BodyKind::Length(total),
@@ -61,24 +93,65 @@ fn flow(clock: Clock, ready: &[bool], limit: Option<Rate>) -> Flow<Steps, MemDis
         terms: tur_http::Terms::NONE,
     };
     let admitted = admit(&answer, &asked).expect("a plain answer");
-    let writer = opened.part.writer(0, 0, ByteRange::from(0));
-    let region = Region::new(Arc::new(Gate::new(0, total)), &admitted, Sink::Part(writer));
-    let body = Steps {
-        clock,
-        ready: ready.iter().copied().collect(),
-        silent_until: None,
-    };
-    let limits = Limits {
-        process: Limit::new(clock, None),
-        transfer: Limit::new(clock, limit),
-    };
+    let region = Region::new(Arc::new(Gate::new(0, total)), &admitted, sink);
     Flow::new(body, region, 1, limits, clock)
 }
 
+/// Who takes so many bytes and then has no room.
+struct Mug(usize);
+
+impl Taker for Mug {
+    fn head(&mut self, _head: &Head) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn poll_room(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
+        match self.0 {
+            0 => Poll::Pending,
+            _ => Poll::Ready(()),
+        }
+    }
+
+    fn take(&mut self, bytes: Bytes) {
+        self.0 = self.0.saturating_sub(bytes.len());
+    }
+
+    fn slow(&mut self) {}
+}
+
+/// A body whose end comes after its last byte.
+struct Late(Steps);
+
+impl Body for Late {
+    async fn fill(&mut self, chunks: &mut Chunks, budget: usize) -> Result<Fill, Fault> {
+        if self.0.ready.is_empty() {
+            return Ok(Fill::End);
+        }
+        self.0.fill(chunks, budget).await.map(|_| Fill::More)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_byte_is_told_at_once_and_the_last_needs_no_room_behind_it() {
+    let clock = Clock::start();
+    let total = 3 * STEP;
+    let hand = Hand::new(Box::new(Mug(total)), 0, clock);
+    let limits = Limits {
+        process: Limit::new(clock, None),
+        transfer: Limit::new(clock, None),
+    };
+    let body = (Late(steps(clock, &[true; 3])), total as u64);
+    let flow = flow_to(clock, limits, body, Sink::Taker(hand.body(0)));
+    let told = said(clock, flow).await;
+    let words: Vec<_> = told.iter().map(|(word, ..)| *word).collect();
+    assert_eq!(words, ["landed", "ended"]);
+    assert_eq!(hand.next(), total as u64);
+}
+
 /// Everything a flow says until its end: its word, the time, and how long it says to have been busy.
-async fn said(
+async fn said<B: Body>(
     clock: Clock,
-    mut flow: Flow<Steps, MemDisk>,
+    mut flow: Flow<B, MemDisk>,
 ) -> Vec<(&'static str, Duration, Duration)> {
     let (start, mut said) = (clock.now(), Vec::new());
     loop {

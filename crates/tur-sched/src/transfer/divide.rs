@@ -57,7 +57,8 @@ impl Transfer {
 
     /// The ceiling of lanes from now on.
     pub(super) fn set_ceiling(&mut self, now: Timestamp, lanes: u16) {
-        self.config.lanes_max = lanes.max(1);
+        let most = if self.config.given_away { 1 } else { lanes };
+        self.config.lanes_max = most.max(1);
         self.set_width(now, self.allowed);
     }
 

@@ -100,7 +100,8 @@ pub struct TransferConfig {
     /// that begins behind the end is a failure of kind `Server` (416), an empty one is complete without a request.
     pub span: Option<ByteRange>,
     /// Bytes are given away as they land and cannot be taken back: after the first one a change is a failure whatever
-    /// `on_change` says. What comes again after that is for the engine to drop.
+    /// `on_change` says. What comes again after that is for the engine to drop. So that they come in order, one lane works,
+    /// whatever the ceiling.
     pub given_away: bool,
     /// Ceiling of lanes.
     pub lanes_max: u16,
@@ -258,7 +259,10 @@ pub struct Transfer {
 impl Transfer {
     /// A transfer that begins at `now`, from nothing or from what an earlier run left.
     #[must_use]
-    pub fn new(config: TransferConfig, resumed: Option<Resumed>, now: Timestamp) -> Self {
+    pub fn new(mut config: TransferConfig, resumed: Option<Resumed>, now: Timestamp) -> Self {
+        if config.given_away {
+            config.lanes_max = 1;
+        }
         let mut transfer = Self {
             ledger: config.span.map_or_else(Ledger::new, Ledger::of),
             crew: Crew::new(config.lanes_max),

@@ -5,6 +5,7 @@
 mod chance;
 mod cup;
 mod ends;
+mod loopback;
 mod waits;
 
 use tur_core::{ByteRange, Kind};

@@ -175,6 +175,7 @@ async fn a_driver_that_panics_gives_back_what_it_had() {
             let (held, _) = shared.sessions.held();
             assert_eq!(held, shared.transport.inner.sockets(), "no slot leaks");
             assert!(shared.scaling.is_empty());
+            assert_eq!(shared.sessions.members(), 0);
         }
         // Whoever comes next has all of it.
         assert!(!shared.run(100, u64::MAX, is_fetch).await);

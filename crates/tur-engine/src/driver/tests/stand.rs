@@ -183,6 +183,7 @@ impl Stand {
         assert_eq!(self.held().0, 0, "all sessions came back");
         assert_eq!(self.transport.sockets(), 0, "and are closed");
         assert!(self.scaling.is_empty(), "no scaler counts on anybody");
+        assert_eq!(self.sessions.members(), 0, "everybody has left");
     }
 
     /// Begins a download as a downloader does.

@@ -271,6 +271,27 @@ fn what_was_given_away_is_not_joined_with_what_nothing_identifies() {
 }
 
 #[test]
+fn what_is_given_away_goes_in_order_whatever_the_ceiling() {
+    let config = TransferConfig {
+        given_away: true,
+        ..config(4)
+    };
+    let mut world = World::new(config, 40_000 * KIB);
+    world.grant_all();
+    let lease = world.first();
+    world.open(lease);
+    for event in [Event::Ceiling(8), Event::Width(8)] {
+        world.tell(event);
+        world.flow(lease, 1_000 * KIB);
+        world.grant_all();
+        assert_eq!(world.running.len(), 1);
+    }
+    world.finish();
+    world.assert_whole();
+    assert_eq!(world.requests, 1);
+}
+
+#[test]
 fn lanes_share_a_span_and_stay_inside() {
     let span = ByteRange::new(1_000_001, 30_000_007);
     let config = TransferConfig {
