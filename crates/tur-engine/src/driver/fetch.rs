@@ -13,7 +13,7 @@ use tur_http::{Admitted, SafeName};
 use tur_sched::{FetchOrder, LaneId, TransferConfig, Waits};
 use tur_storage::Disk;
 
-use super::answer::{representation, validator};
+use super::answer::validator;
 use super::finish::or_cancelled;
 use super::store::{Errand, Store};
 use super::{Driver, End, Outside, World, conclude};
@@ -171,9 +171,9 @@ impl<D: Disk + Clone> Store<D> for ToTaker<'_> {
     fn admitted<T: Transport>(
         driver: &mut Driver<'_, T, D, Self>,
         _order: &FetchOrder,
-        (admitted, answer): (&Admitted, &Answer),
+        (admitted, _answer): (&Admitted, &Answer),
     ) -> bool {
-        driver.opened || driver.first_answer(admitted, answer)
+        driver.opened || driver.first_answer(admitted)
     }
 
     fn sink(&self, _lane: LaneId, order: &FetchOrder) -> Option<Sink<D>> {
@@ -203,7 +203,7 @@ impl<D: Disk + Clone> Store<D> for ToTaker<'_> {
 
 impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToTaker<'_>> {
     /// The first answer of a representation: shows it to the taker. False if it is not taken.
-    fn first_answer(&mut self, admitted: &Admitted, answer: &Answer) -> bool {
+    fn first_answer(&mut self, admitted: &Admitted) -> bool {
         let identity = admitted.identity();
         let total = identity.total;
         let wanted = self.store.job.wanted();
@@ -227,9 +227,9 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToTaker<'_>> {
             self.end = Some(End::Broken(declined.into()));
             return false;
         }
-        let disposition = representation(answer).and_then(|found| found.disposition.as_deref());
-        let name = SafeName::of(disposition, self.transfer.target());
-        self.store.name = name.as_str().to_owned();
+        self.store.name = SafeName::of(None, &self.store.job.target)
+            .as_str()
+            .to_owned();
         self.opened = true;
         self.tell(What::Opened {
             len: total,
