@@ -36,15 +36,15 @@ pub(crate) struct Args {
     pub(crate) urls: Vec<String>,
 
     /// Download what LIST has, after the URLs that are given here; - is standard input. The format is below
-    #[arg(short, long, value_name = "LIST", help_heading = FILES)]
-    pub(crate) input_file: Option<PathBuf>,
+    #[arg(short, long, value_name = "LIST", action = ArgAction::Append, help_heading = FILES)]
+    pub(crate) input_file: Vec<PathBuf>,
 
     /// Download N files at once, 1 to 256 [default: 4]
     #[arg(short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), help_heading = FILES)]
     pub(crate) jobs: Option<u16>,
 
-    /// Keep in FILE what is not finished, as a list for -i; empty when nothing is left. No -H, -u, -e and no password of a
-    /// URL that is typed here is written to it: give them again
+    /// Keep in FILE what is not finished, as a list for -i; empty when nothing is left. It has no flags,
+    /// and so no -H, -u and -e, nor a password of a URL that is typed here: give them again
     #[arg(long, value_name = "FILE", help_heading = FILES)]
     pub(crate) save_session: Option<PathBuf>,
 

@@ -51,7 +51,12 @@ fn main() -> ExitCode {
 
 fn planned(mut args: Args) -> Result<Plan, String> {
     args.headers = field::with_files(args.headers)?;
-    let list = args.input_file.as_deref().map(batch::read).transpose()?;
+    let list = match &args.input_file[..] {
+        [] => None,
+        [list] => Some(batch::read(list)?),
+        // What is given twice counts the last time; half of what was to be downloaded must not go unnoticed.
+        _ => return Err("-i is given twice: join the lists, as in cat A B | tur -i -".to_owned()),
+    };
     Plan::new(args, list, surroundings())
 }
 

@@ -11,7 +11,7 @@ fn plan_on(can_draw: bool, args: &[&str]) -> Result<Plan, String> {
         origins: Some("/state".into()),
         here: Some("/here".into()),
     };
-    let list = args.input_file.is_some().then(List::default);
+    let list = (!args.input_file.is_empty()).then(List::default);
     Plan::new(args, list, around)
 }
 

@@ -145,6 +145,7 @@ fn what_cannot_be_meant_of_several_is_refused() {
             "--checksum is for one URL",
         ),
         (&[&url, "ftp://h/f"], "URL 2: "),
+        (&["-i", "good", "-i", "good"], "-i is given twice"),
     ] {
         let ran = place.tur(args).ends_with(2);
         assert!(ran.stderr.contains(said), "{ran:?}");

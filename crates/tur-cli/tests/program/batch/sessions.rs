@@ -157,11 +157,9 @@ fn a_signal_keeps_what_landed_and_the_session_goes_on_from_there() {
             .mode();
         assert_eq!(mode & 0o777, 0o600);
         stand.goes_on();
-        assert!(
-            !stand.origin.seen()[1..]
-                .iter()
-                .any(|seen| seen.path == "/a")
-        );
+        // The session knew that it was done: nobody was asked.
+        let seen = stand.origin.seen().into_iter();
+        assert_eq!(seen.filter(|seen| seen.path == "/a").count(), 1);
     }
 }
 
@@ -283,4 +281,60 @@ fn a_session_is_never_written_through_a_name_that_is_no_file() {
     place.check_bytes("precious", b"mine");
     place.check("a", 1, SIZE);
     assert_eq!(place.names(), ["a", "dir", "link", "precious", "s"]);
+}
+
+#[test]
+fn a_session_that_cannot_be_written_in_the_end_is_a_failure() {
+    let stand = Stand::new();
+    let running = stand.begin(&stand.list());
+    stand.place.put("precious", b"mine");
+    fs::remove_file(stand.place.file("s")).expect("it is there");
+    symlink("precious", stand.place.file("s")).expect("links can be made");
+    stand.gate.open();
+    let ran = running.end().ends_with(3);
+    assert!(
+        ran.stderr
+            .contains("--save-session s: it is there and is not"),
+        "{ran:?}"
+    );
+    assert_eq!(
+        (&ran.last()["done"], &ran.last()["failed"]),
+        (&4.into(), &0.into())
+    );
+    for (name, version, size) in [
+        ("a", 1, SIZE),
+        ("bb", 2, LARGE),
+        ("sub/c", 3, LARGE),
+        ("d", 4, SIZE),
+    ] {
+        stand.place.check(name, version, size);
+    }
+    stand.place.check_bytes("precious", b"mine");
+}
+
+#[test]
+fn a_session_that_would_fill_the_disk_is_not_half_written() {
+    let stand = Stand::new();
+    let long = "x".repeat(60_000);
+    let item = |n| format!("{}?{n}{long}\n", stand.origin.url("/a"));
+    let list: String = (0..4).map(item).collect();
+    stand.place.put("list", list.as_bytes());
+    stand.place.put("s", b"old");
+    let mut command = stand.place.run("sh");
+    // Blocks of 512 bytes or of 1 KiB: less than the four lines in any case.
+    command
+        .args(["-c", "ulimit -f 128; exec \"$@\"", "sh"])
+        .args([
+            env!("CARGO_BIN_EXE_tur"),
+            "-i",
+            "list",
+            "--save-session",
+            "s",
+        ]);
+    let output = command.output().expect("the program starts");
+    let ran = crate::harness::Ran::of(output).ends_with(9);
+    assert!(ran.stderr.contains("--save-session s: "), "{ran:?}");
+    stand.place.check_bytes("s", b"old");
+    assert_eq!(stand.place.names(), ["list", "s"]);
+    assert_eq!(stand.origin.requests(), 0);
 }
