@@ -487,6 +487,21 @@ mod tests {
         assert!(checked(&[field("X-Api-Key", "s3cret")]).is_ok());
     }
 
+    #[test]
+    fn what_start_would_refuse_can_be_known_before() {
+        let downloader = Downloader::builder().build().expect("defaults will do");
+        let good = || downloader.download("http://127.0.0.1:9/f");
+        assert!(good().field("X-Key", "v").file("f").check().is_ok());
+        for wrong in [
+            downloader.download("ftp://127.0.0.1/f"),
+            good().field("Range", "bytes=0-"),
+            good().file("dir/"),
+        ] {
+            let error = wrong.check().expect_err("refused");
+            assert_eq!(error.kind(), Kind::Usage, "{error}");
+        }
+    }
+
     fn field(name: &str, value: &str) -> Field {
         Field {
             name: name.to_owned(),
