@@ -170,14 +170,13 @@ impl Show {
 
     /// Says how an item ended. An error is always said; that all of several were interrupted is said once, in the end.
     pub(crate) fn end(&mut self, item: usize, outcome: &Result<Completed, Error>) {
-        match &mut self.picture {
-            Picture::Bar(bar) if !self.several => bar.clear(),
-            Picture::Json(lines) => {
-                if let Some(lines) = lines.remove(&item) {
-                    console::put(&lines.end(outcome));
-                }
-            }
-            Picture::Bar(_) | Picture::Plain | Picture::Lines => {}
+        if let Picture::Json(lines) = &mut self.picture
+            && let Some(lines) = lines.remove(&item)
+        {
+            console::put(&lines.end(outcome));
+        }
+        if !self.several {
+            self.take_off_bar();
         }
         match outcome {
             Ok(_) if matches!(self.picture, Picture::Json(_)) => {}
@@ -195,9 +194,7 @@ impl Show {
 
     /// Ends the picture of several, and says how they went.
     pub(crate) fn summary(&mut self, tally: &Tally, elapsed: Duration) {
-        if let Picture::Bar(bar) = &self.picture {
-            bar.clear();
-        }
+        self.take_off_bar();
         if tally.unfinished() > 0 {
             self.error(&many::interrupted(tally));
         }
@@ -207,6 +204,14 @@ impl Show {
         }
         for line in many::summary(tally, elapsed) {
             self.note(&line);
+        }
+    }
+
+    /// What is said from here on stands in lines of its own: above a bar they would be filled up to the terminal's width.
+    fn take_off_bar(&mut self) {
+        if let Picture::Bar(bar) = &self.picture {
+            bar.clear();
+            self.picture = Picture::Plain;
         }
     }
 
