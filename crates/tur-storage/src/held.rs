@@ -16,7 +16,7 @@ use tur_core::Wall;
 
 use crate::book::Book;
 use crate::frame::{Record, SourceV1};
-use crate::open::{look, open_regular, unlink_if};
+use crate::open::{look, open_journal, unlink_if};
 use crate::shared::{JournalFile, Shared, path_error, retry, write_all};
 use crate::{Disk, Exists, StorageError};
 
@@ -63,6 +63,21 @@ impl<D: Disk> Shared<D> {
         done
     }
 
+    /// As [`spill`](Self::spill), for the last time: nobody else has these bytes, so it is tried twice, and leaves nothing
+    /// behind if there is no way.
+    pub(crate) fn save(&self, book: &mut Book) -> Result<(), StorageError> {
+        let saved = self.spill(book).or_else(|error| {
+            tracing::warn!(%error, "bytes in memory could not be put down; once more");
+            self.spill(book)
+        });
+        if saved.is_err()
+            && let Err(error) = self.remove_pair()
+        {
+            tracing::warn!(%error, "a part that holds nothing could not be removed");
+        }
+        saved
+    }
+
     fn put_down(&self, book: &mut Book, held: &[u8]) -> Result<(), StorageError> {
         let part = |doing| self.names.part_error(doing);
         self.make_journal(book)?;
@@ -89,17 +104,15 @@ impl<D: Disk> Shared<D> {
         if self.journal().is_some() {
             return self.write_first_page(book, false);
         }
-        let made = open_regular(&self.disk, &self.dir, &self.names.dir, &self.names.journal)?;
-        if !made.fresh {
-            // There was none when the part was locked.
-            let path = self.names.journal_path();
-            return Err(StorageError::Foreign { path });
-        }
+        let part =
+            retry(|| self.disk.stat(&self.part)).map_err(self.names.part_error("look at"))?;
+        // One that is there by now may be ours, made by a call that failed all the same.
+        let (journal, _) = open_journal(&self.disk, &self.dir, &self.names, &part)?;
         self.put_journal(JournalFile {
-            file: made.file,
-            id: made.stat.id,
+            file: journal.file,
+            id: journal.stat.id,
         });
-        self.write_first_page(book, true)
+        self.write_first_page(book, journal.fresh)
     }
 
     /// Puts a file that is held in place and returns its path. `None` if nothing is held, by now: only the ordinary way
@@ -123,13 +136,8 @@ impl<D: Disk> Shared<D> {
                 let spilled = {
                     let mut book = self.lock();
                     book.held = Some(held);
-                    self.spill(&mut book)
+                    self.save(&mut book)
                 };
-                if spilled.is_err()
-                    && let Err(error) = self.remove_pair()
-                {
-                    tracing::warn!(%error, "a part that holds nothing could not be removed");
-                }
                 other?;
                 return spilled.map(|()| None);
             }

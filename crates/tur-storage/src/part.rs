@@ -298,7 +298,7 @@ impl<D: Disk> Part<D> {
     /// `Io`, `JournalFull` or `JournalBroken`; the slots of writers at work still vouch.
     pub fn stop(&self) -> Result<(), StorageError> {
         let mut book = self.shared.lock();
-        self.shared.spill(&mut book)?;
+        self.shared.save(&mut book)?;
         self.shared.renew_if_long(&mut book);
         book.take_claims();
         self.shared.record_claims(&mut book)

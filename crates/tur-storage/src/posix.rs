@@ -5,6 +5,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::AsRawFd as _;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -34,11 +35,14 @@ impl Disk for PosixDisk {
         } else {
             path
         };
-        if create {
-            make_dirs(path)?;
-        }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(rustix::fs::open(path, flags, Mode::empty())?)
+        match rustix::fs::open(path, flags, Mode::empty()) {
+            Err(Errno::NOENT) if create => {
+                make_dirs(path)?;
+                Ok(rustix::fs::open(path, flags, Mode::empty())?)
+            }
+            done => Ok(done?),
+        }
     }
 
     fn stat_at(&self, dir: &OwnedFd, name: &str) -> io::Result<Stat> {
@@ -195,8 +199,9 @@ impl Disk for PosixDisk {
     }
 
     fn boot_id(&self) -> Option<[u8; 16]> {
-        let text = read_small("/proc/sys/kernel/random/boot_id")?;
-        parse_boot_id(&text)
+        // It cannot change while a process lives.
+        static BOOT: OnceLock<Option<[u8; 16]>> = OnceLock::new();
+        *BOOT.get_or_init(|| parse_boot_id(&read_small("/proc/sys/kernel/random/boot_id")?))
     }
 
     fn umask(&self) -> u32 {

@@ -155,7 +155,7 @@ impl<D: Disk + Clone> Filing<D> {
     /// Work that opens the part. It reads what must be verified again: after a loss of power that is all of it.
     pub(super) fn opening(&self) -> impl FnOnce() -> Result<Opened<D>, StorageError> + use<D> {
         let (disk, place, url) = (self.disk.clone(), self.place.clone(), self.url.clone());
-        move || Part::open(disk, &place, &url)
+        move || Part::open_lazily(disk, &place, &url)
     }
 
     /// Takes the opened part, and tells what can be gone on with.

@@ -76,6 +76,19 @@ impl Disk for Struck {
         })
     }
 
+    fn open_unnamed(&self, dir: &Self::Dir, mode: u32) -> io::Result<File> {
+        let inner = self.call(Op::Make, || self.inner.open_unnamed(dir, mode))?;
+        Ok(File {
+            inner,
+            is_part: false,
+            _live: Arc::clone(&self.live),
+        })
+    }
+
+    fn link(&self, file: &File, dir: &Self::Dir, name: &str) -> io::Result<()> {
+        self.call(Op::Rename, || self.inner.link(&file.inner, dir, name))
+    }
+
     fn stat(&self, file: &File) -> io::Result<Stat> {
         self.call(Op::Stat, || self.inner.stat(&file.inner))
     }
