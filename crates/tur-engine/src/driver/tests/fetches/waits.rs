@@ -167,6 +167,23 @@ async fn the_limit_of_the_process_holds_and_is_no_slowness() {
     assert_eq!(done.log.slow, 0);
 }
 
+/// A body that broke off while it waited for a limit holds nobody up any more.
+#[tokio::test(start_paused = true)]
+async fn silence_after_a_break_under_a_limit_is_slow() {
+    let behaviour = Behaviour::new(MIB)
+        .rule(When::Only(1), Deed::CutAfter(50 * KIB))
+        .rule(When::Only(2), Deed::FirstByte(Duration::from_secs(10)));
+    let mut stand = Stand::new(behaviour);
+    stand.limit.set(Some(Rate::per_second(10 * KIB)));
+    let job = FetchJob {
+        slow_after: Duration::from_secs(3),
+        ..fetch_job(Some(span(0, 100 * KIB)))
+    };
+    let done = stand.try_fetch(job, Cup::new()).await;
+    done.assert_bytes(0, span(0, 100 * KIB));
+    assert_eq!((done.done().requests, done.log.slow), (2, 1));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_pause_is_nobodys_silence() {
     let mut stand = Stand::new(Behaviour::new(SIZE).pace(Rate::per_second(MIB)));
