@@ -175,8 +175,7 @@ impl World {
     }
 
     fn end(&mut self, ticket: u64) {
-        self.wishes
-            .retain(|id, wish| !wish.runs || *id != ticket);
+        self.wishes.retain(|id, wish| !wish.runs || *id != ticket);
         self.tell(DispatchEvent::Ended {
             ticket: TicketId(ticket),
         });
@@ -220,9 +219,12 @@ impl World {
         let wish = self.wishes.get_mut(&ticket).expect("nobody wants it");
         assert!(!wish.runs, "started twice");
         wish.runs = true;
-        let origin = wish.origin;
-        let low = self.is_low(wish.peer);
-        for (cap, at) in [(self.config.permits, None), (self.config.per_origin, Some(origin))] {
+        let (origin, peer) = (wish.origin, wish.peer);
+        let low = self.is_low(peer);
+        for (cap, at) in [
+            (self.config.permits, None),
+            (self.config.per_origin, Some(origin)),
+        ] {
             let here = |wish: &&Wish| wish.runs && at.is_none_or(|at| wish.origin == at);
             let running = || self.wishes.values().filter(here);
             assert!(running().count() <= cap.max(1), "over a cap");
