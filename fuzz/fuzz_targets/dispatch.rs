@@ -76,6 +76,7 @@ impl World {
             per_origin: usize::from(caps % 5),
             per_peer: None,
             throttle: Duration::from_millis(u64::from(caps / 128) * 100),
+            reserve: caps % 3 > 0,
         };
         Self {
             dispatch: Dispatch::new(config),

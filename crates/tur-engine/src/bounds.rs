@@ -45,3 +45,12 @@ pub const CONNECTIONS_PER_ORIGIN: usize = 32;
 
 /// Most connections of a downloader, unless a number is given.
 pub const CONNECTIONS: usize = 128;
+
+/// Most commands of one peer that wait for their turn, unless a number is given.
+pub const PEER_QUEUE: usize = 32;
+
+/// A fetch that has brought nothing for so long is told to be slow, unless a time is given. It goes on.
+pub const SLOW_AFTER: Duration = Duration::from_secs(2);
+
+/// Most bytes of a fetch that are kept in memory for a caller who has not said how many.
+pub const BUFFERED_BYTES: u64 = 64 * 1024 * 1024;

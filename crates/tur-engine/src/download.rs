@@ -288,15 +288,7 @@ impl Download {
         let credentials = self
             .credentials
             .or_else(|| userinfo.map(|info| basic(&info.user, &info.password)));
-        let given = fields
-            .iter()
-            .any(|field| field.name.eq_ignore_ascii_case("authorization"));
-        if let Some(value) = credentials.filter(|_| !given) {
-            fields.push(Field {
-                name: "Authorization".into(),
-                value,
-            });
-        }
+        add_credentials(&mut fields, credentials);
         let s = self.job;
         Ok(Job {
             target,
@@ -368,7 +360,7 @@ impl fmt::Debug for Download {
 }
 
 /// A number that differs from process to process, so that clients of one origin do not retry in step.
-fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     use std::hash::{BuildHasher as _, Hasher as _};
     std::hash::RandomState::new().build_hasher().finish()
 }
@@ -381,7 +373,7 @@ fn ends_like_dir(path: &Path) -> bool {
 }
 
 /// Fields as they may be sent: names are tokens, values hold no line break (RFC 9110, sections 5.1 and 5.5).
-fn checked(fields: &[Field]) -> Result<Vec<Field>, Error> {
+pub(crate) fn checked(fields: &[Field]) -> Result<Vec<Field>, Error> {
     let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     let one = |field: &Field| {
         let (name, value) = (&field.name, field.value.expose());
@@ -427,8 +419,21 @@ fn checked(fields: &[Field]) -> Result<Vec<Field>, Error> {
     fields.iter().map(one).collect()
 }
 
+/// Adds `Authorization`, unless there is one.
+pub(crate) fn add_credentials(fields: &mut Vec<Field>, credentials: Option<Secret>) {
+    let given = fields
+        .iter()
+        .any(|field| field.name.eq_ignore_ascii_case("authorization"));
+    if let Some(value) = credentials.filter(|_| !given) {
+        fields.push(Field {
+            name: "Authorization".into(),
+            value,
+        });
+    }
+}
+
 /// The value of `Authorization` for a user and a password (RFC 7617, section 2).
-fn basic(user: &Secret, password: &Secret) -> Secret {
+pub(crate) fn basic(user: &Secret, password: &Secret) -> Secret {
     let pair = Secret::from([user.expose(), b":", password.expose()].concat());
     Secret::from(format!("Basic {}", base64(pair.expose())))
 }

@@ -1,30 +1,36 @@
 //! The facade: one per application, with the data thread that everything runs on.
 
 use std::fmt;
-use std::future::Future;
 use std::future::poll_fn;
 use std::path::PathBuf;
-use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 use tur_core::{Kind, Rate};
 use tur_net::{HttpSession, HttpTransport, NetConfig};
+use tur_sched::DispatchConfig;
+use tur_sched::abr::AbrConfig;
 use tur_storage::{FileDisk, PosixDisk};
 
+use crate::adapt::AbrHandle;
 use crate::board::Board;
 use crate::bus::{Bus, ROOM};
 use crate::clock::Clock;
 use crate::compute::Compute;
+use crate::command::Waits;
 use crate::driver::{self, Outside, World};
+use crate::sampler::Sampler;
 use crate::handle::Wish;
+use crate::hub::{Ground, Hub, HubConfig, Message, Newcomer, Run, Worlds};
 use crate::job::Job;
 use crate::limits::{Limit, Limits};
 use crate::metrics::Totals;
@@ -33,7 +39,10 @@ use crate::pressure::Watch;
 use crate::scaling::Scaling;
 use crate::seats::Seats;
 use crate::sessions::{Caps, PerOrigin, Sessions};
-use crate::{Download, DownloaderMetrics, Error, Events, Handle, OriginRecord, StorageKind, What};
+use crate::{
+    CancelToken, Download, DownloaderMetrics, Error, Events, Handle, OriginRecord, Peer,
+    PeerHandle, PeerNo, StorageKind, WeakPeerHandle, What, bounds,
+};
 
 /// Downloads files. Cheap to clone; all clones share the network, the pools of connections and the data thread. When
 /// the last clone goes, running downloads are cancelled and keep what landed.
@@ -46,9 +55,15 @@ struct Shared {
     transport: Arc<HttpTransport>,
     sessions: Sessions<HttpSession>,
     scaling: Scaling,
+    sampler: Sampler,
     origins: Origins,
-    starts: mpsc::UnboundedSender<Start>,
-    next: AtomicU64,
+    starts: mpsc::UnboundedSender<Run>,
+    /// The way to the hub.
+    post: mpsc::UnboundedSender<Message>,
+    queue: usize,
+    abr: AbrConfig,
+    stop: CancelToken,
+    next: Arc<AtomicU64>,
     compute: Compute,
     storage: StorageKind,
     seats: Seats,
@@ -56,11 +71,8 @@ struct Shared {
     clock: Clock,
     bus: Bus,
     totals: Totals,
-    _life: watch::Sender<()>,
+    life: Arc<watch::Sender<()>>,
 }
-
-/// A driver ready to run: the data thread only polls it.
-type Start = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Settings of a [`Downloader`].
 #[derive(Debug)]
@@ -71,6 +83,10 @@ pub struct DownloaderBuilder {
     limit: Option<Rate>,
     origins: Option<PathBuf>,
     storage: StorageKind,
+    hub: HubConfig,
+    throttle: Duration,
+    abr: AbrConfig,
+    stop: CancelToken,
 }
 
 impl DownloaderBuilder {
@@ -134,6 +150,50 @@ impl DownloaderBuilder {
         self
     }
 
+    /// Most requests that one peer may have under way. Default: no limit of its own.
+    pub fn requests_per_peer(mut self, n: Option<usize>) -> Self {
+        self.hub.per_peer = n.map(|n| n.max(1));
+        self
+    }
+
+    /// Commands of one peer that may wait for their turn; with as many it is asked for no more, and
+    /// [`PeerHandle::execute`] waits. Default: 32.
+    pub fn peer_queue(mut self, n: usize) -> Self {
+        self.hub.queue = n.max(1);
+        self
+    }
+
+    /// A fetch that has brought nothing for so long is told to be slow, and goes on. Default: 2 s.
+    pub fn slow_after(mut self, limit: Duration) -> Self {
+        self.hub.waits.slow = limit;
+        self
+    }
+
+    /// Limit for the head of an answer and for the silence of a body of a peer's fetch. Default: 30 s.
+    pub fn peer_read_timeout(mut self, limit: Duration) -> Self {
+        self.hub.waits.read = limit;
+        self
+    }
+
+    /// How long a fetch ahead is held back before it begins, so that something urgent finds the network free. Default: not
+    /// at all.
+    pub fn demand_throttle(mut self, time: Duration) -> Self {
+        self.throttle = time;
+        self
+    }
+
+    /// The rules by which variants are chosen.
+    pub fn abr(mut self, config: AbrConfig) -> Self {
+        self.abr = config;
+        self
+    }
+
+    /// Everything ends as cancelled with this token, as if the last downloader had gone.
+    pub fn stop_with(mut self, token: &CancelToken) -> Self {
+        self.stop = token.child();
+        self
+    }
+
     /// Starts the data thread.
     ///
     /// # Errors
@@ -141,12 +201,19 @@ impl DownloaderBuilder {
     pub fn build(self) -> Result<Downloader, Error> {
         let transport = HttpTransport::new(self.net)
             .map_err(|error| Error::new(Kind::Usage, error.to_string()))?;
-        let scaling = Scaling::new();
+        let clock = Clock::start();
+        let bus = Bus::new(clock);
+        let dispatch = DispatchConfig {
+            throttle: self.throttle,
+            ..DispatchConfig::default()
+        };
+        let sessions = Sessions::with_dispatch(self.caps, dispatch).told_in(bus.scope().clone());
         let origins = match &self.origins {
             Some(path) => Origins::open(PosixDisk, path)?,
             None => Origins::in_memory(),
         };
         let (starts, inbox) = mpsc::unbounded_channel();
+        let (post, messages) = mpsc::unbounded_channel();
         let failed = |error: std::io::Error| {
             Error::new(Kind::Other, format!("cannot start the engine: {error}"))
         };
@@ -154,40 +221,93 @@ impl DownloaderBuilder {
             .enable_all()
             .build()
             .map_err(failed)?;
-        let (clock, compute) = (Clock::start(), Compute::new());
-        let (bus, watchers) = (Bus::new(clock), compute.clone());
-        let sessions = Sessions::new(self.caps).told_in(bus.scope().clone());
-        let pools = sessions.clone();
-        thread::Builder::new()
-            .name("tur-data".into())
-            .spawn(move || {
-                runtime.block_on(async {
-                    let watch = Watch::new(watchers, clock);
-                    serve(inbox, pools, clock, watch).await;
-                });
-            })
-            .map_err(failed)?;
-        let (life, _) = watch::channel(());
-        let next = AtomicU64::new(1);
         let shared = Shared {
             transport: Arc::new(transport),
             sessions,
-            scaling,
+            scaling: Scaling::new(),
+            sampler: Sampler::new(clock),
             origins,
             starts,
-            next,
-            compute,
+            post,
+            queue: self.hub.queue,
+            abr: self.abr,
+            stop: self.stop.clone(),
+            next: Arc::new(AtomicU64::new(1)),
+            compute: Compute::new(),
             storage: self.storage,
             seats: Seats::new(PosixDisk.descriptors_max()),
             limit: Limit::new(clock, self.limit),
             clock,
             bus,
             totals: Totals::default(),
-            _life: life,
+            life: Arc::new(watch::channel(()).0),
         };
+        let ground = shared.ground();
+        let hub = Hub::new(self.hub, ground, messages);
+        let (watchers, life) = (shared.compute.clone(), Arc::downgrade(&shared.life));
+        let (pools, stop) = (shared.sessions.clone(), self.stop);
+        thread::Builder::new()
+            .name("tur-data".into())
+            .spawn(move || {
+                runtime.block_on(async {
+                    let watch = Watch::new(watchers, clock);
+                    let floor = Floor { pools, clock, hub };
+                    serve(inbox, floor, watch, (stop, life)).await;
+                });
+            })
+            .map_err(failed)?;
         Ok(Downloader {
             shared: Arc::new(shared),
         })
+    }
+}
+
+impl Shared {
+    /// What the hub stands on: nothing of it keeps the downloader.
+    fn ground(&self) -> Ground<HttpTransport, FileDisk> {
+        let limits = Limits {
+            process: Arc::clone(&self.limit),
+            transfer: Limit::new(self.clock, None),
+        };
+        let template = self.world(limits);
+        let life = self.life.subscribe();
+        let clock = self.clock;
+        let worlds: Worlds<HttpTransport, FileDisk> = Box::new(move || {
+            let limits = Limits {
+                process: Arc::clone(&template.limits.process),
+                transfer: Limit::new(clock, None),
+            };
+            let world = World {
+                transport: transport(&template.transport, &limits),
+                limits,
+                ..template.clone()
+            };
+            (world, life.clone())
+        });
+        let next = Arc::clone(&self.next);
+        Ground {
+            sessions: self.sessions.clone(),
+            clock: self.clock,
+            sampler: self.sampler.clone(),
+            totals: self.totals.clone(),
+            post: self.post.downgrade(),
+            worlds,
+            number: Box::new(move || next.fetch_add(1, Ordering::Relaxed)),
+        }
+    }
+
+    fn world(&self, limits: Limits) -> World<HttpTransport, FileDisk> {
+        World {
+            transport: transport(&self.transport, &limits),
+            sessions: self.sessions.clone(),
+            origins: self.origins.clone(),
+            disk: FileDisk::new(self.storage),
+            compute: self.compute.clone(),
+            limits,
+            scaling: self.scaling.clone(),
+            sampler: self.sampler.clone(),
+            clock: self.clock,
+        }
     }
 }
 
@@ -200,12 +320,49 @@ impl Downloader {
             limit: None,
             origins: None,
             storage: StorageKind::default(),
+            hub: HubConfig {
+                queue: bounds::PEER_QUEUE,
+                per_peer: None,
+                waits: Waits {
+                    read: bounds::READ_TIMEOUT,
+                    slow: bounds::SLOW_AFTER,
+                },
+            },
+            throttle: Duration::ZERO,
+            abr: AbrConfig::default(),
+            stop: CancelToken::new(),
         }
     }
 
     /// A download of `url`, to be set up and started.
     pub fn download(&self, url: &str) -> Download {
         Download::new(self.clone(), url)
+    }
+
+    /// Adds something that wants bytes. It is asked for commands from now on, until the last clone of its handle goes. Works
+    /// from any thread, with or without a runtime, whatever is under way.
+    pub fn register<P: Peer + 'static>(&self, peer: impl Into<Arc<P>>) -> PeerHandle {
+        let peer = peer.into();
+        self.register_with(move |_| peer)
+    }
+
+    /// As [`register`](Self::register), for a peer that knows its own handle: one that does not keep it.
+    pub fn register_with<P: Peer + 'static>(
+        &self,
+        make: impl FnOnce(&WeakPeerHandle) -> Arc<P>,
+    ) -> PeerHandle {
+        let shared = &self.shared;
+        let number = PeerNo(shared.next.fetch_add(1, Ordering::Relaxed));
+        let bus = shared.bus.child(Some(number));
+        let abr = AbrHandle::new(number, shared.abr, shared.clock, shared.post.downgrade());
+        let told = (bus.scope().clone(), abr.clone());
+        let handle = PeerHandle::new(number, shared.post.clone(), shared.queue, told);
+        let who = make(&handle.downgrade());
+        let message = Message::Register(number, Box::new(Newcomer { who, abr, bus }));
+        if shared.post.send(message).is_err() {
+            tracing::error!("the data thread is gone");
+        }
+        handle
     }
 
     /// What the user should be told, such as that bundled root certificates are in use.
@@ -283,26 +440,19 @@ impl Downloader {
         let mut outside = Outside {
             board: board.clone(),
             commands: heard,
-            life: shared._life.subscribe(),
+            life: shared.life.subscribe(),
         };
         let limits = Limits {
             process: Arc::clone(&shared.limit),
             transfer: Limit::new(shared.clock, job.as_ref().ok().and_then(|job| job.limit)),
         };
         let own_limit = Arc::clone(&limits.transfer);
-        let world = World {
-            transport: transport(&shared.transport, &limits),
-            sessions: shared.sessions.clone(),
-            origins: shared.origins.clone(),
-            disk: FileDisk::new(shared.storage),
-            compute: shared.compute.clone(),
-            limits,
-            scaling: shared.scaling.clone(),
-            clock: shared.clock,
-        };
+        let world = shared.world(limits);
+        let stopped = shared.stop.is_cancelled();
         let (seats, totals) = (shared.seats.clone(), shared.totals.clone());
         let drive = async move {
             let result = match job {
+                _ if stopped => driver::refuse(&outside, Error::cancelled()),
                 Ok(job) => match seats.take(&mut outside).await {
                     Some(_seat) => {
                         let _counted = totals.enter(id, outside.board.metrics().clone());
@@ -342,21 +492,37 @@ fn transport(shared: &Arc<HttpTransport>, limits: &Limits) -> Arc<HttpTransport>
     }
 }
 
-/// The data thread: runs drivers, closes connections that nobody uses, and looks at what is left of memory and
-/// descriptors. Ends when the last downloader is gone and every driver has kept what it has.
-async fn serve(
-    mut inbox: mpsc::UnboundedReceiver<Start>,
+/// What the data thread looks after.
+struct Floor {
     pools: Sessions<HttpSession>,
     clock: Clock,
+    hub: Hub<HttpTransport, FileDisk>,
+}
+
+/// Why the data thread has looked up.
+enum Looked {
+    Begin(Vec<Run>),
+    Again,
+    Over,
+}
+
+/// The data thread: runs drivers, begins what peers ask for, closes connections that nobody uses, and looks at what is left
+/// of memory and descriptors. Ends when the last downloader is gone and every driver has kept what it has.
+async fn serve(
+    mut inbox: mpsc::UnboundedReceiver<Run>,
+    mut floor: Floor,
     mut watch: Watch,
+    (stop, life): (CancelToken, Weak<watch::Sender<()>>),
 ) {
     let mut drivers = JoinSet::new();
+    let mut stopped = pin!(stop.cancelled().fuse());
     loop {
+        let Floor { pools, clock, hub } = &mut floor;
         let mut expiry = pin!(driver::until(
             pools.expire(clock.now()).map(|at| clock.instant(at))
         ));
         let mut returned = pin!(pools.returned());
-        let start = poll_fn(|cx| {
+        let looked = poll_fn(|cx| {
             while let Poll::Ready(Some(ended)) = drivers.poll_join_next(cx) {
                 if let Err(error) = ended {
                     tracing::error!(%error, "a driver panicked");
@@ -366,20 +532,34 @@ async fn serve(
                 && let Poll::Ready(signs) = watch.poll(cx)
             {
                 pools.pressure(clock.now(), &signs);
-                return Poll::Ready(None);
+                return Poll::Ready(Looked::Again);
+            }
+            if stopped.as_mut().poll(cx).is_ready()
+                && let Some(life) = life.upgrade()
+            {
+                // Each driver takes a change for the end of its downloader.
+                life.send_replace(());
+                hub.shut_down();
+            }
+            if let Poll::Ready(runs) = hub.poll(cx) {
+                return Poll::Ready(Looked::Begin(runs));
             }
             match inbox.poll_recv(cx) {
-                Poll::Ready(start) => Poll::Ready(Some(start)),
+                Poll::Ready(Some(run)) => Poll::Ready(Looked::Begin(vec![run])),
+                Poll::Ready(None) => Poll::Ready(Looked::Over),
                 // A session that came back may be the next to expire.
-                Poll::Pending if returned.as_mut().poll(cx).is_ready() => Poll::Ready(None),
-                Poll::Pending => expiry.as_mut().poll(cx).map(|()| None),
+                Poll::Pending if returned.as_mut().poll(cx).is_ready() => {
+                    Poll::Ready(Looked::Again)
+                }
+                Poll::Pending => expiry.as_mut().poll(cx).map(|()| Looked::Again),
             }
         });
-        match start.await {
-            Some(Some(start)) => drop(drivers.spawn(start)),
-            Some(None) => break,
-            None => {}
+        match looked.await {
+            Looked::Begin(runs) => runs.into_iter().for_each(|run| drop(drivers.spawn(run))),
+            Looked::Again => {}
+            Looked::Over => break,
         }
     }
+    floor.hub.shut_down();
     while drivers.join_next().await.is_some() {}
 }

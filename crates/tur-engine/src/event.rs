@@ -32,7 +32,7 @@ pub struct Event {
 
 /// A peer: one of those who share a downloader, numbered by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PeerNo(pub u32);
+pub struct PeerNo(pub u64);
 
 /// What happened.
 #[derive(Clone, Debug)]
@@ -140,10 +140,10 @@ pub enum What {
     },
     /// A peer goes on with another variant of what it plays.
     VariantSwitch {
-        /// The variant it leaves, counted from 0 in the order of its list.
-        from: usize,
+        /// The variant it leaves, by its number.
+        from: u32,
         /// The variant it takes.
-        to: usize,
+        to: u32,
         /// Why.
         why: String,
     },

@@ -42,7 +42,6 @@ pub(crate) struct FetchJob {
 pub(crate) const SLOW_AFTER: Duration = Duration::from_secs(2);
 
 impl FetchJob {
-    #[cfg_attr(not(test), expect(dead_code, reason = "peers are to call it"))]
     /// A fetch of `span` of `target` with the defaults of the program.
     pub(crate) fn new(target: Target, span: Option<ByteRange>) -> Self {
         Self {
@@ -78,12 +77,16 @@ pub(crate) trait Taker: Send + 'static {
     /// it is not, nothing is read from the origin, and no time-out counts.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
-    /// The bytes that come next: in order, each once. Never empty.
-    fn take(&mut self, bytes: Bytes);
+    /// The bytes that come next: in order, each once. Never empty. An `Err` ends the fetch with kind `Limit`.
+    fn take(&mut self, bytes: Bytes) -> Result<(), Full>;
 
     /// The soft time-out has passed. Told once; the fetch goes on.
     fn slow(&mut self);
 }
+
+/// More comes than so many bytes, which is all that is wanted.
+#[derive(Debug)]
+pub(crate) struct Full(pub(crate) u64);
 
 /// What the first answer to a fetch says, before any byte of it.
 #[derive(Clone, PartialEq, Eq)]

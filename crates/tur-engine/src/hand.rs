@@ -11,7 +11,7 @@ use tur_core::{Chunks, Kind, Timestamp};
 
 use crate::Error;
 use crate::clock::Clock;
-use crate::fetch::{Head, Taker};
+use crate::fetch::{Full, Head, Taker};
 
 /// The taker of a fetch, and what it has been given. Clones share it.
 #[derive(Clone)]
@@ -30,9 +30,14 @@ struct Shared {
     last: Option<Timestamp>,
 }
 
-/// The taker panicked.
+/// Why the taker takes no more.
 #[derive(Debug)]
-pub(crate) struct Fallen(String);
+pub(crate) enum Fallen {
+    /// It panicked, with this message.
+    Panicked(String),
+    /// It has got as much as it may, in bytes, and more comes.
+    Full(u64),
+}
 
 /// Why an answer is not taken.
 #[derive(Debug)]
@@ -151,7 +156,8 @@ impl Handing {
         shared.first.get_or_insert(now);
         shared.last = Some(now);
         while let Some(bytes) = chunks.pop() {
-            shared.call(|taker| taker.take(bytes))?;
+            let taken = shared.call(|taker| taker.take(bytes))?;
+            taken.map_err(|Full(most)| Fallen::Full(most))?;
         }
         Ok(had)
     }
@@ -160,12 +166,12 @@ impl Handing {
 impl Shared {
     fn call<R>(&mut self, how: impl FnOnce(&mut dyn Taker) -> R) -> Result<R, Fallen> {
         let Some(taker) = self.taker.as_deref_mut() else {
-            return Err(Fallen("it had panicked before".to_owned()));
+            return Err(Fallen::Panicked("it had panicked before".to_owned()));
         };
         // What a panic leaves half done is the taker's own, and it is never called again.
         catch_unwind(AssertUnwindSafe(|| how(taker))).map_err(|panic| {
             quietly(self.taker.take());
-            Fallen(text(panic))
+            Fallen::Panicked(text(panic))
         })
     }
 }
@@ -192,9 +198,17 @@ fn text(panic: Box<dyn Any + Send>) -> String {
 }
 
 impl From<Fallen> for Error {
-    fn from(Fallen(text): Fallen) -> Self {
-        let message = format!("who takes the bytes panicked: {text}");
-        Error::new(Kind::Other, message)
+    fn from(fallen: Fallen) -> Self {
+        match fallen {
+            Fallen::Panicked(text) => {
+                let message = format!("who takes the bytes panicked: {text}");
+                Error::new(Kind::Other, message)
+            }
+            Fallen::Full(most) => {
+                let message = format!("more than {most} bytes come, which is the limit");
+                Error::new(Kind::Limit, message)
+            }
+        }
     }
 }
 

@@ -25,18 +25,17 @@
 //! them.
 #![forbid(unsafe_code)]
 
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "no driver tells it yet, and nothing plays")
-)]
-mod abr;
+mod adapt;
 mod board;
 pub mod bounds;
 mod bus;
+mod cancel;
 mod checksum;
 mod clock;
+mod command;
 mod compute;
 mod decode;
+mod delivery;
 mod download;
 mod downloader;
 mod driver;
@@ -45,13 +44,18 @@ mod event;
 mod fetch;
 mod hand;
 mod handle;
+mod hub;
 mod job;
 mod limits;
 mod metrics;
 mod origins;
 mod overlap;
+mod peer;
+mod permits;
+mod pipe;
 mod pressure;
 mod region;
+mod sampler;
 mod scaling;
 mod seats;
 mod sessions;
@@ -60,7 +64,10 @@ mod sessions;
 #[doc = include_str!("../../../README.md")]
 struct Readme;
 
+pub use adapt::{Abr, AbrHandle};
+pub use cancel::CancelToken;
 pub use checksum::{Checksum, ChecksumError};
+pub use command::Command;
 pub use download::{Download, OnExists};
 pub use downloader::{Downloader, DownloaderBuilder};
 pub use error::Error;
@@ -69,7 +76,10 @@ pub use fetch::{Fetched, Head};
 pub use handle::Handle;
 pub use metrics::{DownloaderMetrics, Metrics, ProtocolMetrics, Steals};
 pub use origins::OriginRecord;
+pub use peer::{Peer, PeerHandle, Response, WeakPeerHandle};
+pub use pipe::Body;
 pub use tur_core::{ByteRange, Kind, Rate, Secret};
 pub use tur_http::{TypeGlob, TypeGlobError, is_hidden, printable};
-pub use tur_sched::{OnChange, RetryPolicy, Schedule, SpeedFloor};
+pub use tur_sched::abr;
+pub use tur_sched::{OnChange, Priority, RetryPolicy, Schedule, SpeedFloor};
 pub use tur_storage::StorageKind;

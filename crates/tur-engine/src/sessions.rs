@@ -1,8 +1,9 @@
 //! The sessions of a downloader: a pool per origin and one budget for all decide, this keeps the connections and carries
 //! the words to the drivers.
 //!
-//! Read [`Sessions`]. After each event the origin's standing is told to the budget anew, and what the budget then says
-//! is done before the lock is let go: so a slot is free as soon as its pool has forgotten the session, on any path.
+//! Read [`Sessions`]. A wish goes through the [`Permits`] first, and to the pool of its origin when its turn comes. After
+//! each event the origin's standing is told to the budget anew, and what the budget then says is done before the lock is
+//! let go: so a slot is free as soon as its pool has forgotten the session, on any path.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Deref, DerefMut};
@@ -12,14 +13,15 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tur_core::{Origin, Timestamp};
 use tur_sched::{
-    Asker, Budget, BudgetAction, LaneId, Pool, PoolAction, PoolEvent, SessionId, Shortage, Sign,
-    Standing,
+    Asker, Budget, BudgetAction, DispatchConfig, LaneId, Pool, PoolAction, PoolEvent, SessionId,
+    Shortage, Sign, Standing, TicketId,
 };
 
 use crate::What;
 use crate::bounds;
 use crate::bus::Scope;
 use crate::metrics::Gauge;
+use crate::permits::{Permits, Turn};
 
 /// How long an unused connection is kept: origins close theirs after 5 to 75 s.
 const IDLE_MAX: Duration = Duration::from_secs(15);
@@ -70,6 +72,8 @@ pub(crate) enum Word<S> {
         origin: Origin,
         session: Arc<S>,
     },
+    /// Somebody more urgent needs the place: give this session back, and ask for another one.
+    GiveWay { lane: LaneId, id: SessionId },
     /// Something that a person may want to know.
     Note(String),
     /// The process has room for so many lanes to the origin, whatever its scaler finds.
@@ -86,8 +90,13 @@ pub(crate) struct Sessions<S> {
 }
 
 struct Shared<S> {
+    /// The latest time that was told.
+    now: Timestamp,
     per_origin: PerOrigin,
     budget: Budget<Origin>,
+    permits: Permits,
+    /// Permits there are, and for one origin, as was told last.
+    told: (usize, usize),
     origins: BTreeMap<Origin, Entry<S>>,
     drivers: Drivers<S>,
     /// What the budget came to, and why it shrank; told when the lock is let go.
@@ -102,6 +111,17 @@ struct Entry<S> {
     live: BTreeMap<SessionId, Arc<S>>,
     /// Transfers that are paused here.
     paused: BTreeSet<u64>,
+    users: BTreeMap<SessionId, User>,
+}
+
+/// Whose a session is, or will be.
+#[derive(Clone, Copy)]
+struct User {
+    asker: Asker,
+    /// The permit it uses.
+    ticket: Option<TicketId>,
+    /// False while it is being opened.
+    lent: bool,
 }
 
 impl<S> Clone for Sessions<S> {
@@ -118,9 +138,23 @@ impl<S> Clone for Sessions<S> {
 impl<S> Sessions<S> {
     /// No sessions yet, and at most so many.
     pub(crate) fn new(caps: Caps) -> Self {
+        Self::with_dispatch(caps, DispatchConfig::default())
+    }
+
+    /// No sessions yet. Permits are as many as there may be sessions, whatever `dispatch` says.
+    pub(crate) fn with_dispatch(caps: Caps, dispatch: DispatchConfig) -> Self {
+        let (PerOrigin::AtLeast(limit) | PerOrigin::Given(limit)) = caps.per_origin;
+        let dispatch = DispatchConfig {
+            permits: caps.process,
+            per_origin: limit,
+            ..dispatch
+        };
         let shared = Shared {
+            now: Timestamp::ZERO,
             per_origin: caps.per_origin,
             budget: Budget::new(caps.process),
+            permits: Permits::new(dispatch),
+            told: (caps.process, limit),
             origins: BTreeMap::new(),
             drivers: BTreeMap::new(),
             changes: Vec::new(),
@@ -144,10 +178,22 @@ impl<S> Sessions<S> {
         &self.gauge
     }
 
+    /// Does something with the permits, and what follows from it.
+    pub(crate) fn permits<R>(&self, now: Timestamp, how: impl FnOnce(&mut Permits) -> R) -> R {
+        let mut shared = self.lock();
+        shared.now = shared.now.max(now);
+        let result = how(&mut shared.permits);
+        shared.settle();
+        result
+    }
+
     /// Joins a transfer to the pools.
     pub(crate) fn join(&self, transfer: u64) -> mpsc::UnboundedReceiver<Word<S>> {
         let (sender, receiver) = mpsc::unbounded_channel();
-        self.lock().drivers.insert(transfer, sender);
+        let mut shared = self.lock();
+        shared.drivers.insert(transfer, sender);
+        let now = shared.now;
+        shared.permits.begin(now, transfer);
         receiver
     }
 
@@ -159,6 +205,8 @@ impl<S> Sessions<S> {
         for entry in shared.origins.values_mut() {
             entry.pool.forget(transfer);
         }
+        let now = shared.now;
+        shared.permits.forget(now, transfer);
         shared.settle_all();
     }
 
@@ -239,12 +287,12 @@ impl<S> Sessions<S> {
     pub(crate) fn exhausted(&self, now: Timestamp, origin: &Origin, id: SessionId) -> bool {
         let mut shared = self.lock();
         let waits = shared.budget.held() > 1;
-        if let Some(entry) = shared.origins.get_mut(origin) {
-            if waits {
-                entry.pool.postpone(id);
-            } else {
-                entry.pool.handle(now, PoolEvent::Failed(id));
-            }
+        if !waits {
+            shared.heed(now, origin, PoolEvent::Failed(id));
+        } else if let Some(entry) = shared.origins.get_mut(origin) {
+            // Its lane keeps the permit, and waits in front of all others.
+            entry.users.remove(&id);
+            entry.pool.postpone(id);
         }
         shared.report(origin);
         shared.budget.exhausted(now);
@@ -268,9 +316,14 @@ impl<S> Sessions<S> {
         shared.settle();
     }
 
-    /// Closes what has been unused for too long and says when to look again.
+    /// Closes what has been unused for too long, lets go what was held back, and says when to look again.
     pub(crate) fn expire(&self, now: Timestamp) -> Option<Timestamp> {
         let mut shared = self.lock();
+        shared.now = shared.now.max(now);
+        if shared.permits.next_wakeup().is_some_and(|at| now >= at) {
+            shared.permits.tick(now);
+            shared.settle();
+        }
         let due = |entry: &Entry<S>| entry.pool.next_wakeup().is_some_and(|at| now >= at);
         let origins: Vec<Origin> = shared
             .origins
@@ -282,11 +335,9 @@ impl<S> Sessions<S> {
             shared.tell(now, &origin, PoolEvent::Tick);
         }
         shared.origins.retain(|_, entry| !entry.pool.is_empty());
-        shared
-            .origins
-            .values()
-            .filter_map(|entry| entry.pool.next_wakeup())
-            .min()
+        let pools = shared.origins.values();
+        let pools = pools.filter_map(|entry| entry.pool.next_wakeup());
+        pools.chain(shared.permits.next_wakeup()).min()
     }
 
     /// Sessions that count against the budget, and how many it allows.
@@ -351,15 +402,83 @@ impl<S> Drop for Locked<'_, S> {
 
 impl<S> Shared<S> {
     fn tell(&mut self, now: Timestamp, origin: &Origin, event: PoolEvent) {
+        self.heed(now, origin, event);
+        self.report(origin);
+        self.settle();
+    }
+
+    /// Brings an event to permits and pool.
+    fn heed(&mut self, now: Timestamp, origin: &Origin, event: PoolEvent) {
+        self.now = self.now.max(now);
+        match event {
+            PoolEvent::Want(asker) => {
+                if !self.permits.want(now, asker, origin) {
+                    return;
+                }
+            }
+            PoolEvent::Withdraw(asker) => {
+                let lent = |user: &&User| user.asker == asker && user.lent;
+                let entry = self.origins.get(origin);
+                if entry.is_some_and(|entry| entry.users.values().any(|user| lent(&user))) {
+                    // The session is on its way to the lane, which will send it back, and the permit with it.
+                    self.permits.detach(asker);
+                } else {
+                    self.permits.end(now, asker);
+                }
+            }
+            PoolEvent::Failed(id) | PoolEvent::Returned { session: id, .. } => {
+                let entry = self.origins.get_mut(origin);
+                let user = entry.and_then(|entry| entry.users.remove(&id));
+                if let Some(ticket) = user.and_then(|user| user.ticket) {
+                    self.permits.end_ticket(now, ticket);
+                }
+            }
+            PoolEvent::Opened(_) | PoolEvent::Tick => {}
+        }
+        self.entry(origin).pool.handle(now, event);
+    }
+
+    fn entry(&mut self, origin: &Origin) -> &mut Entry<S> {
         let (PerOrigin::AtLeast(limit) | PerOrigin::Given(limit)) = self.per_origin;
-        let entry = self.origins.entry(origin.clone()).or_insert_with(|| Entry {
+        self.origins.entry(origin.clone()).or_insert_with(|| Entry {
             pool: Pool::new(limit, IDLE_MAX),
             live: BTreeMap::new(),
             paused: BTreeSet::new(),
-        });
-        entry.pool.handle(now, event);
+            users: BTreeMap::new(),
+        })
+    }
+
+    /// Brings whose turn it is to the pools.
+    fn dispatch(&mut self) {
+        while let Some(turn) = self.permits.decide(self.now) {
+            match turn {
+                Turn::Want(asker, origin) => {
+                    let now = self.now;
+                    self.entry(&origin).pool.handle(now, PoolEvent::Want(asker));
+                    self.report(&origin);
+                }
+                Turn::GiveWay(asker, origin) => self.give_way(asker, &origin),
+            }
+        }
+    }
+
+    /// The lane gives its place to somebody more urgent, and waits for another one.
+    fn give_way(&mut self, asker: Asker, origin: &Origin) {
+        let now = self.now;
+        let users = self.origins.get(origin).map(|entry| &entry.users);
+        let lent = users
+            .into_iter()
+            .flatten()
+            .find(|(_, user)| user.asker == asker && user.lent);
+        if let Some((id, _)) = lent {
+            let (lane, id) = (asker.lane, *id);
+            return say(&self.drivers, asker, Word::GiveWay { lane, id });
+        }
+        // It only waits for a session: it does so behind the other one.
+        self.entry(origin).pool.handle(now, PoolEvent::Withdraw(asker));
+        self.permits.end(now, asker);
+        self.permits.want(now, asker, origin);
         self.report(origin);
-        self.settle();
     }
 
     /// Passes on what an origin's pool has decided, and tells the budget how the origin stands now.
@@ -367,19 +486,35 @@ impl<S> Shared<S> {
         let Some(entry) = self.origins.get_mut(origin) else {
             return self.budget.tell(origin, Standing::default());
         };
-        carry(origin, entry, &self.drivers);
+        carry(origin, entry, (&self.drivers, &self.permits));
         let pool = &entry.pool;
         let standing = Standing {
             held: pool.len(),
             idle: pool.idle_len(),
             wants: pool.wants(),
+            awaited: self.permits.is_awaited(origin),
             owed: pool.owed(),
         };
         self.budget.tell(origin, standing);
     }
 
-    /// Does what the budget says, until it says nothing more.
+    /// Does what permits and budget say, until they say nothing more.
     fn settle(&mut self) {
+        loop {
+            self.dispatch();
+            self.spend();
+            let (PerOrigin::AtLeast(limit) | PerOrigin::Given(limit)) = self.per_origin;
+            let told = (self.budget.allowed(), limit);
+            if self.told == told {
+                return;
+            }
+            self.told = told;
+            self.permits.set(self.now, told.0, told.1);
+        }
+    }
+
+    /// Does what the budget says, until it says nothing more.
+    fn spend(&mut self) {
         while let Some(action) = self.budget.poll_action() {
             match action {
                 BudgetAction::Open(origin) => self.with(&origin, Pool::allow),
@@ -463,35 +598,39 @@ fn connections(n: usize) -> String {
 }
 
 /// Passes on what a pool has decided.
-fn carry<S>(origin: &Origin, entry: &mut Entry<S>, drivers: &Drivers<S>) {
+fn carry<S>(
+    origin: &Origin,
+    entry: &mut Entry<S>,
+    (drivers, permits): (&Drivers<S>, &Permits),
+) {
     while let Some(action) = entry.pool.poll_action() {
-        let (asker, word) = match action {
+        let (asker, id, session) = match action {
             PoolAction::Close(id) => {
                 entry.live.remove(&id);
+                entry.users.remove(&id);
                 continue;
             }
-            PoolAction::Open(id, asker) => (
-                asker,
-                Word::Open {
-                    lane: asker.lane,
-                    id,
-                    origin: origin.clone(),
-                },
-            ),
-            PoolAction::Lend(id, asker) => {
-                let Some(session) = entry.live.get(&id).cloned() else {
-                    continue;
-                };
-                (
-                    asker,
-                    Word::Lend {
-                        lane: asker.lane,
-                        id,
-                        origin: origin.clone(),
-                        session,
-                    },
-                )
-            }
+            PoolAction::Open(id, asker) => (asker, id, None),
+            PoolAction::Lend(id, asker) => match entry.live.get(&id) {
+                Some(session) => (asker, id, Some(Arc::clone(session))),
+                None => continue,
+            },
+        };
+        let user = User {
+            asker,
+            ticket: permits.ticket(asker),
+            lent: session.is_some(),
+        };
+        entry.users.insert(id, user);
+        let (lane, origin) = (asker.lane, origin.clone());
+        let word = match session {
+            Some(session) => Word::Lend {
+                lane,
+                id,
+                origin,
+                session,
+            },
+            None => Word::Open { lane, id, origin },
         };
         say(drivers, asker, word);
     }

@@ -25,6 +25,8 @@ pub struct Standing {
     pub idle: usize,
     /// Sessions that would be opened at once if that were allowed.
     pub wants: usize,
+    /// True if somebody waits for the permission to ask for one.
+    pub awaited: bool,
     /// Sessions that will be closed when they come back.
     pub owed: usize,
 }
@@ -305,7 +307,7 @@ impl<K: Ord + Clone> Budget<K> {
 
     /// The first origin that owes another number than it was told.
     fn owe(&self, held: usize) -> Option<BudgetAction<K>> {
-        let starving = |it: &&Standing| it.held == 0 && it.wants > 0;
+        let starving = |it: &&Standing| it.held == 0 && (it.wants > 0 || it.awaited);
         let starving = self.origins.values().filter(starving).count();
         let mut excess = held.saturating_add(starving).saturating_sub(self.allowed);
         let mut owed: BTreeMap<&K, usize> = BTreeMap::new();

@@ -22,7 +22,7 @@
 //!   nobody: there is no start until enough have ended. A ticket that cannot start holds up nobody but those behind it
 //!   in the same queue: of the same peer, priority and origin.
 //! - **Reserve.** Of the permits of the process, and of those of an origin, prefetches hold all but one, if there are
-//!   two or more: the last one is for urgent work only.
+//!   two or more: the last one is for urgent work only. The caller may do without.
 //! - **Turns.** Within a slot peers take turns: of those that can start, the one goes next that had its last start in
 //!   this slot longest ago (or joined longest ago). So while two can start, their starts differ by one at most, but for
 //!   what ageing gives at one origin. Within a peer and slot the oldest goes first.
@@ -100,6 +100,8 @@ pub struct DispatchConfig {
     pub per_peer: Option<usize>,
     /// How long prefetches wait once nothing else could start.
     pub throttle: Duration,
+    /// Keep one permit for urgent work. Without anybody who could have such it would lie idle.
+    pub reserve: bool,
 }
 
 impl Default for DispatchConfig {
@@ -111,6 +113,7 @@ impl Default for DispatchConfig {
             per_origin: 32,
             per_peer: None,
             throttle: Duration::ZERO,
+            reserve: true,
         }
     }
 }
@@ -169,6 +172,8 @@ pub enum DispatchEvent<K> {
     Permits(usize),
     /// So many at each origin from now on; at least 1.
     PerOrigin(usize),
+    /// Whether one permit is kept for urgent work.
+    Reserve(bool),
     /// The time that `next_wakeup` named has come.
     Tick,
 }
@@ -308,6 +313,7 @@ impl<K: Ord + Clone> Dispatch<K> {
             }
             DispatchEvent::Permits(permits) => self.board.config.permits = permits.max(1),
             DispatchEvent::PerOrigin(limit) => self.board.set_per_origin(limit),
+            DispatchEvent::Reserve(reserve) => self.board.set_reserve(reserve),
             DispatchEvent::Tick => {}
         }
         while let Some(site) = self.board.vacant.pop() {

@@ -49,6 +49,7 @@ pub fn permits(seed: u64) -> Result<PermitsReport, Violation> {
         per_origin: one_of(&mut dice, &[1, 2, 4, 32]),
         per_peer: dice.chance(200).then_some(2),
         throttle: Duration::from_millis(dice.pick(&[0, 0, 50])),
+        reserve: true,
     };
     let mut world = World::new(config, dice);
     let peers = world.dice.between(1, 6);

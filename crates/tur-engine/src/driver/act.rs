@@ -175,6 +175,7 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
     pub(super) fn word(&mut self, word: Word<T::Session>) {
         match word {
             Word::Note(text) => self.tell(What::Note(text)),
+            Word::GiveWay { lane, id } => self.give_way(lane, id),
             Word::Room { origin, lanes } => {
                 let now = self.now();
                 let event = LanesEvent::Room { lanes };
@@ -197,6 +198,28 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
                     asked: false,
                 },
             ),
+        }
+    }
+
+    /// Gives a lane's place to somebody more urgent. What it was doing is cut, and asked for again when its turn comes.
+    fn give_way(&mut self, id: LaneId, session: SessionId) {
+        let uses = |lane: &&mut Lane<_, _>| lane.lent.as_ref().is_some_and(|l| l.id == session);
+        let Some(lane) = self.lanes.get_mut(&id).filter(uses) else {
+            // It has given it back meanwhile.
+            return;
+        };
+        // Stopped first: then nothing is between what the gate has granted and what is written.
+        lane.stop();
+        let fetching = lane.fetching.take();
+        self.return_session(id);
+        if let Some(fetching) = fetching {
+            self.tell(What::Decision(format!("lane {} gives way", id.0)));
+            self.tell_machine(Event::Ended {
+                lease: fetching.order.lease,
+                at: fetching.gate.taken(),
+                how: Ended::Cut,
+                session: false,
+            });
         }
     }
 
@@ -361,6 +384,7 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
             gate,
             asked_at,
             state: LaneState::Asking,
+            underway: self.world.sampler.fetch_began(),
         });
         let (op, running) = stoppable(async move {
             let result = session.fetch(request).await;

@@ -23,7 +23,6 @@ use crate::region::Sink;
 use crate::{Completed, Error, What};
 
 /// Fetches one range, small or not, and hands it on while it comes. Tells its events; its last one tells the outcome.
-#[cfg_attr(not(test), expect(dead_code, reason = "peers are to call it"))]
 pub(crate) async fn fetch<T, D>(
     world: World<T, D>,
     job: FetchJob,

@@ -10,6 +10,7 @@ use super::slot::Slot;
 use super::tally::Meter;
 use crate::bounds::REDIRECT_BODY_BYTES;
 use crate::decode::Plain;
+use crate::sampler::UnderWay;
 use crate::region::{Flow, Flowed};
 use crate::{LaneState, LaneView};
 
@@ -55,6 +56,7 @@ pub(super) struct Fetching {
     pub(super) state: LaneState,
     /// Bytes up to here have been told to the scaler.
     pub(super) landed: u64,
+    pub(super) underway: UnderWay,
 }
 
 /// One lane.

@@ -40,6 +40,7 @@ use tur_storage::Disk;
 use crate::board::Board;
 use crate::clock::Clock;
 use crate::compute::Compute;
+use crate::sampler::Sampler;
 use crate::handle::Wish;
 use crate::job::Job;
 use crate::limits::Limits;
@@ -69,7 +70,24 @@ pub(crate) struct World<T: Transport, D: Disk> {
     pub(crate) compute: Compute,
     pub(crate) limits: Limits,
     pub(crate) scaling: Scaling,
+    pub(crate) sampler: Sampler,
     pub(crate) clock: Clock,
+}
+
+impl<T: Transport, D: Disk + Clone> Clone for World<T, D> {
+    fn clone(&self) -> Self {
+        Self {
+            transport: Arc::clone(&self.transport),
+            sessions: self.sessions.clone(),
+            origins: self.origins.clone(),
+            disk: self.disk.clone(),
+            compute: self.compute.clone(),
+            limits: self.limits.clone(),
+            scaling: self.scaling.clone(),
+            sampler: self.sampler.clone(),
+            clock: self.clock,
+        }
+    }
 }
 
 /// The driver's side of a handle.

@@ -137,6 +137,7 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
         };
         let bytes = upto.saturating_sub(fetching.landed);
         fetching.landed = fetching.landed.max(upto);
+        fetching.underway.landed(bytes);
         if self.membership.origin.as_ref() != Some(&fetching.order.target.origin) {
             return;
         }

@@ -295,6 +295,16 @@ impl Board {
         }
     }
 
+    pub(super) fn set_reserve(&mut self, reserve: bool) {
+        self.config.reserve = reserve;
+        self.set_per_origin(self.config.per_origin);
+    }
+
+    /// What prefetches may hold of a cap: all but one, if there is more than one and a reserve.
+    fn for_prefetches(&self, cap: usize) -> usize {
+        cap - usize::from(self.config.reserve && cap > 1)
+    }
+
     /// Asks every peer that has tickets, and every live ticket that waits; says who has changed.
     pub(super) fn ask(&mut self, demand: &dyn Demand) -> Vec<(Whose, Priority)> {
         let mut changes = Vec::new();
@@ -391,7 +401,7 @@ impl Board {
     /// Whether the process has a permit for a slot: the last one is not for prefetches.
     fn has_room(&self, slot: Slot) -> bool {
         self.running.len() < self.config.permits
-            && (slot.is_urgent() || self.prefetches < for_prefetches(self.config.permits))
+            && (slot.is_urgent() || self.prefetches < self.for_prefetches(self.config.permits))
     }
 
     fn set_peer(&mut self, id: PeerId, priority: Priority) {
@@ -508,7 +518,7 @@ impl Board {
         let limit = self.config.per_origin;
         let room = if site.running >= limit {
             Room::Nobody
-        } else if site.prefetches >= for_prefetches(limit) {
+        } else if site.prefetches >= self.for_prefetches(limit) {
             Room::Urgent
         } else {
             Room::Everybody
@@ -559,9 +569,4 @@ impl Board {
 /// The peer's priority decides first.
 pub(super) fn slot(peer: Priority, command: Priority) -> Slot {
     Slot(2 * usize::from(peer == Priority::Low) + usize::from(command == Priority::Low))
-}
-
-/// What prefetches may hold of a cap: all but one, if there is more than one.
-pub(super) fn for_prefetches(cap: usize) -> usize {
-    if cap < 2 { cap } else { cap - 1 }
 }

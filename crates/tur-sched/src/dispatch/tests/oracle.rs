@@ -93,7 +93,8 @@ impl Naive {
     fn can_start(&self, ticket: u64) -> bool {
         let paper = self.papers[&ticket];
         let here = |other: &Paper| other.origin == paper.origin;
-        let reserve = |cap: usize| if cap > 1 { cap - 1 } else { cap };
+        let kept = self.config.reserve;
+        let reserve = |cap: usize| if kept && cap > 1 { cap - 1 } else { cap };
         let low = |_: u64, other: &Paper| self.is_low(other.peer);
         paper.run.is_none()
             && self.peer_has_room(paper.peer)
@@ -531,6 +532,7 @@ proptest! {
             per_origin: caps.1,
             per_peer: None,
             throttle: Duration::from_millis(throttle),
+            reserve: caps.1 % 2 == 0,
         };
         let mut both = Both::new(config);
         for step in steps {

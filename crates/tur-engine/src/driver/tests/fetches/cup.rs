@@ -11,7 +11,7 @@ use tur_core::{ByteRange, Kind};
 use tur_testkit::{Behaviour, content};
 
 use super::super::stand::{Caller, Stand};
-use crate::fetch::{FetchJob, Fetched, Head, Taker};
+use crate::fetch::{FetchJob, Fetched, Full, Head, Taker};
 use crate::{Error, Event, Events, What, driver};
 
 /// Virtual time after which a fetch hangs.
@@ -124,12 +124,13 @@ impl Taker for Mouth {
         Poll::Pending
     }
 
-    fn take(&mut self, bytes: Bytes) {
+    fn take(&mut self, bytes: Bytes) -> Result<(), Full> {
         let mut log = self.0.enter(In::Take);
         assert!(!bytes.is_empty() && !log.heads.is_empty());
         log.bytes.extend_from_slice(&bytes);
         log.since_asked += bytes.len();
         log.gulp = log.gulp.max(log.since_asked);
+        Ok(())
     }
 
     fn slow(&mut self) {

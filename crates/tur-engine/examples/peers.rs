@@ -1,0 +1,104 @@
+//! Two peers share one downloader: a player that is read from now, and one that only fetches ahead. Half-way they change
+//! places, and what waits changes places with them.
+//!
+//! ```text
+//! cargo run -p tur-engine --example peers
+//! ```
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use tokio::sync::mpsc;
+use tur_engine::{Abr, Command, Downloader, Peer, Priority};
+use tur_testkit::{Behaviour, Loopback};
+
+/// Segments of each track.
+const SEGMENTS: usize = 20;
+/// Bytes of a segment.
+const SEGMENT: u64 = 40_000;
+
+/// A track that is played, or will be.
+struct Track {
+    name: &'static str,
+    active: AtomicBool,
+    commands: Mutex<VecDeque<Command>>,
+}
+
+/// It has one variant only: nothing to choose from.
+impl Abr for Track {}
+
+impl Peer for Track {
+    /// Asked whenever there is room for more: a few at a time, so that the rest can still be decided later.
+    fn poll_next(&self, _: &mut Context<'_>) -> Poll<Option<Vec<Command>>> {
+        let mut commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
+        let few: Vec<Command> = (0..4).map_while(|_| commands.pop_front()).collect();
+        // No more for now; `PeerHandle::wake` would bring the question back.
+        Poll::Ready((!few.is_empty()).then_some(few))
+    }
+
+    /// Asked at each decision: what waits needs not be queued anew when this changes.
+    fn priority(&self) -> Priority {
+        if self.active.load(Ordering::Relaxed) {
+            Priority::High
+        } else {
+            Priority::Low
+        }
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), tur_engine::Error> {
+    println!("{}", play().await?.join(" "));
+    Ok(())
+}
+
+/// The order in which segments came, as `a` and `b`.
+pub async fn play() -> Result<Vec<&'static str>, tur_engine::Error> {
+    let paths = (0..SEGMENTS).flat_map(|n| [format!("/a/{n}"), format!("/b/{n}")]);
+    let origin = Loopback::start(paths.map(|path| (path, Behaviour::new(SEGMENT))));
+    // Two requests at a time: enough to see who goes first.
+    let downloader = Downloader::builder()
+        .connections(2)
+        .connections_per_origin(2)
+        .build()?;
+
+    let (arrived, mut arrivals) = mpsc::unbounded_channel();
+    let track = |name, active| {
+        let commands = (0..SEGMENTS).map(|n| {
+            let arrived = arrived.clone();
+            Command::new(origin.url(&format!("/{name}/{n}"))).on_complete(move |result| {
+                // The receiver is gone only if this program is.
+                drop(arrived.send((name, result.map(|fetched| fetched.bytes))));
+            })
+        });
+        Arc::new(Track {
+            name,
+            active: AtomicBool::new(active),
+            commands: Mutex::new(commands.collect()),
+        })
+    };
+    let (a, b) = (track("a", true), track("b", false));
+    let handle_a = downloader.register(Arc::clone(&a));
+    let handle_b = downloader.register(Arc::clone(&b));
+
+    let mut order = Vec::new();
+    while order.len() < 2 * SEGMENTS {
+        let Some((name, bytes)) = arrivals.recv().await else {
+            break;
+        };
+        assert_eq!(bytes?, SEGMENT);
+        order.push(name);
+        if order.len() == SEGMENTS / 2 {
+            // The listener skips to the other track.
+            a.active.store(false, Ordering::Relaxed);
+            b.active.store(true, Ordering::Relaxed);
+            println!("{} pauses, {} plays", a.name, b.name);
+            handle_b.wake();
+        }
+    }
+    // With the last handle a peer is gone, and what it had asked for with it.
+    drop((handle_a, handle_b));
+    Ok(order)
+}

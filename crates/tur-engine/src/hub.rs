@@ -1,0 +1,534 @@
+//! The peers of a downloader, on its data thread: asks them for commands, and begins those whose turn it is.
+//!
+//! Read [`Hub::poll`]. Who goes first is decided by the permits (`permits.rs`); this keeps what waits for them, and begins a
+//! transfer for each command that gets one. What waits is owned here, never by a future that could be dropped halfway: so
+//! each command that was accepted is completed once, whatever becomes of its peer.
+
+mod adapting;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::future::{AbortHandle, Abortable};
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tur_core::Timestamp;
+use tur_core::port::Transport;
+use tur_sched::Priority;
+use tur_sched::abr::AbrAction;
+use tur_storage::Disk;
+
+use self::adapting::Rounds;
+use crate::adapt::AbrHandle;
+use crate::board::Board;
+use crate::bus::Bus;
+use crate::clock::Clock;
+use crate::command::{Accepted, Demand, Waits};
+use crate::driver::{Outside, World, fetch};
+use crate::sampler::Sampler;
+use crate::handle::Wish;
+use crate::metrics::Totals;
+use crate::permits::{Permits, Waiting};
+use crate::sessions::Sessions;
+use crate::{CancelToken, Command, Error, Peer, PeerNo, What};
+
+/// What comes to the hub from handles, wakers and fetches that are over.
+pub(crate) enum Message {
+    /// A peer comes.
+    Register(PeerNo, Box<Newcomer>),
+    /// Its last handle is gone.
+    Unregister(PeerNo),
+    /// One command of a peer.
+    Command {
+        peer: PeerNo,
+        command: Box<Command>,
+        cancel: Option<CancelToken>,
+        room: OwnedSemaphorePermit,
+    },
+    /// Everything that the peer has asked for is not wanted any more.
+    CancelPeer(PeerNo),
+    /// The peer may have commands.
+    Ask(PeerNo),
+    /// The peer says that it has news.
+    Revive(PeerNo),
+    /// What the choice of a peer's variants has come to.
+    Decided(PeerNo, AbrAction),
+    /// To be told in the peer's scope.
+    Say(PeerNo, Box<What>),
+    /// A fetch is over.
+    Over { peer: PeerNo, id: u64 },
+}
+
+/// A peer that comes.
+pub(crate) struct Newcomer {
+    pub(crate) who: Arc<dyn Peer>,
+    pub(crate) abr: AbrHandle,
+    pub(crate) bus: Bus,
+}
+
+/// Settings of the hub.
+#[derive(Clone, Debug)]
+pub(crate) struct HubConfig {
+    /// Commands of a peer that may wait, before it is asked for no more.
+    pub(crate) queue: usize,
+    /// Permits that one peer may have.
+    pub(crate) per_peer: Option<usize>,
+    pub(crate) waits: Waits,
+}
+
+/// A future that the data thread runs.
+pub(crate) type Run = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Makes what a fetch works with, and what tells it that the downloader is gone.
+pub(crate) type Worlds<T, D> = Box<dyn Fn() -> (World<T, D>, watch::Receiver<()>) + Send>;
+
+/// The peers.
+pub(crate) struct Hub<T: Transport, D: Disk + Clone> {
+    config: HubConfig,
+    ground: Ground<T, D>,
+    inbox: mpsc::UnboundedReceiver<Message>,
+    granted: mpsc::UnboundedReceiver<u64>,
+    peers: BTreeMap<PeerNo, Entry>,
+    queued: BTreeMap<u64, Queued>,
+    running: BTreeMap<u64, Running>,
+    /// One for each token of a command that waits.
+    epochs: FuturesUnordered<Epoch>,
+    /// Peers that are to be asked.
+    due: BTreeSet<PeerNo>,
+    rounds: Rounds,
+    /// When the peers with variants were looked at last.
+    looked: Timestamp,
+}
+
+/// What the hub stands on.
+pub(crate) struct Ground<T: Transport, D: Disk + Clone> {
+    pub(crate) sessions: Sessions<T::Session>,
+    pub(crate) clock: Clock,
+    /// What the network brings.
+    pub(crate) sampler: Sampler,
+    pub(crate) totals: Totals,
+    /// Where fetches and wakers write to.
+    pub(crate) post: mpsc::WeakUnboundedSender<Message>,
+    /// Makes what a fetch works with.
+    pub(crate) worlds: Worlds<T, D>,
+    /// A number that nothing else has.
+    pub(crate) number: Box<dyn Fn() -> u64 + Send>,
+}
+
+/// Ends with the number of the command whose token was cancelled; as aborted once it waits no more.
+type Epoch = Pin<Box<dyn Future<Output = Option<u64>> + Send>>;
+
+struct Entry {
+    who: Arc<dyn Peer>,
+    abr: AbrHandle,
+    bus: Bus,
+    /// True if it has variants to choose from.
+    adapts: bool,
+    bell: Arc<Bell>,
+    /// Its commands that wait or run.
+    ids: BTreeSet<u64>,
+    /// How many of them wait.
+    waiting: usize,
+    /// True while its waker is waited for.
+    pending: bool,
+    /// True after it has said that there is no more.
+    exhausted: bool,
+}
+
+struct Queued {
+    peer: PeerNo,
+    accepted: Box<Accepted>,
+    board: Board,
+    /// Keeps the peer's events open until the last one.
+    bus: Bus,
+    cancels: Vec<CancelToken>,
+    watches: Vec<AbortHandle>,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+struct Running {
+    peer: PeerNo,
+    wishes: Arc<watch::Sender<Wish>>,
+}
+
+/// Rings for one peer.
+struct Bell {
+    peer: PeerNo,
+    /// True once it has rung and nobody has come.
+    rung: AtomicBool,
+    post: mpsc::WeakUnboundedSender<Message>,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        if !self.rung.swap(true, Ordering::AcqRel)
+            && let Some(post) = self.post.upgrade()
+        {
+            // Without a hub there is nobody to ask the peer.
+            drop(post.send(Message::Ask(self.peer)));
+        }
+    }
+}
+
+impl<T, D> Hub<T, D>
+where
+    T: Transport,
+    D: Disk + Clone,
+{
+    pub(crate) fn new(
+        config: HubConfig,
+        ground: Ground<T, D>,
+        inbox: mpsc::UnboundedReceiver<Message>,
+    ) -> Self {
+        let (grants, granted) = mpsc::unbounded_channel();
+        ground
+            .sessions
+            .permits(ground.clock.now(), |permits| permits.tell_grants(grants));
+        Self {
+            config,
+            ground,
+            inbox,
+            granted,
+            peers: BTreeMap::new(),
+            queued: BTreeMap::new(),
+            running: BTreeMap::new(),
+            epochs: FuturesUnordered::new(),
+            due: BTreeSet::new(),
+            rounds: Rounds::default(),
+            looked: Timestamp::ZERO,
+        }
+    }
+
+    /// Does everything there is to do now; ready if there was something, with what is to be run.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Vec<Run>> {
+        let (mut runs, mut worked) = (Vec::new(), false);
+        loop {
+            let mut moved = false;
+            while let Poll::Ready(Some(message)) = self.inbox.poll_recv(cx) {
+                moved = true;
+                self.heed(message);
+            }
+            while let Poll::Ready(Some(cancelled)) = self.epochs.poll_next_unpin(cx) {
+                moved = true;
+                if let Some(id) = cancelled {
+                    self.cancel(id);
+                }
+            }
+            while let Poll::Ready(Some(id)) = self.granted.poll_recv(cx) {
+                moved = true;
+                runs.extend(self.begin(id));
+            }
+            while let Some(peer) = self.due.pop_first() {
+                moved = true;
+                self.ask(peer);
+            }
+            moved |= self.poll_round(cx);
+            if !moved {
+                return if worked { Poll::Ready(runs) } else { Poll::Pending };
+            }
+            worked = true;
+        }
+    }
+
+    /// The downloader is gone: what waits is cancelled. What runs is told by its own world.
+    pub(crate) fn shut_down(&mut self) {
+        for id in self.queued.keys().copied().collect::<Vec<_>>() {
+            self.cancel(id);
+        }
+        self.peers.clear();
+        self.inbox.close();
+        // A command that is dropped is told to be cancelled.
+        while self.inbox.try_recv().is_ok() {}
+    }
+
+    fn heed(&mut self, message: Message) {
+        match message {
+            Message::Register(peer, newcomer) => self.register(peer, *newcomer),
+            Message::Unregister(peer) => {
+                self.cancel_all(peer);
+                self.peers.remove(&peer);
+                self.permits(|permits, now| permits.unregister(now, peer.0));
+            }
+            Message::Command {
+                peer,
+                command,
+                cancel,
+                room,
+            } => self.accept(peer, *command, (cancel, Some(room))),
+            Message::CancelPeer(peer) => self.cancel_all(peer),
+            Message::Ask(peer) => {
+                if let Some(entry) = self.peers.get_mut(&peer) {
+                    entry.pending = false;
+                    self.due.insert(peer);
+                }
+            }
+            Message::Revive(peer) => {
+                if let Some(entry) = self.peers.get_mut(&peer) {
+                    (entry.pending, entry.exhausted) = (false, false);
+                    self.due.insert(peer);
+                }
+                self.look_at_variants(peer);
+                // Its priority may be another one: who waits is looked at anew.
+                self.permits(|permits, now| permits.tick(now));
+            }
+            Message::Decided(peer, action) => self.decided(peer, &action),
+            Message::Say(peer, what) => {
+                if let Some(entry) = self.peers.get(&peer) {
+                    entry.bus.scope().publish(0, Duration::ZERO, || *what);
+                }
+            }
+            Message::Over { peer, id } => {
+                self.running.remove(&id);
+                if let Some(entry) = self.peers.get_mut(&peer) {
+                    entry.ids.remove(&id);
+                }
+                self.permits(|permits, now| permits.forget(now, id));
+            }
+        }
+    }
+
+    fn register(&mut self, peer: PeerNo, newcomer: Newcomer) {
+        let Newcomer { who, abr, bus } = newcomer;
+        let asked = Arc::clone(&who);
+        let look = Box::new(move || {
+            let priority = AssertUnwindSafe(|| asked.priority());
+            catch_unwind(priority).unwrap_or(Priority::Low)
+        });
+        let per_peer = self.config.per_peer;
+        self.permits(|permits, now| permits.register(now, peer.0, look, per_peer));
+        let bell = Arc::new(Bell {
+            peer,
+            rung: AtomicBool::new(false),
+            post: self.ground.post.clone(),
+        });
+        let entry = Entry {
+            who,
+            abr,
+            bus,
+            adapts: false,
+            bell,
+            ids: BTreeSet::new(),
+            waiting: 0,
+            pending: false,
+            exhausted: false,
+        };
+        self.peers.insert(peer, entry);
+        self.due.insert(peer);
+        self.look_at_variants(peer);
+    }
+
+    /// Asks a peer for commands, if it may have more.
+    fn ask(&mut self, peer: PeerNo) {
+        let Some(entry) = self.peers.get_mut(&peer) else {
+            return;
+        };
+        if entry.pending || entry.exhausted || entry.waiting >= self.config.queue {
+            return;
+        }
+        entry.bell.rung.store(false, Ordering::Release);
+        let (who, waker) = (&entry.who, Waker::from(Arc::clone(&entry.bell)));
+        let answer = catch_unwind(AssertUnwindSafe(|| {
+            who.poll_next(&mut Context::from_waker(&waker))
+        }));
+        match answer {
+            Ok(Poll::Pending) => entry.pending = true,
+            Ok(Poll::Ready(Some(commands))) if !commands.is_empty() => {
+                for command in commands {
+                    self.accept(peer, command, (None, None));
+                }
+                self.due.insert(peer);
+            }
+            Ok(Poll::Ready(_)) => entry.exhausted = true,
+            Err(_) => {
+                entry.exhausted = true;
+                tracing::error!(peer = peer.0, "a peer panicked when it was asked for commands");
+            }
+        }
+    }
+
+    /// Takes a command; from here on it is completed once.
+    fn accept(
+        &mut self,
+        peer: PeerNo,
+        command: Command,
+        (cancel, room): (Option<CancelToken>, Option<OwnedSemaphorePermit>),
+    ) {
+        let Some(mut accepted) = command.accepted(self.config.waits) else {
+            return;
+        };
+        let cancels: Vec<_> = accepted.epoch.take().into_iter().chain(cancel).collect();
+        let Some(entry) = self.peers.get_mut(&peer) else {
+            // Its last handle went while the command was under way.
+            return accepted.done.tell(Err(Error::cancelled()));
+        };
+        let id = (self.ground.number)();
+        if cancels.iter().any(CancelToken::is_cancelled) {
+            return accepted.done.tell(Err(Error::cancelled()));
+        }
+        let board = Board::new(id, entry.bus.scope().clone());
+        board.tell(Duration::ZERO, What::Enqueued);
+        entry.ids.insert(id);
+        entry.waiting += 1;
+        let watch = |token: &CancelToken| {
+            let (handle, registration) = AbortHandle::new_pair();
+            let cancelled = Abortable::new(token.cancelled(), registration);
+            let epoch: Epoch = Box::pin(async move { cancelled.await.ok().map(|()| id) });
+            (handle, epoch)
+        };
+        let (watches, epochs): (Vec<_>, Vec<_>) = cancels.iter().map(watch).unzip();
+        self.epochs.extend(epochs);
+        let waiting = Waiting {
+            transfer: id,
+            peer: peer.0,
+            origin: accepted.job.target.origin.clone(),
+            priority: accepted.priority,
+            demand: accepted.demand.take().map(careful),
+        };
+        let queued = Queued {
+            peer,
+            accepted: Box::new(accepted),
+            board,
+            bus: entry.bus.clone(),
+            cancels,
+            watches,
+            _room: room,
+        };
+        self.queued.insert(id, queued);
+        self.permits(|permits, now| permits.enqueue(now, waiting));
+    }
+
+    /// A command has its permit: the transfer that carries it out.
+    fn begin(&mut self, id: u64) -> Option<Run> {
+        let Some(queued) = self.unqueue(id) else {
+            self.permits(|permits, now| permits.forget(now, id));
+            return None;
+        };
+        let Queued {
+            peer,
+            accepted,
+            cancels,
+            board,
+            bus,
+            ..
+        } = queued;
+        let (wishes, commands) = watch::channel(Wish::default());
+        let wishes = Arc::new(wishes);
+        let running = Running {
+            peer,
+            wishes: Arc::clone(&wishes),
+        };
+        self.running.insert(id, running);
+        let (world, life) = (self.ground.worlds)();
+        let counted = self.ground.totals.enter(id, board.metrics().clone());
+        let over = Over {
+            post: self.ground.post.clone(),
+            peer,
+            id,
+        };
+        let outside = Outside {
+            board,
+            commands,
+            life,
+        };
+        let Accepted {
+            job,
+            delivery,
+            done,
+            ..
+        } = *accepted;
+        Some(Box::pin(async move {
+            let work = fetch(world, job, Box::new(delivery), outside);
+            let result = heeding(work, cancels, &wishes).await;
+            done.tell(result);
+            drop((counted, bus, over));
+        }))
+    }
+
+    /// Cancels a command that waits, or runs.
+    fn cancel(&mut self, id: u64) {
+        if let Some(running) = self.running.get(&id) {
+            running.wishes.send_modify(|wish| wish.cancelled = true);
+        }
+        if let Some(queued) = self.unqueue(id) {
+            if let Some(entry) = self.peers.get_mut(&queued.peer) {
+                entry.ids.remove(&id);
+            }
+            self.permits(|permits, now| permits.forget(now, id));
+            let error = Error::cancelled();
+            let told = What::Cancelled(error.clone());
+            queued.board.tell(Duration::ZERO, told);
+            queued.accepted.done.tell(Err(error));
+        }
+    }
+
+    fn cancel_all(&mut self, peer: PeerNo) {
+        let ids = self.peers.get(&peer).map(|entry| entry.ids.clone());
+        for id in ids.into_iter().flatten() {
+            self.cancel(id);
+        }
+    }
+
+    /// Takes a command out of those that wait; its peer may have one more.
+    fn unqueue(&mut self, id: u64) -> Option<Queued> {
+        let queued = self.queued.remove(&id)?;
+        for watch in &queued.watches {
+            watch.abort();
+        }
+        if let Some(entry) = self.peers.get_mut(&queued.peer) {
+            entry.waiting -= 1;
+            self.due.insert(queued.peer);
+        }
+        Some(queued)
+    }
+
+    fn permits(&self, how: impl FnOnce(&mut Permits, Timestamp)) {
+        let now = self.ground.clock.now();
+        self.ground.sessions.permits(now, |permits| how(permits, now));
+    }
+}
+
+/// A probe whose panic says that nobody waits.
+fn careful(demand: Demand) -> Demand {
+    Box::new(move || catch_unwind(AssertUnwindSafe(&demand)).unwrap_or(false))
+}
+
+/// Runs `work`; a token that is cancelled meanwhile becomes a wish.
+async fn heeding<R>(
+    work: impl Future<Output = R>,
+    cancels: Vec<CancelToken>,
+    wishes: &watch::Sender<Wish>,
+) -> R {
+    let mut work = pin!(work);
+    let mut cancelled: FuturesUnordered<_> = cancels.iter().map(CancelToken::cancelled).collect();
+    poll_fn(|cx| {
+        if let Poll::Ready(Some(())) = cancelled.poll_next_unpin(cx) {
+            wishes.send_modify(|wish| wish.cancelled = true);
+        }
+        work.as_mut().poll(cx)
+    })
+    .await
+}
+
+/// Tells the hub that a fetch is over, however it ended.
+struct Over {
+    post: mpsc::WeakUnboundedSender<Message>,
+    peer: PeerNo,
+    id: u64,
+}
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        let (peer, id) = (self.peer, self.id);
+        if let Some(post) = self.post.upgrade() {
+            // A hub that is gone has nothing to put in order.
+            drop(post.send(Message::Over { peer, id }));
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Who wants bytes: the [`Peer`] that is asked for commands, and the [`PeerHandle`] that gives them.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tur_core::Kind;
+use tur_sched::Priority;
+
+use crate::adapt::AbrHandle;
+use crate::bus::{ROOM, Scope};
+use crate::command::BUFFER_MAX;
+use crate::fetch::{Fetched, Head};
+use crate::hub::Message;
+use crate::pipe::Body;
+use crate::{Abr, CancelToken, Command, Error, Events, PeerNo};
+
+/// Something that wants bytes over a longer time: a player, a list of segments, a prefetcher. The downloader asks it for
+/// commands when it has room for more; it decides what comes next as late as possible.
+///
+/// Both methods run on the engine's thread: they are to be quick, and must not block. One that panics costs the peer its
+/// turn to be asked ([`PeerHandle::wake`] gives it back), and nobody else anything.
+pub trait Peer: Abr {
+    /// The next commands. `Pending` if there are none for now: the waker is woken when there are. `None` if there will be
+    /// none, until [`PeerHandle::wake`] says otherwise.
+    fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Vec<Command>>> {
+        let _ = cx;
+        Poll::Ready(None)
+    }
+
+    /// How urgent it is now: `High` for what is being played or read. Asked anew at each decision, under a lock: it must
+    /// only look. Default: `Low`.
+    fn priority(&self) -> Priority {
+        Priority::Low
+    }
+}
+
+/// A peer's way to the downloader. Cheap to clone. When the last clone goes, the peer is gone: what it has asked for is
+/// cancelled, and it is not asked again.
+///
+/// A peer that keeps its own handle would keep itself: it keeps a [`WeakPeerHandle`].
+#[derive(Clone)]
+pub struct PeerHandle {
+    shared: Arc<Shared>,
+}
+
+/// A handle that does not keep its peer.
+#[derive(Clone)]
+pub struct WeakPeerHandle {
+    shared: Weak<Shared>,
+}
+
+pub(crate) struct Shared {
+    peer: PeerNo,
+    hub: mpsc::UnboundedSender<Message>,
+    /// Room for commands that have not begun.
+    room: Arc<Semaphore>,
+    scope: Scope,
+    abr: AbrHandle,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // The downloader may be gone before.
+        drop(self.hub.send(Message::Unregister(self.peer)));
+    }
+}
+
+/// What a command has brought, in memory.
+#[derive(Clone, Debug)]
+pub struct Response {
+    /// The answer; `None` for an empty range, for which nobody is asked.
+    pub head: Option<Head>,
+    /// The bytes; none if the command had a callback for them.
+    pub body: Vec<u8>,
+    /// From the acceptance of the command to its end.
+    pub elapsed: Duration,
+}
+
+impl PeerHandle {
+    pub(crate) fn new(
+        peer: PeerNo,
+        hub: mpsc::UnboundedSender<Message>,
+        queue: usize,
+        (scope, abr): (Scope, AbrHandle),
+    ) -> Self {
+        let room = Arc::new(Semaphore::new(queue.clamp(1, Semaphore::MAX_PERMITS)));
+        let shared = Shared {
+            peer,
+            hub,
+            room,
+            scope,
+            abr,
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// The number that its events carry.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.shared.peer.0
+    }
+
+    /// Carries out a command and keeps its bytes in memory, 64 MiB at most unless the command says otherwise. Waits for
+    /// room first if the peer has as many commands waiting as it may have. Dropping the future cancels the command.
+    ///
+    /// # Errors
+    /// Why the fetch failed; [`Kind::Signal`] if it was cancelled, or the downloader is gone.
+    pub async fn execute(&self, mut command: Command) -> Result<Response, Error> {
+        let body = Arc::new(Mutex::new(Vec::new()));
+        if command.is_buffered() {
+            let sink = Arc::clone(&body);
+            command.bound(BUFFER_MAX);
+            command = command.on_data(move |bytes| {
+                sink.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .extend_from_slice(bytes);
+            });
+        }
+        let (told, end) = oneshot::channel();
+        command.also_tell(Box::new(move |result| drop(told.send(result))));
+        let guard = CancelOnDrop(CancelToken::new());
+        self.send(command, Some(guard.0.clone())).await?;
+        let fetched: Fetched = end.await.unwrap_or_else(|_gone| Err(Error::cancelled()))?;
+        let body = std::mem::take(&mut *body.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(Response {
+            head: fetched.head,
+            body,
+            elapsed: fetched.elapsed,
+        })
+    }
+
+    /// Carries out commands at once; their results come in the order of the commands, and each fails or succeeds alone.
+    pub async fn batch(&self, commands: Vec<Command>) -> Vec<Result<Response, Error>> {
+        join_all(commands.into_iter().map(|command| self.execute(command))).await
+    }
+
+    /// Carries out a command whose body is read while it arrives. Comes back with the answer.
+    ///
+    /// # Errors
+    /// As [`execute`](Self::execute), as far as it is known with the answer; what comes later is told by the body.
+    pub async fn stream(&self, mut command: Command) -> Result<(Option<Head>, Body), Error> {
+        let cancel = CancelToken::new();
+        let (pipe, body) = Body::new(cancel.clone());
+        command.hooks().pipe = Some(Arc::clone(&pipe));
+        command.also_tell(Box::new(move |result| pipe.end(result)));
+        self.send(command, Some(cancel)).await?;
+        let head = body.head().await?;
+        Ok((head, body))
+    }
+
+    /// Hands a command over without waiting for its end, which its own callback is told.
+    ///
+    /// # Errors
+    /// The downloader is gone: the command's callback has been told so too.
+    pub async fn submit(&self, command: Command) -> Result<(), Error> {
+        self.send(command, None).await
+    }
+
+    /// Cancels all commands that were accepted by now. The peer stays, and may ask for more.
+    pub fn cancel(&self) {
+        self.tell(Message::CancelPeer(self.shared.peer));
+    }
+
+    /// Says that the peer has news: it is asked for commands again, also after it has said that there are no more, and its
+    /// priority is looked at.
+    pub fn wake(&self) {
+        self.tell(Message::Revive(self.shared.peer));
+    }
+
+    /// The choice among variants: mode, cap, lock, and what was decided.
+    #[must_use]
+    pub fn abr(&self) -> &AbrHandle {
+        &self.shared.abr
+    }
+
+    /// Events of this peer's fetches, from now on.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        Events::new(self.shared.scope.subscribe(ROOM))
+    }
+
+    /// A handle that does not keep the peer.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakPeerHandle {
+        WeakPeerHandle {
+            shared: Arc::downgrade(&self.shared),
+        }
+    }
+
+    async fn send(&self, command: Command, cancel: Option<CancelToken>) -> Result<(), Error> {
+        let room = Arc::clone(&self.shared.room).acquire_owned().await;
+        let room = room.map_err(|_closed| Error::cancelled())?;
+        let message = Message::Command {
+            peer: self.shared.peer,
+            command: Box::new(command),
+            cancel,
+            room,
+        };
+        // A command that comes back is dropped here, and so told to be cancelled.
+        self.shared
+            .hub
+            .send(message)
+            .map_err(|_gone| Error::new(Kind::Signal, "the downloader is gone"))
+    }
+
+    fn tell(&self, message: Message) {
+        // Without a downloader there is nothing to cancel, and nobody to ask.
+        drop(self.shared.hub.send(message));
+    }
+}
+
+impl WeakPeerHandle {
+    /// A handle that works while a handle elsewhere keeps the peer; `None` after that.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<PeerHandle> {
+        self.shared.upgrade().map(|shared| PeerHandle { shared })
+    }
+}
+
+impl fmt::Debug for PeerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PeerHandle")
+            .field(&self.shared.peer.0)
+            .finish()
+    }
+}
+
+impl fmt::Debug for WeakPeerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WeakPeerHandle")
+    }
+}
+
+/// Cancels with the future that owns it.
+struct CancelOnDrop(CancelToken);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}

@@ -1,0 +1,375 @@
+//! Who may ask an origin for something now: tickets in, permits out.
+//!
+//! [`Permits`] puts [`Dispatch`] between the lanes of all transfers and the pools. A lane that wants a session takes a
+//! ticket first; so does a command of a peer, whose transfer begins only with the permit. A permit comes back with the
+//! session. A whole download is a peer of its own, so a reader's seek goes before a background mirror.
+
+use std::collections::BTreeMap;
+
+use tokio::sync::mpsc;
+use tur_core::{Origin, Timestamp};
+use tur_sched::{
+    Asker, Demand as LiveDemand, Dispatch, DispatchAction, DispatchConfig, DispatchEvent, LaneId,
+    PeerId, Priority, TicketId,
+};
+
+use crate::command::Demand;
+
+/// How urgent a peer is now. It is asked under a lock, so it must only look.
+pub(crate) type Look = Box<dyn Fn() -> Priority + Send>;
+
+/// Tickets and permits of all transfers.
+pub(crate) struct Permits {
+    dispatch: Dispatch<Origin>,
+    book: Book,
+    by_asker: BTreeMap<Asker, TicketId>,
+    /// Whose transfers are not their own peers.
+    callers: BTreeMap<u64, PeerId>,
+    /// Priority of downloads, as it was said before they began.
+    declared: BTreeMap<u64, Priority>,
+    /// Since when a lane waits that had to give way.
+    aged: BTreeMap<Asker, Timestamp>,
+    /// Tickets that wait, by origin.
+    queued: BTreeMap<Origin, usize>,
+    next: u64,
+    /// Told of the transfer whose command has its permit.
+    granted: Option<mpsc::UnboundedSender<u64>>,
+}
+
+/// What the dispatch may ask while it decides.
+#[derive(Default)]
+struct Book {
+    tickets: BTreeMap<TicketId, Ticket>,
+    looks: BTreeMap<PeerId, Look>,
+}
+
+struct Ticket {
+    asker: Asker,
+    origin: Origin,
+    state: State,
+    /// True for a command, whose transfer begins with the permit.
+    is_command: bool,
+    /// True while somebody waits for what the ticket is for.
+    demand: Option<Demand>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// It waits for its turn.
+    Queued,
+    /// It has its permit; its transfer has not asked for a session yet.
+    Granted,
+    /// A lane has, or waits for, a session.
+    Running,
+}
+
+/// A command that waits for its turn.
+pub(crate) struct Waiting {
+    pub(crate) transfer: u64,
+    pub(crate) peer: u64,
+    pub(crate) origin: Origin,
+    pub(crate) priority: Priority,
+    pub(crate) demand: Option<Demand>,
+}
+
+/// What has been decided.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// The lane's wish goes to the pool of this origin.
+    Want(Asker, Origin),
+    /// The lane gives back what it has from this origin, or waits for, and asks again.
+    GiveWay(Asker, Origin),
+}
+
+impl LiveDemand for Book {
+    fn peer(&self, peer: PeerId) -> Option<Priority> {
+        self.looks.get(&peer).map(|look| look())
+    }
+
+    fn ticket(&self, ticket: TicketId) -> Option<Priority> {
+        let demand = self.tickets.get(&ticket)?.demand.as_ref()?;
+        demand().then_some(Priority::High)
+    }
+}
+
+impl Permits {
+    pub(crate) fn new(config: DispatchConfig) -> Self {
+        Self {
+            dispatch: Dispatch::new(config),
+            book: Book::default(),
+            by_asker: BTreeMap::new(),
+            callers: BTreeMap::new(),
+            declared: BTreeMap::new(),
+            aged: BTreeMap::new(),
+            queued: BTreeMap::new(),
+            next: 0,
+            granted: None,
+        }
+    }
+
+    /// Where it is told that a command has its permit.
+    pub(crate) fn tell_grants(&mut self, granted: mpsc::UnboundedSender<u64>) {
+        self.granted = Some(granted);
+    }
+
+    /// A peer with commands joins.
+    pub(crate) fn register(
+        &mut self,
+        now: Timestamp,
+        peer: u64,
+        look: Look,
+        per_peer: Option<usize>,
+    ) {
+        let event = DispatchEvent::Joined {
+            peer: PeerId(peer),
+            priority: look(),
+            per_peer,
+        };
+        self.book.looks.insert(PeerId(peer), look);
+        self.dispatch.handle(now, event);
+    }
+
+    /// A peer leaves. Its commands were withdrawn before; those that run still go on.
+    pub(crate) fn unregister(&mut self, now: Timestamp, peer: u64) {
+        let peer = PeerId(peer);
+        self.book.looks.remove(&peer);
+        self.dispatch.handle(now, DispatchEvent::Left { peer });
+    }
+
+    /// How urgent a download is among the peers, once it begins.
+    pub(crate) fn declare(&mut self, transfer: u64, priority: Priority) {
+        self.declared.insert(transfer, priority);
+    }
+
+    /// A transfer begins. One that no command stands for is a peer of its own.
+    pub(crate) fn begin(&mut self, now: Timestamp, transfer: u64) {
+        let priority = self.declared.remove(&transfer).unwrap_or(Priority::Low);
+        if !self.callers.contains_key(&transfer) {
+            let event = DispatchEvent::Joined {
+                peer: PeerId(transfer),
+                priority,
+                per_peer: None,
+            };
+            self.dispatch.handle(now, event);
+        }
+    }
+
+    /// A command waits for its turn.
+    pub(crate) fn enqueue(&mut self, now: Timestamp, waiting: Waiting) {
+        let asker = Asker {
+            transfer: waiting.transfer,
+            lane: LaneId(0),
+        };
+        self.callers
+            .insert(waiting.transfer, PeerId(waiting.peer));
+        let ticket = Ticket {
+            asker,
+            origin: waiting.origin,
+            state: State::Queued,
+            is_command: true,
+            demand: waiting.demand,
+        };
+        self.queue(now, ticket, (PeerId(waiting.peer), waiting.priority), None);
+    }
+
+    /// A lane wants a session. True if it has its permit already.
+    pub(crate) fn want(&mut self, now: Timestamp, asker: Asker, origin: &Origin) -> bool {
+        if let Some(id) = self.by_asker.get(&asker).copied()
+            && let Some(ticket) = self.book.tickets.get_mut(&id)
+        {
+            if ticket.state == State::Queued {
+                return false;
+            }
+            ticket.state = State::Running;
+            if ticket.origin != *origin {
+                ticket.origin = origin.clone();
+                let event = DispatchEvent::Moved {
+                    ticket: id,
+                    origin: origin.clone(),
+                };
+                self.dispatch.handle(now, event);
+            }
+            return true;
+        }
+        let peer = self.callers.get(&asker.transfer).copied();
+        // Each download gets its first lane before others get their second.
+        let first = self.askers(asker.transfer).is_empty();
+        let priority = if first { Priority::High } else { Priority::Low };
+        let ticket = Ticket {
+            asker,
+            origin: origin.clone(),
+            state: State::Queued,
+            is_command: false,
+            demand: None,
+        };
+        let peer = peer.unwrap_or(PeerId(asker.transfer));
+        let since = self.aged.remove(&asker);
+        self.queue(now, ticket, (peer, priority), since);
+        false
+    }
+
+    /// The ticket of a lane.
+    pub(crate) fn ticket(&self, asker: Asker) -> Option<TicketId> {
+        self.by_asker.get(&asker).copied()
+    }
+
+    /// The lane may take another ticket, while its permit is still on its way back.
+    pub(crate) fn detach(&mut self, asker: Asker) {
+        self.by_asker.remove(&asker);
+    }
+
+    /// The lane's wish, or its permit, is taken back.
+    pub(crate) fn end(&mut self, now: Timestamp, asker: Asker) {
+        if let Some(id) = self.by_asker.get(&asker).copied() {
+            self.end_ticket(now, id);
+        }
+    }
+
+    /// The wish, or the permit, of this ticket is taken back.
+    pub(crate) fn end_ticket(&mut self, now: Timestamp, id: TicketId) {
+        let Some(ticket) = self.book.tickets.remove(&id) else {
+            return;
+        };
+        if self.by_asker.get(&ticket.asker) == Some(&id) {
+            self.by_asker.remove(&ticket.asker);
+        }
+        let event = if ticket.state == State::Queued {
+            less(&mut self.queued, &ticket.origin);
+            DispatchEvent::Withdrawn { ticket: id }
+        } else {
+            DispatchEvent::Ended { ticket: id }
+        };
+        self.dispatch.handle(now, event);
+    }
+
+    /// The transfer is over, or its command is not wanted any more.
+    pub(crate) fn forget(&mut self, now: Timestamp, transfer: u64) {
+        for asker in self.askers(transfer) {
+            self.end(now, asker);
+        }
+        self.aged.retain(|asker, _| asker.transfer != transfer);
+        self.declared.remove(&transfer);
+        if self.callers.remove(&transfer).is_none() {
+            let peer = PeerId(transfer);
+            self.dispatch.handle(now, DispatchEvent::Left { peer });
+        }
+    }
+
+    /// So many permits there are, and so many for one origin.
+    pub(crate) fn set(&mut self, now: Timestamp, permits: usize, per_origin: usize) {
+        self.dispatch.handle(now, DispatchEvent::Permits(permits));
+        self.dispatch
+            .handle(now, DispatchEvent::PerOrigin(per_origin));
+    }
+
+    /// The next decision that somebody has to hear of.
+    pub(crate) fn decide(&mut self, now: Timestamp) -> Option<Turn> {
+        while let Some(action) = self.dispatch.poll_action(now, &self.book) {
+            match action {
+                DispatchAction::Start { ticket } => {
+                    if let Some(turn) = self.start(ticket) {
+                        return Some(turn);
+                    }
+                }
+                DispatchAction::Preempt { ticket } => {
+                    let Some(ticket) = self.book.tickets.get(&ticket) else {
+                        continue;
+                    };
+                    if ticket.state == State::Running {
+                        self.aged.insert(ticket.asker, now);
+                        return Some(Turn::GiveWay(ticket.asker, ticket.origin.clone()));
+                    }
+                }
+                DispatchAction::Dropped { ticket } => {
+                    if let Some(ticket) = self.book.tickets.remove(&ticket) {
+                        less(&mut self.queued, &ticket.origin);
+                        self.by_asker.remove(&ticket.asker);
+                    }
+                }
+                DispatchAction::PriorityChanged { whose, priority } => {
+                    tracing::debug!(?whose, ?priority, "another priority");
+                }
+            }
+        }
+        None
+    }
+
+    /// When a tick is wanted.
+    pub(crate) fn next_wakeup(&self) -> Option<Timestamp> {
+        self.dispatch.next_wakeup()
+    }
+
+    pub(crate) fn tick(&mut self, now: Timestamp) {
+        self.dispatch.handle(now, DispatchEvent::Tick);
+    }
+
+    /// Tickets that wait, and permits that are in use.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        (self.dispatch.queued(), self.dispatch.running())
+    }
+
+    /// True if somebody waits for a permit for this origin.
+    pub(crate) fn is_awaited(&self, origin: &Origin) -> bool {
+        self.queued.contains_key(origin)
+    }
+
+    fn start(&mut self, id: TicketId) -> Option<Turn> {
+        let ticket = self.book.tickets.get_mut(&id)?;
+        less(&mut self.queued, &ticket.origin);
+        if !ticket.is_command {
+            ticket.state = State::Running;
+            return Some(Turn::Want(ticket.asker, ticket.origin.clone()));
+        }
+        ticket.state = State::Granted;
+        if let Some(granted) = &self.granted {
+            // Without anybody who begins it, its permit comes back when it is forgotten.
+            drop(granted.send(ticket.asker.transfer));
+        }
+        None
+    }
+
+    fn queue(
+        &mut self,
+        now: Timestamp,
+        ticket: Ticket,
+        (peer, priority): (PeerId, Priority),
+        waited_since: Option<Timestamp>,
+    ) {
+        let id = TicketId(self.next);
+        self.next += 1;
+        let event = DispatchEvent::Enqueued {
+            ticket: id,
+            peer,
+            origin: ticket.origin.clone(),
+            priority,
+            live: ticket.demand.is_some(),
+            waited_since,
+        };
+        *self.queued.entry(ticket.origin.clone()).or_default() += 1;
+        self.by_asker.insert(ticket.asker, id);
+        self.book.tickets.insert(id, ticket);
+        self.dispatch.handle(now, event);
+    }
+
+    fn askers(&self, transfer: u64) -> Vec<Asker> {
+        let first = Asker {
+            transfer,
+            lane: LaneId(0),
+        };
+        let last = Asker {
+            transfer,
+            lane: LaneId(u16::MAX),
+        };
+        self.by_asker.range(first..=last).map(|(asker, _)| *asker).collect()
+    }
+}
+
+/// One ticket less waits for the origin.
+fn less(queued: &mut BTreeMap<Origin, usize>, origin: &Origin) {
+    if let Some(n) = queued.get_mut(origin) {
+        *n -= 1;
+        if *n == 0 {
+            queued.remove(origin);
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Many peers on one downloader, through the public interface: real sockets, and the rows D1 to D19 of the scenarios.
+
+mod adapt;
+mod commands;
+mod examples;
+mod order;
+mod stand;
