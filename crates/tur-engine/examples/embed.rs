@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Downloads `url` into `dir` and says what happens.
-pub async fn fetch(url: &str, dir: &Path) -> Result<Completed, tur_engine::Error> {
+pub(crate) async fn fetch(url: &str, dir: &Path) -> Result<Completed, tur_engine::Error> {
     // One for the whole program: it owns the connections, and what it learns of servers serves the next download.
     let downloader = Downloader::builder().build()?;
     // From here on it runs on the engine's own thread, whatever this one does.

@@ -55,7 +55,7 @@ async fn main() -> Result<(), tur_engine::Error> {
 }
 
 /// The order in which segments came, as `a` and `b`.
-pub async fn play() -> Result<Vec<&'static str>, tur_engine::Error> {
+pub(crate) async fn play() -> Result<Vec<&'static str>, tur_engine::Error> {
     let paths = (0..SEGMENTS).flat_map(|n| [format!("/a/{n}"), format!("/b/{n}")]);
     let origin = Loopback::start(paths.map(|path| (path, Behaviour::new(SEGMENT))));
     // Two requests at a time: enough to see who goes first.

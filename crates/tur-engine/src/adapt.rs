@@ -11,8 +11,8 @@ use tur_sched::abr::{
     self, AbrAction, AbrConfig, AbrEvent, Commit, Mode, Skip, Ticket, VariantId, Variants,
 };
 
-use crate::clock::Clock;
 use crate::PeerNo;
+use crate::clock::Clock;
 use crate::hub::Message;
 
 /// The side of a peer that adapts: it has variants of one presentation, of which one plays. All of it may be left out.

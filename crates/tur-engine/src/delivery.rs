@@ -9,9 +9,9 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
+use crate::Error;
 use crate::fetch::{Fetched, Full, Head, Taker};
 use crate::pipe::Pipe;
-use crate::Error;
 
 type Check = Box<dyn FnMut(&Head) -> Result<(), String> + Send>;
 type Told = Box<dyn FnOnce(Result<Fetched, Error>) + Send>;

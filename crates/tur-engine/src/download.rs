@@ -7,7 +7,7 @@ use std::time::Duration;
 use tur_core::port::Field;
 use tur_core::{Kind, Rate, Secret};
 use tur_http::{RedirectPolicy, Terms, TypeGlob};
-use tur_sched::{OnChange, RetryPolicy, Schedule, SpeedFloor};
+use tur_sched::{OnChange, Priority, RetryPolicy, Schedule, SpeedFloor};
 use tur_storage::FileName;
 
 use crate::job::{Destination, Job};
@@ -48,6 +48,7 @@ pub struct Download {
 struct Settings {
     lanes_max: u16,
     lanes_start: Option<u16>,
+    priority: Priority,
     schedule: Schedule,
     piece_min: Option<u64>,
     retry: RetryPolicy,
@@ -80,6 +81,7 @@ impl Download {
             job: Settings {
                 lanes_max: bounds::LANES_DEFAULT,
                 lanes_start: None,
+                priority: Priority::Low,
                 schedule: Schedule::default(),
                 piece_min: None,
                 retry: RetryPolicy::default(),
@@ -137,6 +139,13 @@ impl Download {
     /// Never splits below so many bytes.
     pub fn piece_min(mut self, bytes: u64) -> Self {
         self.job.piece_min = Some(bytes);
+        self
+    }
+
+    /// How much its lanes matter beside the fetches of peers and other downloads: `High` for what is being read now. Default:
+    /// `Low`; what is urgent may then take the place of its lanes for a while.
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.job.priority = priority;
         self
     }
 
@@ -295,6 +304,7 @@ impl Download {
             destination,
             lanes_max: s.lanes_max,
             lanes_start: s.lanes_start,
+            priority: s.priority,
             schedule: s.schedule,
             piece_min: s.piece_min,
             retry: s.retry,

@@ -4,8 +4,8 @@ use std::fmt;
 use std::future::poll_fn;
 use std::path::PathBuf;
 use std::pin::pin;
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::thread;
 use std::time::Duration;
@@ -25,10 +25,9 @@ use crate::adapt::AbrHandle;
 use crate::board::Board;
 use crate::bus::{Bus, ROOM};
 use crate::clock::Clock;
-use crate::compute::Compute;
 use crate::command::Waits;
+use crate::compute::Compute;
 use crate::driver::{self, Outside, World};
-use crate::sampler::Sampler;
 use crate::handle::Wish;
 use crate::hub::{Ground, Hub, HubConfig, Message, Newcomer, Run, Worlds};
 use crate::job::Job;
@@ -36,6 +35,7 @@ use crate::limits::{Limit, Limits};
 use crate::metrics::Totals;
 use crate::origins::{Origins, Pattern};
 use crate::pressure::Watch;
+use crate::sampler::Sampler;
 use crate::scaling::Scaling;
 use crate::seats::Seats;
 use crate::sessions::{Caps, PerOrigin, Sessions};
@@ -341,8 +341,7 @@ impl Downloader {
 
     /// Adds something that wants bytes. It is asked for commands from now on, until the last clone of its handle goes. Works
     /// from any thread, with or without a runtime, whatever is under way.
-    pub fn register<P: Peer + 'static>(&self, peer: impl Into<Arc<P>>) -> PeerHandle {
-        let peer = peer.into();
+    pub fn register<P: Peer + 'static>(&self, peer: Arc<P>) -> PeerHandle {
         self.register_with(move |_| peer)
     }
 
@@ -457,6 +456,9 @@ impl Downloader {
                     Some(_seat) => {
                         let _counted = totals.enter(id, outside.board.metrics().clone());
                         world.sessions.raise_limit(usize::from(job.lanes_max));
+                        let (now, priority) = (world.clock.now(), job.priority);
+                        let permits = &world.sessions;
+                        permits.permits(now, |permits| permits.declare(id, priority));
                         driver::run(world, job, outside).await
                     }
                     None => driver::refuse(&outside, Error::cancelled()),

@@ -38,11 +38,9 @@ pub(crate) struct FetchJob {
     pub(crate) seed: u64,
 }
 
-/// The soft time-out, unless it is set.
-pub(crate) const SLOW_AFTER: Duration = Duration::from_secs(2);
-
 impl FetchJob {
     /// A fetch of `span` of `target` with the defaults of the program.
+    #[cfg(test)]
     pub(crate) fn new(target: Target, span: Option<ByteRange>) -> Self {
         Self {
             target,
@@ -52,7 +50,7 @@ impl FetchJob {
             retry: RetryPolicy::default(),
             read_timeout: crate::bounds::READ_TIMEOUT,
             max_time: None,
-            slow_after: SLOW_AFTER,
+            slow_after: crate::bounds::SLOW_AFTER,
             redirects: RedirectPolicy {
                 allow_downgrade: false,
             },

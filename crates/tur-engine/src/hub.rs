@@ -32,10 +32,10 @@ use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::command::{Accepted, Demand, Waits};
 use crate::driver::{Outside, World, fetch};
-use crate::sampler::Sampler;
 use crate::handle::Wish;
 use crate::metrics::Totals;
 use crate::permits::{Permits, Waiting};
+use crate::sampler::Sampler;
 use crate::sessions::Sessions;
 use crate::{CancelToken, Command, Error, Peer, PeerNo, What};
 
@@ -154,7 +154,6 @@ struct Queued {
 }
 
 struct Running {
-    peer: PeerNo,
     wishes: Arc<watch::Sender<Wish>>,
 }
 
@@ -231,7 +230,11 @@ where
             }
             moved |= self.poll_round(cx);
             if !moved {
-                return if worked { Poll::Ready(runs) } else { Poll::Pending };
+                return if worked {
+                    Poll::Ready(runs)
+                } else {
+                    Poll::Pending
+                };
             }
             worked = true;
         }
@@ -348,7 +351,10 @@ where
             Ok(Poll::Ready(_)) => entry.exhausted = true,
             Err(_) => {
                 entry.exhausted = true;
-                tracing::error!(peer = peer.0, "a peer panicked when it was asked for commands");
+                tracing::error!(
+                    peer = peer.0,
+                    "a peer panicked when it was asked for commands"
+                );
             }
         }
     }
@@ -421,7 +427,6 @@ where
         let (wishes, commands) = watch::channel(Wish::default());
         let wishes = Arc::new(wishes);
         let running = Running {
-            peer,
             wishes: Arc::clone(&wishes),
         };
         self.running.insert(id, running);
@@ -490,7 +495,9 @@ where
 
     fn permits(&self, how: impl FnOnce(&mut Permits, Timestamp)) {
         let now = self.ground.clock.now();
-        self.ground.sessions.permits(now, |permits| how(permits, now));
+        self.ground
+            .sessions
+            .permits(now, |permits| how(permits, now));
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tur_core::port::Field;
 use tur_core::{Rate, Target};
 use tur_http::{RedirectPolicy, SafeName, Terms};
-use tur_sched::{OnChange, RetryPolicy, Schedule, SpeedFloor};
+use tur_sched::{OnChange, Priority, RetryPolicy, Schedule, SpeedFloor};
 use tur_storage::FileName;
 
 use crate::{Checksum, OnExists};
@@ -34,6 +34,7 @@ pub(crate) struct Job {
     pub(crate) destination: Destination,
     pub(crate) lanes_max: u16,
     pub(crate) lanes_start: Option<u16>,
+    pub(crate) priority: Priority,
     pub(crate) schedule: Schedule,
     pub(crate) piece_min: Option<u64>,
     pub(crate) retry: RetryPolicy,

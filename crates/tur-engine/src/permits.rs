@@ -95,7 +95,10 @@ impl LiveDemand for Book {
 impl Permits {
     pub(crate) fn new(config: DispatchConfig) -> Self {
         Self {
-            dispatch: Dispatch::new(config),
+            dispatch: Dispatch::new(DispatchConfig {
+                reserve: false,
+                ..config
+            }),
             book: Book::default(),
             by_asker: BTreeMap::new(),
             callers: BTreeMap::new(),
@@ -127,6 +130,7 @@ impl Permits {
         };
         self.book.looks.insert(PeerId(peer), look);
         self.dispatch.handle(now, event);
+        self.reserve(now);
     }
 
     /// A peer leaves. Its commands were withdrawn before; those that run still go on.
@@ -134,6 +138,7 @@ impl Permits {
         let peer = PeerId(peer);
         self.book.looks.remove(&peer);
         self.dispatch.handle(now, DispatchEvent::Left { peer });
+        self.reserve(now);
     }
 
     /// How urgent a download is among the peers, once it begins.
@@ -160,8 +165,7 @@ impl Permits {
             transfer: waiting.transfer,
             lane: LaneId(0),
         };
-        self.callers
-            .insert(waiting.transfer, PeerId(waiting.peer));
+        self.callers.insert(waiting.transfer, PeerId(waiting.peer));
         let ticket = Ticket {
             asker,
             origin: waiting.origin,
@@ -303,14 +307,15 @@ impl Permits {
         self.dispatch.handle(now, DispatchEvent::Tick);
     }
 
-    /// Tickets that wait, and permits that are in use.
-    pub(crate) fn counts(&self) -> (usize, usize) {
-        (self.dispatch.queued(), self.dispatch.running())
-    }
-
     /// True if somebody waits for a permit for this origin.
     pub(crate) fn is_awaited(&self, origin: &Origin) -> bool {
         self.queued.contains_key(origin)
+    }
+
+    /// While nobody can become urgent, no permit is kept for who does.
+    fn reserve(&mut self, now: Timestamp) {
+        let reserve = !self.book.looks.is_empty();
+        self.dispatch.handle(now, DispatchEvent::Reserve(reserve));
     }
 
     fn start(&mut self, id: TicketId) -> Option<Turn> {
@@ -323,7 +328,7 @@ impl Permits {
         ticket.state = State::Granted;
         if let Some(granted) = &self.granted {
             // Without anybody who begins it, its permit comes back when it is forgotten.
-            drop(granted.send(ticket.asker.transfer));
+            granted.send(ticket.asker.transfer).ok();
         }
         None
     }
@@ -360,7 +365,10 @@ impl Permits {
             transfer,
             lane: LaneId(u16::MAX),
         };
-        self.by_asker.range(first..=last).map(|(asker, _)| *asker).collect()
+        self.by_asker
+            .range(first..=last)
+            .map(|(asker, _)| *asker)
+            .collect()
     }
 }
 

@@ -137,6 +137,7 @@ impl<S> Clone for Sessions<S> {
 
 impl<S> Sessions<S> {
     /// No sessions yet, and at most so many.
+    #[cfg(test)]
     pub(crate) fn new(caps: Caps) -> Self {
         Self::with_dispatch(caps, DispatchConfig::default())
     }
@@ -475,7 +476,9 @@ impl<S> Shared<S> {
             return say(&self.drivers, asker, Word::GiveWay { lane, id });
         }
         // It only waits for a session: it does so behind the other one.
-        self.entry(origin).pool.handle(now, PoolEvent::Withdraw(asker));
+        self.entry(origin)
+            .pool
+            .handle(now, PoolEvent::Withdraw(asker));
         self.permits.end(now, asker);
         self.permits.want(now, asker, origin);
         self.report(origin);
@@ -598,11 +601,7 @@ fn connections(n: usize) -> String {
 }
 
 /// Passes on what a pool has decided.
-fn carry<S>(
-    origin: &Origin,
-    entry: &mut Entry<S>,
-    (drivers, permits): (&Drivers<S>, &Permits),
-) {
+fn carry<S>(origin: &Origin, entry: &mut Entry<S>, (drivers, permits): (&Drivers<S>, &Permits)) {
     while let Some(action) = entry.pool.poll_action() {
         let (asker, id, session) = match action {
             PoolAction::Close(id) => {

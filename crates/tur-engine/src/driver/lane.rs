@@ -10,8 +10,8 @@ use super::slot::Slot;
 use super::tally::Meter;
 use crate::bounds::REDIRECT_BODY_BYTES;
 use crate::decode::Plain;
-use crate::sampler::UnderWay;
 use crate::region::{Flow, Flowed};
+use crate::sampler::UnderWay;
 use crate::{LaneState, LaneView};
 
 /// What an operation of a lane brings.

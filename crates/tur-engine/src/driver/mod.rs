@@ -40,16 +40,15 @@ use tur_storage::Disk;
 use crate::board::Board;
 use crate::clock::Clock;
 use crate::compute::Compute;
-use crate::sampler::Sampler;
 use crate::handle::Wish;
 use crate::job::Job;
 use crate::limits::Limits;
 use crate::origins::Origins;
+use crate::sampler::Sampler;
 use crate::scaling::{Order, Scaling};
 use crate::sessions::{Sessions, Word};
 use crate::{Completed, Error, PhaseWord, What};
 
-#[cfg_attr(not(test), expect(unused_imports, reason = "peers are to call it"))]
 pub(crate) use self::fetch::fetch;
 pub(crate) use self::finish::or_cancelled;
 use self::lane::{Done, Lane};

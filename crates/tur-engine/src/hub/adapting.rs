@@ -104,7 +104,10 @@ impl<T: Transport, D: Disk + Clone> Hub<T, D> {
         tracing::debug!(peer = peer.0, ?action, "variants");
         let told = AssertUnwindSafe(|| entry.who.decided(action));
         if catch_unwind(told).is_err() {
-            tracing::error!(peer = peer.0, "a peer panicked when it was told of a variant");
+            tracing::error!(
+                peer = peer.0,
+                "a peer panicked when it was told of a variant"
+            );
         }
     }
 }

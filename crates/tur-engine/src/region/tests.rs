@@ -112,8 +112,9 @@ impl Taker for Mug {
         }
     }
 
-    fn take(&mut self, bytes: Bytes) {
+    fn take(&mut self, bytes: Bytes) -> Result<(), crate::fetch::Full> {
         self.0 = self.0.saturating_sub(bytes.len());
+        Ok(())
     }
 
     fn slow(&mut self) {}

@@ -98,6 +98,7 @@ impl World {
             while let Ok(word) = transfer.words.try_recv() {
                 match word {
                     Word::Note(_) | Word::Room { .. } => {}
+                    Word::GiveWay { .. } => panic!("nobody is urgent here"),
                     Word::Open { lane, id, origin } => {
                         opened += 1;
                         let lane = transfer.lanes.entry(lane.0).or_default();

@@ -57,7 +57,11 @@ async fn d1_a_thousand_fetches_keep_to_the_cap_and_all_come() {
     assert_eq!(ends.more(), 0, "each ends once");
     let most = peak.most.load(Ordering::SeqCst);
     assert!((1..=5).contains(&most), "{most} at once");
-    assert!(origin.connections() <= 5, "{} connections", origin.connections());
+    assert!(
+        origin.connections() <= 5,
+        "{} connections",
+        origin.connections()
+    );
     assert_eq!(origin.requests(), FETCHES as u64);
     drop(handle);
 }
@@ -84,7 +88,10 @@ async fn d2_the_active_peer_goes_first() {
     let order: Vec<_> = ends.next(40).await.into_iter().map(|(n, _)| n).collect();
     let place = |name| {
         let places = order.iter().enumerate().filter(|(_, n)| **n == name);
-        places.map(|(place, _)| place).nth(10).expect("twenty of each")
+        places
+            .map(|(place, _)| place)
+            .nth(10)
+            .expect("twenty of each")
     };
     assert!(place("active") < place("idle"), "{order:?}");
     drop((first, second));
@@ -102,7 +109,10 @@ async fn d3_a_peer_that_turns_active_overtakes() {
             .map(|_| ends.of(Command::new(origin.url("/0")), name))
             .collect()
     };
-    let (playing, background) = (Asked::new(commands("playing")), Asked::new(commands("other")));
+    let (playing, background) = (
+        Asked::new(commands("playing")),
+        Asked::new(commands("other")),
+    );
     playing.activate(true);
     let first = downloader.register(Arc::clone(&playing));
     let second = downloader.register(Arc::clone(&background));
@@ -127,7 +137,9 @@ async fn d3_a_peer_that_turns_active_overtakes() {
 #[tokio::test]
 async fn d5_an_urgent_fetch_does_not_wait_for_stalled_prefetches() {
     let stalled = Behaviour::new(SMALL).rule(When::Always, Deed::StallAfter(100));
-    let mut files: Vec<_> = (0..6).map(|n| (format!("/stalled/{n}"), stalled.clone())).collect();
+    let mut files: Vec<_> = (0..6)
+        .map(|n| (format!("/stalled/{n}"), stalled.clone()))
+        .collect();
     files.push(("/urgent".to_owned(), Behaviour::new(SMALL)));
     let origin = tur_testkit::Loopback::start(files);
     let downloader = downloader(5);
@@ -149,7 +161,11 @@ async fn d5_an_urgent_fetch_does_not_wait_for_stalled_prefetches() {
         assert_eq!(response.expect("it came").body, bytes(0..SMALL));
     }
     // 100 ms are asked for where time is virtual; here a machine under load has to be forgiven.
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        began.elapsed()
+    );
 }
 
 #[tokio::test]
@@ -160,12 +176,18 @@ async fn d6_one_low_fetch_runs_among_endless_urgent_ones() {
     let urgent = (0..200).map(|_| ends.of(Command::new(origin.url("/0")), "urgent"));
     let urgent = Asked::new(urgent.collect::<Vec<_>>());
     urgent.activate(true);
-    let low = ends.of(Command::new(origin.url("/0")).priority(Priority::Low), "low");
+    let low = ends.of(
+        Command::new(origin.url("/0")).priority(Priority::Low),
+        "low",
+    );
     let low = Asked::new([low]);
     let first = downloader.register(Arc::clone(&low));
     let second = downloader.register(Arc::clone(&urgent));
     let order: Vec<_> = ends.next(201).await.into_iter().map(|(n, _)| n).collect();
-    let place = order.iter().position(|name| *name == "low").expect("it came");
+    let place = order
+        .iter()
+        .position(|name| *name == "low")
+        .expect("it came");
     // Among 19 starts in a row is one of each slot; some more are under way when it comes.
     assert!(place < 40, "it was number {place}");
     drop((first, second));
@@ -193,7 +215,10 @@ async fn d8_the_last_handle_takes_its_fetches_with_it() {
     // The downloader goes on.
     let other = downloader.register(Arc::new(Quiet::active()));
     let none = other.execute(Command::new(origin.url("/none"))).await;
-    assert_eq!(none.expect_err("there is no such file").kind(), Kind::Server);
+    assert_eq!(
+        none.expect_err("there is no such file").kind(),
+        Kind::Server
+    );
 }
 
 #[tokio::test]
@@ -240,7 +265,10 @@ async fn d9_a_token_ends_everything_once_too() {
     let ended = soon(download.wait()).await.expect_err("it was stopped");
     assert_eq!(ended.kind(), Kind::Signal);
     let mut late = downloader.download(&origin.url("/0")).start();
-    assert_eq!(soon(late.wait()).await.expect_err("stopped").kind(), Kind::Signal);
+    assert_eq!(
+        soon(late.wait()).await.expect_err("stopped").kind(),
+        Kind::Signal
+    );
 }
 
 #[tokio::test]

@@ -36,9 +36,7 @@ pub(crate) fn narrow(permits: usize) -> DownloaderBuilder {
 
 /// What `future` brings; panics if that takes for ever.
 pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(LIMIT, future)
-        .await
-        .expect("it ends")
+    tokio::time::timeout(LIMIT, future).await.expect("it ends")
 }
 
 /// The bytes of a file, or of a part of it.

@@ -22,6 +22,7 @@ use crate::driver::{self, Outside, World};
 use crate::handle::Wish;
 use crate::limits::{Limit, Limits};
 use crate::origins::Origins;
+use crate::sampler::Sampler;
 use crate::scaling::Scaling;
 use crate::sessions::{Caps, Sessions};
 
@@ -119,6 +120,7 @@ impl Shared {
                 transfer: Limit::new(self.clock, None),
             },
             scaling: self.scaling.clone(),
+            sampler: Sampler::new(self.clock),
             clock: self.clock,
         }
     }

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tur_core::{ByteRange, Kind, Rate};
 use tur_http::RedirectPolicy;
-use tur_sched::{OnChange, RetryPolicy};
+use tur_sched::{OnChange, Priority, RetryPolicy};
 use tur_storage::{Disk as _, FileName, MemDisk, Open};
 use tur_testkit::sim::{SimSession, SimTransport};
 use tur_testkit::{Behaviour, Link, content};
@@ -23,6 +23,7 @@ use crate::handle::Wish;
 use crate::job::{Destination, Job};
 use crate::limits::{Limit, Limits};
 use crate::origins::Origins;
+use crate::sampler::Sampler;
 use crate::scaling::Scaling;
 use crate::sessions::{Caps, Sessions};
 use crate::{Completed, Error, Event, Handle, OnExists, PhaseWord, What};
@@ -101,6 +102,7 @@ pub(super) fn job_of(url: &str) -> Job {
         },
         lanes_max: 4,
         lanes_start: None,
+        priority: Priority::Low,
         schedule: tur_sched::Schedule::Equal,
         piece_min: None,
         retry: RetryPolicy::default(),
@@ -242,6 +244,7 @@ impl Stand {
             compute: self.compute.clone(),
             limits,
             scaling: self.scaling.clone(),
+            sampler: Sampler::new(self.clock),
             clock: self.clock,
         }
     }

@@ -11,6 +11,7 @@ use tur_testkit::{Behaviour, Deed, Framing, Loopback, Ranges, When, content};
 use super::cup::{Cup, Mouth};
 use super::{WHOLE, span};
 use crate::board::Board;
+use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::compute::Compute;
 use crate::driver::{self, Outside, World};
@@ -18,6 +19,7 @@ use crate::fetch::{FetchJob, Fetched};
 use crate::handle::Wish;
 use crate::limits::{Limit, Limits};
 use crate::origins::Origins;
+use crate::sampler::Sampler;
 use crate::scaling::Scaling;
 use crate::sessions::{Caps, Sessions};
 use crate::{Error, region::FILL_MAX};
@@ -44,9 +46,11 @@ async fn fetched(
             transfer: Limit::new(clock, None),
         },
         scaling: Scaling::new(),
+        sampler: Sampler::new(clock),
         clock,
     };
-    let (board, _events, _first) = Board::new(1);
+    let bus = Bus::new(clock);
+    let board = Board::new(1, bus.scope().clone());
     let (_commands, commands) = watch::channel(Wish::default());
     let (_life, life) = watch::channel(());
     let outside = Outside {

@@ -27,6 +27,7 @@ use crate::handle::Wish;
 use crate::job::Job;
 use crate::limits::{Limit, Limits};
 use crate::origins::Origins;
+use crate::sampler::Sampler;
 use crate::scaling::Scaling;
 use crate::sessions::{Caps, Sessions};
 use crate::{Completed, Error};
@@ -116,6 +117,7 @@ impl Rack {
                 transfer: Limit::new(self.clock, job.limit),
             },
             scaling: self.scaling.clone(),
+            sampler: Sampler::new(self.clock),
             clock: self.clock,
         }
     }
