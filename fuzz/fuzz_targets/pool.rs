@@ -175,6 +175,7 @@ impl World {
             held: pool.len(),
             idle: pool.idle_len(),
             wants: pool.wants(),
+            awaited: false,
             owed: pool.owed(),
         };
         self.budget.tell(&origin, standing);

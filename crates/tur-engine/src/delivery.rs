@@ -13,6 +13,8 @@ use crate::Error;
 use crate::fetch::{Fetched, Full, Head, Taker};
 use crate::pipe::Pipe;
 
+type Response = Box<dyn FnOnce(&Head) + Send>;
+type Data = Box<dyn FnMut(&[u8]) + Send>;
 type Check = Box<dyn FnMut(&Head) -> Result<(), String> + Send>;
 type Told = Box<dyn FnOnce(Result<Fetched, Error>) + Send>;
 
@@ -20,8 +22,8 @@ type Told = Box<dyn FnOnce(Result<Fetched, Error>) + Send>;
 #[derive(Default)]
 pub(crate) struct Hooks {
     pub(crate) accept: Option<Check>,
-    pub(crate) response: Option<Box<dyn FnOnce(&Head) + Send>>,
-    pub(crate) data: Option<Box<dyn FnMut(&[u8]) + Send>>,
+    pub(crate) response: Option<Response>,
+    pub(crate) data: Option<Data>,
     pub(crate) slow: Option<Box<dyn FnOnce() + Send>>,
     /// A reader that the bytes wait for.
     pub(crate) pipe: Option<Arc<Pipe>>,

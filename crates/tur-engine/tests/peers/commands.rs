@@ -5,14 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use tokio::time::Instant;
 use tur_core::RetryAfter;
 use tur_engine::{
     CancelToken, Command, Downloader, Event, Kind, PeerHandle, RetryPolicy, TypeGlob, What,
 };
 use tur_testkit::{Behaviour, Deed, Gate, Loopback, Ranges, When};
 
-use crate::stand::{Ends, Quiet, SMALL, bytes, downloader, origin, soon};
+use crate::stand::{Ends, Quiet, SMALL, bytes, downloader, moment, origin, soon};
 
 struct Stand {
     origin: Loopback,
@@ -360,7 +359,7 @@ async fn d19_a_status_is_retried_as_it_says() {
 
     let wait = Some(RetryAfter::Delay(Duration::from_secs(1)));
     let many = stand(Behaviour::new(SMALL).rule(When::First(1), status(429, wait)));
-    let began = Instant::now();
+    let began = moment();
     let response = soon(many.peer.execute(many.command())).await;
     assert_eq!(response.expect("it came").body, bytes(0..SMALL));
     assert!(began.elapsed() >= Duration::from_secs(1));

@@ -3,7 +3,7 @@
 use tempfile::TempDir;
 use tur_testkit::{Behaviour, Loopback};
 
-use crate::stand::soon;
+use crate::stand::{read, soon};
 
 #[path = "../../examples/embed.rs"]
 #[allow(dead_code, reason = "its main is for the command line")]
@@ -20,7 +20,7 @@ async fn embed_downloads_and_tells() {
     let done = soon(embed::fetch(&origin.url("/file.bin"), dir.path()))
         .await
         .expect("a download");
-    let have = std::fs::read(dir.path().join("file.bin")).expect("a file");
+    let have = read(&dir.path().join("file.bin"));
     assert_eq!(have, crate::stand::bytes(0..300_000));
     assert_eq!(done.bytes, 300_000);
 }

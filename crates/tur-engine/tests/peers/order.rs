@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::time::Instant;
 use tur_engine::{CancelToken, Command, Kind, Priority};
 use tur_testkit::{Behaviour, Deed, Gate, When};
 
-use crate::stand::{Asked, Ends, Quiet, SMALL, bytes, downloader, origin, soon};
+use crate::stand::{Asked, Ends, Quiet, SMALL, bytes, downloader, moment, origin, read, soon};
 
 /// Counts how many are between their beginning and their end.
 #[derive(Default)]
@@ -152,7 +151,7 @@ async fn d5_an_urgent_fetch_does_not_wait_for_stalled_prefetches() {
     let _prefetcher = downloader.register(prefetcher);
     let player = downloader.register(Arc::new(Quiet::active()));
     assert!(origin.wait_for_requests(4, Duration::from_secs(60)));
-    let began = Instant::now();
+    let began = moment();
     let (first, second) = tokio::join!(
         player.execute(Command::new(origin.url("/urgent"))),
         player.execute(Command::new(origin.url("/urgent"))),
@@ -351,7 +350,7 @@ async fn an_urgent_fetch_goes_before_a_download_that_holds_every_connection() {
     }
     gate.open();
     let done = soon(download.wait()).await.expect("it came");
-    let have = std::fs::read(&done.path).expect("a file");
+    let have = read(&done.path);
     assert!(have == bytes(0..SIZE), "every byte is right");
 }
 

@@ -39,6 +39,23 @@ pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(LIMIT, future).await.expect("it ends")
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests look at files from outside, not through the engine's own port"
+)]
+pub(crate) fn read(path: &std::path::Path) -> Vec<u8> {
+    std::fs::read(path).expect("the file is there")
+}
+
+/// A moment, for what is to take at least or at most so long.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what is measured is the wait of a real origin"
+)]
+pub(crate) fn moment() -> tokio::time::Instant {
+    tokio::time::Instant::now()
+}
+
 /// The bytes of a file, or of a part of it.
 pub(crate) fn bytes(range: std::ops::Range<u64>) -> Vec<u8> {
     content(0, ByteRange::new(range.start, range.end))

@@ -33,6 +33,7 @@ impl Place {
             held: self.held(),
             idle: self.idle,
             wants: self.waiting,
+            awaited: false,
             owed: self.owed,
         }
     }
@@ -417,4 +418,22 @@ fn nobody_starves() {
             assert!(opened(origin) > 0, "{origin} of {origins}: {world:?}");
         }
     }
+}
+
+/// An origin whose lanes may not even ask is made room for like one that asks.
+#[test]
+fn who_waits_for_a_permit_is_made_room_for() {
+    let mut budget = Budget::new(4);
+    let full = Standing {
+        held: 4,
+        ..Standing::default()
+    };
+    budget.tell(&1, full);
+    let awaited = Standing {
+        awaited: true,
+        ..Standing::default()
+    };
+    budget.tell(&2, awaited);
+    assert_eq!(budget.poll_action(), Some(BudgetAction::Owe(1, 1)));
+    assert_eq!(budget.poll_action(), None);
 }

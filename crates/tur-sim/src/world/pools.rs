@@ -136,6 +136,7 @@ impl World<'_> {
             held: pool.len(),
             idle: pool.idle_len(),
             wants: pool.wants(),
+            awaited: false,
             owed: pool.owed(),
         });
         self.budget.tell(origin, standing);
