@@ -213,6 +213,7 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
                 self.tell_machine(Event::Released { lease });
             }
             Flowed::Ended { at, how } => {
+                self.tell_last(lane, at);
                 // The writer ends first: its slot is free, and its claim on record, before anything else is decided.
                 drop(flow);
                 let session = self.settle_session(lane, how == Ended::Clean);

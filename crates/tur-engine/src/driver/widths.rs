@@ -144,6 +144,14 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
         self.tell_scaler(LanesEvent::Landed { lane, bytes, busy });
     }
 
+    /// A lane's fetch is over, and bytes up to `upto` came: the last of them are told here.
+    pub(super) fn tell_last(&mut self, id: LaneId, upto: u64) {
+        if let Some(fetching) = self.lanes.get(&id).and_then(|l| l.fetching.as_ref()) {
+            let bytes = upto.saturating_sub(fetching.landed);
+            fetching.underway.landed(bytes);
+        }
+    }
+
     /// A lane's request was answered.
     pub(super) fn tell_answered(&mut self, id: LaneId) {
         let now = self.now();

@@ -95,3 +95,25 @@ async fn a_peer_is_told_to_go_up_and_only_the_ticket_that_holds_counts() {
     }
     assert!(estimated, "what the network brings is told before");
 }
+
+/// Small fetches, each over before anything of it was told, are a measurement too.
+#[tokio::test]
+async fn small_fetches_count_as_bandwidth() {
+    let origin = origin(1, &Behaviour::new(20_000));
+    let rules = AbrConfig {
+        interval: Duration::ZERO,
+        ..AbrConfig::default()
+    };
+    let downloader = narrow(2).abr(rules).build().expect("a downloader");
+    let (sender, mut decisions) = mpsc::unbounded_channel();
+    let player = Arc::new(Player {
+        playing: Mutex::new(LOW),
+        decisions: sender,
+    });
+    let handle = downloader.register(player);
+    for _ in 0..60 {
+        let command = Command::new(origin.url("/0"));
+        soon(handle.execute(command)).await.expect("it came");
+    }
+    assert_eq!(switch(&mut decisions).await.1, HIGH);
+}
