@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod ablation;
+mod batch;
 mod bench;
 mod demo;
 mod deny;
@@ -83,6 +84,11 @@ enum Command {
 enum Bench {
     /// How well connections are chosen, beside curl and aria2c: shares, slow ones, stalled ones.
     Lanes(lanes::Options),
+    /// How fast many small files are, beside aria2c, curl and wget2, and a loop that does next to nothing.
+    Batch(batch::Options),
+    /// That loop.
+    #[command(hide = true)]
+    BareBatch(batch::bare::Options),
 }
 
 fn main() -> Result<()> {
@@ -92,6 +98,14 @@ fn main() -> Result<()> {
             instead: Some(Bench::Lanes(options)),
             ..
         } => lanes::run(&options),
+        Command::Bench {
+            instead: Some(Bench::Batch(options)),
+            ..
+        } => batch::run(&options),
+        Command::Bench {
+            instead: Some(Bench::BareBatch(options)),
+            ..
+        } => batch::bare::run(&options),
         Command::Bench { quick, .. } => bench::run(quick),
         Command::Sim {
             seed: Some(seed), ..
