@@ -4,7 +4,9 @@
 //! ticket first; so does a command of a peer, whose transfer begins only with the permit. A permit comes back with the
 //! session. A whole download is a peer of its own, so a reader's seek goes before a background mirror.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tur_core::{Origin, Timestamp};
@@ -14,6 +16,11 @@ use tur_sched::{
 };
 
 use crate::command::Demand;
+
+/// All peers are asked at most so often: with a thousand of them, asking takes as long as some fetches.
+const ASK_MIN: Duration = Duration::from_millis(1);
+/// And at least so often while somebody waits: half of the time in which urgent work is to begin.
+const ASK_MAX: Duration = Duration::from_millis(50);
 
 /// How urgent a peer is now. It is asked under a lock, so it must only look.
 pub(crate) type Look = Box<dyn Fn() -> Priority + Send>;
@@ -31,6 +38,8 @@ pub(crate) struct Permits {
     aged: BTreeMap<Asker, Timestamp>,
     /// Tickets that wait, by origin.
     queued: BTreeMap<Origin, usize>,
+    /// When all peers were asked last.
+    asked: Timestamp,
     next: u64,
     /// Told of the transfer whose command has its permit.
     granted: Option<mpsc::UnboundedSender<u64>>,
@@ -40,7 +49,10 @@ pub(crate) struct Permits {
 #[derive(Default)]
 struct Book {
     tickets: BTreeMap<TicketId, Ticket>,
-    looks: BTreeMap<PeerId, Look>,
+    /// How peers are asked, and how many permits each may have.
+    looks: BTreeMap<PeerId, (Look, Option<usize>)>,
+    /// True if peers are to be asked in the next round.
+    news: Cell<bool>,
 }
 
 struct Ticket {
@@ -49,6 +61,11 @@ struct Ticket {
     state: State,
     /// True for a command, whose transfer begins with the permit.
     is_command: bool,
+    /// True for the one lane of a fetch: its permit is its own until it is over, also while it waits to try again. Else
+    /// fetches that fail would make room for ever more of them.
+    stays: bool,
+    /// It has to give way.
+    leaving: bool,
     /// True while somebody waits for what the ticket is for.
     demand: Option<Demand>,
 }
@@ -82,8 +99,12 @@ pub(crate) enum Turn {
 }
 
 impl LiveDemand for Book {
+    fn has_news(&self) -> bool {
+        self.news.take()
+    }
+
     fn peer(&self, peer: PeerId) -> Option<Priority> {
-        self.looks.get(&peer).map(|look| look())
+        self.looks.get(&peer).map(|(look, _)| look())
     }
 
     fn ticket(&self, ticket: TicketId) -> Option<Priority> {
@@ -105,6 +126,7 @@ impl Permits {
             declared: BTreeMap::new(),
             aged: BTreeMap::new(),
             queued: BTreeMap::new(),
+            asked: Timestamp::ZERO,
             next: 0,
             granted: None,
         }
@@ -123,14 +145,21 @@ impl Permits {
         look: Look,
         per_peer: Option<usize>,
     ) {
-        let event = DispatchEvent::Joined {
-            peer: PeerId(peer),
-            priority: look(),
-            per_peer,
-        };
-        self.book.looks.insert(PeerId(peer), look);
-        self.dispatch.handle(now, event);
+        self.book.looks.insert(PeerId(peer), (look, per_peer));
+        self.look_at(now, PeerId(peer));
         self.reserve(now);
+    }
+
+    /// Asks one peer.
+    fn look_at(&mut self, now: Timestamp, peer: PeerId) {
+        if let Some((look, per_peer)) = self.book.looks.get(&peer) {
+            let event = DispatchEvent::Joined {
+                peer,
+                priority: look(),
+                per_peer: *per_peer,
+            };
+            self.dispatch.handle(now, event);
+        }
     }
 
     /// A peer leaves. Its commands were withdrawn before; those that run still go on.
@@ -165,12 +194,17 @@ impl Permits {
             transfer: waiting.transfer,
             lane: LaneId(0),
         };
-        self.callers.insert(waiting.transfer, PeerId(waiting.peer));
+        let peer = PeerId(waiting.peer);
+        self.callers.insert(waiting.transfer, peer);
+        // Who asks may do so because it has just become urgent.
+        self.look_at(now, peer);
         let ticket = Ticket {
             asker,
             origin: waiting.origin,
             state: State::Queued,
             is_command: true,
+            stays: true,
+            leaving: false,
             demand: waiting.demand,
         };
         self.queue(now, ticket, (PeerId(waiting.peer), waiting.priority), None);
@@ -204,6 +238,8 @@ impl Permits {
             origin: origin.clone(),
             state: State::Queued,
             is_command: false,
+            stays: peer.is_some(),
+            leaving: false,
             demand: None,
         };
         let peer = peer.unwrap_or(PeerId(asker.transfer));
@@ -222,15 +258,28 @@ impl Permits {
         self.by_asker.remove(&asker);
     }
 
-    /// The lane's wish, or its permit, is taken back.
-    pub(crate) fn end(&mut self, now: Timestamp, asker: Asker) {
+    /// The lane wants nothing any more.
+    pub(crate) fn withdraw(&mut self, now: Timestamp, asker: Asker) {
         if let Some(id) = self.by_asker.get(&asker).copied() {
-            self.end_ticket(now, id);
+            self.rest(now, id);
+        }
+    }
+
+    /// The session that this ticket was used for came back, or never came.
+    pub(crate) fn rest(&mut self, now: Timestamp, id: TicketId) {
+        let Some(ticket) = self.book.tickets.get_mut(&id) else {
+            return;
+        };
+        let known = self.by_asker.get(&ticket.asker) == Some(&id);
+        if ticket.stays && ticket.state == State::Running && known && !ticket.leaving {
+            ticket.state = State::Granted;
+        } else {
+            self.end(now, id);
         }
     }
 
     /// The wish, or the permit, of this ticket is taken back.
-    pub(crate) fn end_ticket(&mut self, now: Timestamp, id: TicketId) {
+    fn end(&mut self, now: Timestamp, id: TicketId) {
         let Some(ticket) = self.book.tickets.remove(&id) else {
             return;
         };
@@ -249,7 +298,9 @@ impl Permits {
     /// The transfer is over, or its command is not wanted any more.
     pub(crate) fn forget(&mut self, now: Timestamp, transfer: u64) {
         for asker in self.askers(transfer) {
-            self.end(now, asker);
+            if let Some(id) = self.ticket(asker) {
+                self.end(now, id);
+            }
         }
         self.aged.retain(|asker, _| asker.transfer != transfer);
         self.declared.remove(&transfer);
@@ -268,6 +319,10 @@ impl Permits {
 
     /// The next decision that somebody has to hear of.
     pub(crate) fn decide(&mut self, now: Timestamp) -> Option<Turn> {
+        if now >= self.asked + ASK_MIN {
+            self.asked = now;
+            self.book.news.set(true);
+        }
         while let Some(action) = self.dispatch.poll_action(now, &self.book) {
             match action {
                 DispatchAction::Start { ticket } => {
@@ -276,12 +331,8 @@ impl Permits {
                     }
                 }
                 DispatchAction::Preempt { ticket } => {
-                    let Some(ticket) = self.book.tickets.get(&ticket) else {
-                        continue;
-                    };
-                    if ticket.state == State::Running {
-                        self.aged.insert(ticket.asker, now);
-                        return Some(Turn::GiveWay(ticket.asker, ticket.origin.clone()));
+                    if let Some(turn) = self.preempt(now, ticket) {
+                        return Some(turn);
                     }
                 }
                 DispatchAction::Dropped { ticket } => {
@@ -298,12 +349,36 @@ impl Permits {
         None
     }
 
-    /// When a tick is wanted.
-    pub(crate) fn next_wakeup(&self) -> Option<Timestamp> {
-        self.dispatch.next_wakeup()
+    fn preempt(&mut self, now: Timestamp, id: TicketId) -> Option<Turn> {
+        let ticket = self.book.tickets.get_mut(&id)?;
+        let (asker, origin) = (ticket.asker, ticket.origin.clone());
+        self.aged.insert(asker, now);
+        match ticket.state {
+            State::Queued => None,
+            State::Running => {
+                ticket.leaving = true;
+                Some(Turn::GiveWay(asker, origin))
+            }
+            // Nothing is under way. It asks again when it is to go on.
+            State::Granted => {
+                self.end(now, id);
+                None
+            }
+        }
     }
 
+    /// When a tick is wanted. While anybody waits, peers are asked now and then although nothing happens: one may have become
+    /// urgent and said nothing.
+    pub(crate) fn next_wakeup(&self) -> Option<Timestamp> {
+        let waits = !self.queued.is_empty() && !self.book.looks.is_empty();
+        let ask = waits.then(|| self.asked + ASK_MAX);
+        self.dispatch.next_wakeup().into_iter().chain(ask).min()
+    }
+
+    /// Something may have changed: all peers are asked anew.
     pub(crate) fn tick(&mut self, now: Timestamp) {
+        self.asked = now;
+        self.book.news.set(true);
         self.dispatch.handle(now, DispatchEvent::Tick);
     }
 

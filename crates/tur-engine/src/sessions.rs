@@ -424,14 +424,14 @@ impl<S> Shared<S> {
                     // The session is on its way to the lane, which will send it back, and the permit with it.
                     self.permits.detach(asker);
                 } else {
-                    self.permits.end(now, asker);
+                    self.permits.withdraw(now, asker);
                 }
             }
             PoolEvent::Failed(id) | PoolEvent::Returned { session: id, .. } => {
                 let entry = self.origins.get_mut(origin);
                 let user = entry.and_then(|entry| entry.users.remove(&id));
                 if let Some(ticket) = user.and_then(|user| user.ticket) {
-                    self.permits.end_ticket(now, ticket);
+                    self.permits.rest(now, ticket);
                 }
             }
             PoolEvent::Opened(_) | PoolEvent::Tick => {}
@@ -479,7 +479,7 @@ impl<S> Shared<S> {
         self.entry(origin)
             .pool
             .handle(now, PoolEvent::Withdraw(asker));
-        self.permits.end(now, asker);
+        self.permits.withdraw(now, asker);
         self.permits.want(now, asker, origin);
         self.report(origin);
     }

@@ -180,6 +180,12 @@ pub enum DispatchEvent<K> {
 
 /// What peers and tickets are at this moment. Answers are cheap, and say the same throughout a round.
 pub trait Demand {
+    /// False if no answer can have changed since the last round: nobody is asked then. For callers with so many peers that
+    /// asking all of them in each round would cost more than it tells.
+    fn has_news(&self) -> bool {
+        true
+    }
+
     /// A peer's priority; `None`: as it was said.
     fn peer(&self, peer: PeerId) -> Option<Priority>;
 
@@ -330,7 +336,9 @@ impl<K: Ord + Clone> Dispatch<K> {
         }
         if !self.asked {
             self.asked = true;
-            self.notes.extend(self.board.ask(demand));
+            if demand.has_news() {
+                self.notes.extend(self.board.ask(demand));
+            }
         }
         if let Some((whose, priority)) = self.notes.pop_front() {
             return Some(DispatchAction::PriorityChanged { whose, priority });

@@ -34,3 +34,20 @@ async fn peers_change_places() {
     let late = order[12..30].iter().filter(|name| **name == "b").count();
     assert!(early >= 8 && late >= 15, "{order:?}");
 }
+
+#[path = "../../examples/crowd.rs"]
+#[allow(dead_code, reason = "its main is for the command line")]
+mod crowd;
+
+/// A small one of what the example does with a thousand peers.
+#[tokio::test]
+async fn a_crowd_is_served_fairly_and_each_fetch_ends_once() {
+    let report = soon(crowd::gather(50, 20, None))
+        .await
+        .expect("a downloader");
+    assert_eq!((report.ends, report.failed), (1_000, 0));
+    assert!(report.peak <= 32, "{} at once", report.peak);
+    assert!(report.connections.is_some_and(|n| n <= 32));
+    // They take turns, so all of them are done nearly together.
+    assert!(report.unfairness() < 2.0, "{report}");
+}

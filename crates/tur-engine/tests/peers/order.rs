@@ -364,3 +364,29 @@ async fn assert_cancelled(ends: &mut Ends<usize>, n: usize) {
     assert_eq!(names, (0..n).collect::<Vec<_>>());
     assert_eq!(ends.more(), 0, "each ends once");
 }
+
+/// Fetches that fail and wait to try again keep their permits: others wait behind them instead of failing beside them.
+#[tokio::test]
+async fn what_waits_to_try_again_is_counted_as_running() {
+    let status = Deed::Status {
+        status: 503,
+        retry_after: None,
+    };
+    let origin = origin(1, &Behaviour::new(SMALL).rule(When::First(4), status));
+    let downloader = downloader(2);
+    let mut ends = Ends::new();
+    let commands: Vec<_> = (0..40)
+        .map(|n| ends.of(Command::new(origin.url("/0")), n))
+        .collect();
+    let peer = Asked::new(commands);
+    peer.activate(true);
+    let _handle = downloader.register(peer);
+    let mut order = Vec::new();
+    for (n, end) in ends.next(40).await {
+        assert_eq!(end.expect("it came").bytes, SMALL);
+        order.push(n);
+    }
+    // The two that were refused came before what had waited behind them, but for those that followed the first.
+    assert!(order.iter().take(30).any(|n| *n < 2), "{order:?}");
+    assert_eq!(origin.requests(), 44, "four were refused");
+}
