@@ -69,6 +69,7 @@ struct Shared {
     seats: Seats,
     limit: Arc<Limit>,
     clock: Clock,
+    hang: Duration,
     bus: Bus,
     totals: Totals,
     life: Arc<watch::Sender<()>>,
@@ -175,6 +176,13 @@ impl DownloaderBuilder {
         self
     }
 
+    /// Nothing may move for so long before that is told by [`What::Stalled`], with what is waited for; told again at each
+    /// doubling, and nothing is stopped. Default: 60 s, longer than any time-out unless that was raised.
+    pub fn hang_after(mut self, time: Duration) -> Self {
+        self.hub.hang = time;
+        self
+    }
+
     /// How long a fetch ahead is held back before it begins, so that something urgent finds the network free. Default: not
     /// at all.
     pub fn demand_throttle(mut self, time: Duration) -> Self {
@@ -238,6 +246,7 @@ impl DownloaderBuilder {
             seats: Seats::new(PosixDisk.descriptors_max()),
             limit: Limit::new(clock, self.limit),
             clock,
+            hang: self.hub.hang,
             bus,
             totals: Totals::default(),
             life: Arc::new(watch::channel(()).0),
@@ -307,6 +316,7 @@ impl Shared {
             scaling: self.scaling.clone(),
             sampler: self.sampler.clone(),
             clock: self.clock,
+            hang: self.hang,
         }
     }
 }
@@ -327,6 +337,7 @@ impl Downloader {
                     read: bounds::READ_TIMEOUT,
                     slow: bounds::SLOW_AFTER,
                 },
+                hang: tur_sched::HANG,
             },
             throttle: Duration::ZERO,
             abr: AbrConfig::default(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use tur_core::Rate;
+use tur_sched::WaitsFor;
 
 use crate::bus::Listener;
 use crate::{Error, Metrics, OriginRecord};
@@ -76,10 +77,16 @@ pub enum What {
     },
     /// The first answer is slow to come.
     Slow,
-    /// A lane brought nothing for the whole read time-out.
+    /// Nothing moves. A lane that is silent for too long is told once, and its work is done again; that nothing at all moves
+    /// is told after [`hang_after`](crate::DownloaderBuilder::hang_after) and at each doubling, and changes nothing. Of the
+    /// downloader itself: items wait for their turn, and none runs.
     Stalled {
-        /// Which.
-        lane: u16,
+        /// Which lane; `None` if nothing at all moves.
+        lane: Option<u16>,
+        /// What is waited for, by what has waited longest; `None` if that is not known, which is a fault of this program.
+        waits_for: Option<WaitsFor>,
+        /// How long it has lasted; of a lane to within the time between two looks, a fifth of a second.
+        lasted: Duration,
     },
     /// Bytes flow again.
     Resumed {

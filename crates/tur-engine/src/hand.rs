@@ -28,6 +28,8 @@ struct Shared {
     /// When it got the first one, and the last one.
     first: Option<Timestamp>,
     last: Option<Timestamp>,
+    /// True while it has no room.
+    full: bool,
 }
 
 /// Why the taker takes no more.
@@ -64,6 +66,7 @@ impl Hand {
             next: start,
             first: None,
             last: None,
+            full: false,
         };
         Self {
             shared: Arc::new(Mutex::new(shared)),
@@ -108,6 +111,11 @@ impl Hand {
         self.lock().last
     }
 
+    /// True if it had no room when it was asked last.
+    pub(crate) fn is_full(&self) -> bool {
+        self.lock().full
+    }
+
     fn lock(&self) -> MutexGuard<'_, Shared> {
         // What the taker does is caught, and nothing else in here panics while a field is half changed.
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
@@ -122,8 +130,12 @@ impl Handing {
 
     /// Ready when the taker has room.
     pub(crate) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Result<(), Fallen>> {
-        match self.hand.lock().call(|taker| taker.poll_room(cx)) {
-            Ok(room) => room.map(Ok),
+        let mut shared = self.hand.lock();
+        match shared.call(|taker| taker.poll_room(cx)) {
+            Ok(room) => {
+                shared.full = room.is_pending();
+                room.map(Ok)
+            }
             Err(fallen) => Poll::Ready(Err(fallen)),
         }
     }

@@ -81,6 +81,8 @@ pub(crate) struct HubConfig {
     /// Permits that one peer may have.
     pub(crate) per_peer: Option<usize>,
     pub(crate) waits: Waits,
+    /// How long items may wait while none runs before that is told.
+    pub(crate) hang: Duration,
 }
 
 /// A future that the data thread runs.

@@ -81,5 +81,5 @@ pub use pipe::Body;
 pub use tur_core::{ByteRange, Kind, Rate, Secret};
 pub use tur_http::{TypeGlob, TypeGlobError, is_hidden, printable};
 pub use tur_sched::abr;
-pub use tur_sched::{OnChange, Priority, RetryPolicy, Schedule, SpeedFloor};
+pub use tur_sched::{OnChange, Priority, RetryPolicy, Schedule, SpeedFloor, WaitsFor};
 pub use tur_storage::StorageKind;

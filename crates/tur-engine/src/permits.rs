@@ -253,6 +253,13 @@ impl Permits {
         self.by_asker.get(&asker).copied()
     }
 
+    /// True if the lane's ticket waits for its turn.
+    pub(crate) fn is_waiting(&self, asker: Asker) -> bool {
+        let ticket = self.ticket(asker);
+        let ticket = ticket.and_then(|id| self.book.tickets.get(&id));
+        ticket.is_some_and(|ticket| ticket.state == State::Queued)
+    }
+
     /// The lane may take another ticket, while its permit is still on its way back.
     pub(crate) fn detach(&mut self, asker: Asker) {
         self.by_asker.remove(&asker);

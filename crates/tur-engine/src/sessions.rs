@@ -341,6 +341,11 @@ impl<S> Sessions<S> {
         pools.chain(shared.permits.next_wakeup()).min()
     }
 
+    /// True if the lane has not got its permit yet.
+    pub(crate) fn awaits_permit(&self, asker: Asker) -> bool {
+        self.lock().permits.is_waiting(asker)
+    }
+
     /// Sessions that count against the budget, and how many it allows.
     #[cfg(test)]
     pub(crate) fn held(&self) -> (usize, usize) {

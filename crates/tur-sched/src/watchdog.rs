@@ -14,6 +14,7 @@
 //!
 //! Work that is queued while nothing is in flight is a stall like any other: there is nothing that would move it on.
 
+use core::fmt;
 use core::time::Duration;
 
 use tur_core::Timestamp;
@@ -44,6 +45,39 @@ pub enum WaitsFor {
     Reader,
     /// The time of the next attempt.
     Backoff,
+}
+
+impl WaitsFor {
+    /// The stable word: `permit`, `session`, `answer`, `body`, `limiter`, `disk`, `reader`, `backoff`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            WaitsFor::Permit => "permit",
+            WaitsFor::Session => "session",
+            WaitsFor::Answer => "answer",
+            WaitsFor::Body => "body",
+            WaitsFor::Limiter => "limiter",
+            WaitsFor::Disk => "disk",
+            WaitsFor::Reader => "reader",
+            WaitsFor::Backoff => "backoff",
+        }
+    }
+}
+
+/// For people, to stand behind "waiting for".
+impl fmt::Display for WaitsFor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            WaitsFor::Permit => "its turn",
+            WaitsFor::Session => "a connection",
+            WaitsFor::Answer => "an answer",
+            WaitsFor::Body => "bytes",
+            WaitsFor::Limiter => "the rate limit",
+            WaitsFor::Disk => "the disk",
+            WaitsFor::Reader => "the reader",
+            WaitsFor::Backoff => "the next attempt",
+        })
+    }
 }
 
 /// What there is to see at one moment. What is paused is not counted.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tur_engine::{
-    Completed, Error, Event, LaneView, OriginRecord, Progress, Rate, What, printable,
+    Completed, Error, Event, LaneView, OriginRecord, Progress, Rate, WaitsFor, What, printable,
 };
 
 use crate::console::inert;
@@ -94,7 +94,18 @@ impl Lines {
                 ],
             ),
             What::Slow => ("slow", vec![]),
-            What::Stalled { lane } => ("stalled", vec![("lane", json!(lane))]),
+            What::Stalled {
+                lane,
+                waits_for,
+                lasted,
+            } => (
+                "stalled",
+                vec![
+                    ("lane", json!(lane)),
+                    ("waits_for", json!(waits_for.map(WaitsFor::as_str))),
+                    ("lasted_ms", ms(*lasted)),
+                ],
+            ),
             What::Resumed { at } => ("resumed", vec![("at", json!(at))]),
             What::Restarted { why } => ("restarted", vec![("why", json!(printable(why)))]),
             What::Paused => ("paused", vec![]),
@@ -291,7 +302,16 @@ mod tests {
             opened,
             What::Progress(progress),
             retrying,
-            What::Stalled { lane: 4 },
+            What::Stalled {
+                lane: Some(4),
+                waits_for: Some(WaitsFor::Body),
+                lasted: Duration::from_secs(30),
+            },
+            What::Stalled {
+                lane: None,
+                waits_for: None,
+                lasted: Duration::from_secs(60),
+            },
             What::Verifying,
         ];
         assert_eq!(
@@ -301,8 +321,9 @@ mod tests {
                 r#"{"event":"opened","id":7,"t_ms":2,"len":null,"name":"a\u009b2J\n\"b\u202e\udb40\udc41","validator":"\"v0\"","protocol":"h1","resumed_bytes":3}"#,
                 r#"{"event":"progress","id":7,"t_ms":3,"landed":1,"total":2,"rate":9,"lanes":3}"#,
                 r#"{"event":"retry","id":7,"t_ms":4,"why":"lost\\u{1b}","after_ms":500,"attempt":1}"#,
-                r#"{"event":"stalled","id":7,"t_ms":5,"lane":4}"#,
-                r#"{"event":"verifying","id":7,"t_ms":6}"#,
+                r#"{"event":"stalled","id":7,"t_ms":5,"lane":4,"waits_for":"body","lasted_ms":30000}"#,
+                r#"{"event":"stalled","id":7,"t_ms":6,"lane":null,"waits_for":null,"lasted_ms":60000}"#,
+                r#"{"event":"verifying","id":7,"t_ms":7}"#,
             ]
         );
     }

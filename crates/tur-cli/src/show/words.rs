@@ -58,7 +58,20 @@ pub(super) fn event(what: &What) -> Option<(Detail, String)> {
             attempt,
         } => normal(format!("{why}; retry {attempt} in {}", human::time(*after))),
         What::Slow => normal("there is no answer yet".to_owned()),
-        What::Stalled { lane } => normal(format!("lane {lane} has stalled")),
+        What::Stalled {
+            lane: Some(lane), ..
+        } => normal(format!("lane {lane} has stalled")),
+        What::Stalled {
+            lane: None,
+            waits_for,
+            lasted,
+        } => {
+            let nothing = format!("nothing has come for {} s", lasted.as_secs());
+            normal(match waits_for {
+                Some(what) => format!("{nothing}: waiting for {what}"),
+                None => nothing,
+            })
+        }
         What::Restarted { why } => normal(format!("starting again from zero: {why}")),
         What::Note(text) => normal(text.clone()),
         What::DiskLow { available, missing } => normal(format!(
@@ -230,6 +243,7 @@ const LEFT_MAX: Duration = Duration::from_secs(100 * 3_600);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tur_engine::WaitsFor;
 
     fn running() -> Progress {
         Progress {
@@ -239,6 +253,27 @@ mod tests {
             rate: Rate::per_second(1 << 20),
             lanes: 2,
             ..Progress::default()
+        }
+    }
+
+    #[test]
+    fn a_stall_says_what_is_waited_for() {
+        for (lane, waits_for, text) in [
+            (Some(3), Some(WaitsFor::Body), "lane 3 has stalled"),
+            (
+                None,
+                Some(WaitsFor::Answer),
+                "nothing has come for 60 s: waiting for an answer",
+            ),
+            (None, None, "nothing has come for 60 s"),
+        ] {
+            let lasted = Duration::from_millis(60_100);
+            let stalled = What::Stalled {
+                lane,
+                waits_for,
+                lasted,
+            };
+            assert_eq!(event(&stalled), Some((Detail::Normal, text.to_owned())));
         }
     }
 

@@ -89,7 +89,7 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
                     attempt,
                 });
             }
-            Decision::Stalled { lane } => self.tell(What::Stalled { lane: lane.0 }),
+            Decision::Stalled { lane } => self.tell_silent(lane),
             Decision::Resumed { at } => self.tell(What::Resumed { at }),
             Decision::Restarted { why } => self.tell(What::Restarted { why }),
             Decision::Fewer { .. } => {
@@ -248,6 +248,7 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
         });
         lane.runs(op);
         self.ops.push(running);
+        self.stalls.moved();
     }
 
     fn lend(&mut self, lane_id: LaneId, lent: Lent<T::Session>) {
@@ -314,6 +315,9 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
 
     /// What an operation brought.
     pub(super) fn done(&mut self, done: Done<T::Session, D>) {
+        if done.moves() {
+            self.stalls.moved();
+        }
         match done {
             Done::Connected {
                 lane,
@@ -395,6 +399,7 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
         });
         lane.runs(op);
         self.ops.push(running);
+        self.stalls.moved();
     }
 
     /// The request of an order. What the user added, secrets among it, goes to the first origin alone.

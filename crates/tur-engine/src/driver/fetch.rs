@@ -10,7 +10,7 @@ use std::time::Duration;
 use tur_core::port::Transport;
 use tur_core::{Answer, ByteRange, Timestamp};
 use tur_http::{Admitted, SafeName};
-use tur_sched::{FetchOrder, LaneId, TransferConfig, Waits};
+use tur_sched::{FetchOrder, LaneId, TransferConfig, Waits, WaitsFor};
 use tur_storage::Disk;
 
 use super::answer::validator;
@@ -165,6 +165,14 @@ impl<D: Disk + Clone> Store<D> for ToTaker<'_> {
     fn hold(&mut self, now: Timestamp, held: bool) {
         self.held = held;
         self.quiet = now;
+    }
+
+    fn holds_for(&self) -> WaitsFor {
+        if self.hand.is_full() {
+            WaitsFor::Reader
+        } else {
+            WaitsFor::Limiter
+        }
     }
 
     fn admitted<T: Transport>(

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tur_core::port::{Body, Fill, Reply, Session, SessionFacts};
 use tur_core::{Chunks, Fault, Origin, Rate, Timestamp};
-use tur_sched::{FetchOrder, Gate, LaneId, LeaseId, SessionId};
+use tur_sched::{FetchOrder, Gate, LaneId, LeaseId, SessionId, WaitsFor};
 
 use super::slot::Slot;
 use super::tally::Meter;
@@ -34,6 +34,14 @@ pub(super) enum Done<S: Session, D: tur_storage::Disk> {
         flow: Box<Flow<Plain<S::Body>, D>>,
         said: Flowed,
     },
+}
+
+impl<S: Session, D: tur_storage::Disk> Done<S, D> {
+    /// True if bytes came, or something ended: not if a flow only begins to wait for this side, or ceases to.
+    pub(super) fn moves(&self) -> bool {
+        let waits = |said: &Flowed| matches!(said, Flowed::Held | Flowed::Released);
+        !matches!(self, Done::Flowed { said, .. } if waits(said))
+    }
 }
 
 /// A session that the pool has lent.
@@ -118,6 +126,24 @@ impl<S: Session, D: tur_storage::Disk> Lane<S, D> {
             address: facts.map_or_else(String::new, |facts| facts.address.clone()),
             rate: self.rate(now),
         })
+    }
+
+    /// What it waits for; `held` if its bytes wait for this side. `None` if it does nothing and wants nothing.
+    pub(super) fn waits_for(&self, held: WaitsFor) -> Option<WaitsFor> {
+        let Some(fetching) = &self.fetching else {
+            return self.wanting.is_some().then_some(WaitsFor::Session);
+        };
+        Some(match fetching.state {
+            LaneState::Asking => WaitsFor::Answer,
+            LaneState::Held => held,
+            LaneState::Receiving => WaitsFor::Body,
+            LaneState::Waiting | LaneState::Connecting => WaitsFor::Session,
+        })
+    }
+
+    /// True while something runs for it.
+    pub(super) fn is_in_flight(&self) -> bool {
+        self.fetching.is_some() || (self.wanting.is_some() && self.op.is_some())
     }
 
     fn rate(&mut self, now: Timestamp) -> Rate {

@@ -14,6 +14,7 @@ mod finish;
 mod keep;
 mod lane;
 mod slot;
+mod stalls;
 mod store;
 mod tally;
 #[cfg(test)]
@@ -53,6 +54,7 @@ pub(crate) use self::fetch::fetch;
 pub(crate) use self::finish::or_cancelled;
 use self::lane::{Done, Lane};
 use self::slot::Running;
+use self::stalls::Stalls;
 use self::store::{Errand, Store};
 use self::tally::Tally;
 use self::widths::Membership;
@@ -71,6 +73,8 @@ pub(crate) struct World<T: Transport, D: Disk> {
     pub(crate) scaling: Scaling,
     pub(crate) sampler: Sampler,
     pub(crate) clock: Clock,
+    /// How long nothing may move before that is told.
+    pub(crate) hang: Duration,
 }
 
 impl<T: Transport, D: Disk + Clone> Clone for World<T, D> {
@@ -85,6 +89,7 @@ impl<T: Transport, D: Disk + Clone> Clone for World<T, D> {
             scaling: self.scaling.clone(),
             sampler: self.sampler.clone(),
             clock: self.clock,
+            hang: self.hang,
         }
     }
 }
@@ -186,6 +191,7 @@ struct Driver<'a, T: Transport, D: Disk + Clone, B: Store<D>> {
     membership: Membership,
     store: B,
     tally: Tally,
+    stalls: Stalls,
     published: Timestamp,
     opened: bool,
     /// True once its first byte was told.
@@ -237,6 +243,7 @@ impl<'a, T: Transport, D: Disk + Clone, B: Store<D>> Driver<'a, T, D, B> {
             membership: Membership::default(),
             store,
             tally: Tally::default(),
+            stalls: Stalls::new(world.hang),
             published: began,
             opened: false,
             flowing: false,
@@ -413,6 +420,7 @@ impl<'a, T: Transport, D: Disk + Clone, B: Store<D>> Driver<'a, T, D, B> {
             return;
         }
         self.published = now;
+        self.look_for_stalls(now);
         let snapshot = self.snapshot(now);
         // On the board first: who is told of it and looks sees nothing older.
         self.board.progress().clone_from(&snapshot);

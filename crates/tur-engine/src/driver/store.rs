@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use tur_core::port::{Field, Transport};
 use tur_core::{Answer, ByteRange, Target, Timestamp};
 use tur_http::{Admitted, RedirectPolicy, Terms};
-use tur_sched::{FetchOrder, LaneId};
+use tur_sched::{FetchOrder, LaneId, WaitsFor};
 use tur_storage::Disk;
 
 use super::Driver;
@@ -47,6 +47,11 @@ pub(super) trait Store<D: Disk + Clone>: Sized + Send {
 
     /// The lane begins to wait for this side, or ceases to.
     fn hold(&mut self, _now: Timestamp, _held: bool) {}
+
+    /// What of this side a lane waits for that is held.
+    fn holds_for(&self) -> WaitsFor {
+        WaitsFor::Limiter
+    }
 
     /// True while an answer is only to be looked at: then no origin is worked at.
     fn only_looks(&self) -> bool {

@@ -20,6 +20,7 @@ mod panics;
 mod redirects;
 mod scarce;
 mod scenarios;
+mod stalls;
 mod stand;
 mod statuses;
 mod terms;

@@ -30,7 +30,9 @@ fn starts(stand: &Stand) -> Vec<u64> {
 /// What was told of trouble, in order.
 fn told(ran: &Ran) -> Vec<(&'static str, u64)> {
     let trouble = |event: &Event| match event.what {
-        What::Stalled { lane } => Some(("stalled", u64::from(lane))),
+        What::Stalled {
+            lane: Some(lane), ..
+        } => Some(("stalled", u64::from(lane))),
         What::Retrying { attempt, .. } => Some(("retrying", u64::from(attempt))),
         What::Resumed { at } => Some(("resumed", at)),
         _ => None,

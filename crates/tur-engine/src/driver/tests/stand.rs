@@ -49,6 +49,10 @@ pub(super) struct Stand {
     scaling: Scaling,
     pub(super) origins: Origins,
     compute: Compute,
+    /// Events that are kept until they are taken.
+    pub(super) room: usize,
+    /// How long nothing may move.
+    pub(super) hang: Duration,
     life: Option<watch::Sender<()>>,
     drivers: JoinSet<()>,
     next: u64,
@@ -160,6 +164,8 @@ impl Stand {
             sessions: Sessions::new(Caps::default()),
             origins: Origins::in_memory(),
             compute: Compute::new(),
+            room: ROOM,
+            hang: tur_sched::HANG,
             life: Some(watch::channel(()).0),
             drivers: JoinSet::new(),
             next: 1,
@@ -210,7 +216,7 @@ impl Stand {
         self.next += 1;
         let bus = Bus::new(self.clock);
         let board = Board::new(id, bus.scope().clone());
-        let first = board.subscribe(ROOM);
+        let first = board.subscribe(self.room);
         let (commands, heard) = watch::channel(Wish::default());
         let life = self
             .life
@@ -246,6 +252,7 @@ impl Stand {
             scaling: self.scaling.clone(),
             sampler: Sampler::new(self.clock),
             clock: self.clock,
+            hang: self.hang,
         }
     }
 
@@ -273,7 +280,7 @@ impl Stand {
     }
 
     async fn finish(&mut self, mut handle: Handle, hang: Option<Duration>) -> Ran {
-        let mut stream = handle.events();
+        let mut stream = handle.events_with_room(self.room);
         let result = match hang {
             Some(hang) => timeout(hang, handle.wait()).await.expect("it hangs"),
             None => handle.wait().await,

@@ -57,7 +57,7 @@ impl Cup {
     }
 
     /// With room for so many bytes until there is [more](Self::make_room).
-    pub(super) fn of(room: usize) -> Self {
+    pub(in super::super) fn of(room: usize) -> Self {
         let cup = Self::new();
         cup.log().room = room;
         cup

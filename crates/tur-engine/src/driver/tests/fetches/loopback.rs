@@ -48,6 +48,7 @@ async fn fetched(
         scaling: Scaling::new(),
         sampler: Sampler::new(clock),
         clock,
+        hang: tur_sched::HANG,
     };
     let bus = Bus::new(clock);
     let board = Board::new(1, bus.scope().clone());
