@@ -299,6 +299,7 @@ impl Shared {
             clock: self.clock,
             sampler: self.sampler.clone(),
             totals: self.totals.clone(),
+            scope: self.bus.scope().clone(),
             post: self.post.downgrade(),
             worlds,
             number: Box::new(move || next.fetch_add(1, Ordering::Relaxed)),

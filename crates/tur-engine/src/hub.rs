@@ -5,6 +5,7 @@
 //! each command that was accepted is completed once, whatever becomes of its peer.
 
 mod adapting;
+mod looking;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, poll_fn};
@@ -19,6 +20,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::{AbortHandle, Abortable};
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tracing::Instrument as _;
 use tur_core::Timestamp;
 use tur_core::port::Transport;
 use tur_sched::Priority;
@@ -26,15 +28,16 @@ use tur_sched::abr::AbrAction;
 use tur_storage::Disk;
 
 use self::adapting::Rounds;
+use self::looking::Lookout;
 use crate::adapt::AbrHandle;
 use crate::board::Board;
-use crate::bus::Bus;
+use crate::bus::{Bus, Scope};
 use crate::clock::Clock;
 use crate::command::{Accepted, Demand, Waits};
 use crate::driver::{Outside, World, fetch};
 use crate::handle::Wish;
 use crate::metrics::Totals;
-use crate::permits::{Permits, Waiting};
+use crate::permits::{News, Permits, Waiting};
 use crate::sampler::Sampler;
 use crate::sessions::Sessions;
 use crate::{CancelToken, Command, Error, Peer, PeerNo, What};
@@ -96,7 +99,7 @@ pub(crate) struct Hub<T: Transport, D: Disk + Clone> {
     config: HubConfig,
     ground: Ground<T, D>,
     inbox: mpsc::UnboundedReceiver<Message>,
-    granted: mpsc::UnboundedReceiver<u64>,
+    news: mpsc::UnboundedReceiver<News>,
     peers: BTreeMap<PeerNo, Entry>,
     queued: BTreeMap<u64, Queued>,
     running: BTreeMap<u64, Running>,
@@ -105,6 +108,7 @@ pub(crate) struct Hub<T: Transport, D: Disk + Clone> {
     /// Peers that are to be asked.
     due: BTreeSet<PeerNo>,
     rounds: Rounds,
+    lookout: Lookout,
     /// When the peers with variants were looked at last.
     looked: Timestamp,
 }
@@ -116,6 +120,8 @@ pub(crate) struct Ground<T: Transport, D: Disk + Clone> {
     /// What the network brings.
     pub(crate) sampler: Sampler,
     pub(crate) totals: Totals,
+    /// Where is told what concerns all of them.
+    pub(crate) scope: Scope,
     /// Where fetches and wakers write to.
     pub(crate) post: mpsc::WeakUnboundedSender<Message>,
     /// Makes what a fetch works with.
@@ -188,15 +194,16 @@ where
         ground: Ground<T, D>,
         inbox: mpsc::UnboundedReceiver<Message>,
     ) -> Self {
-        let (grants, granted) = mpsc::unbounded_channel();
+        let (sender, news) = mpsc::unbounded_channel();
         ground
             .sessions
-            .permits(ground.clock.now(), |permits| permits.tell_grants(grants));
+            .permits(ground.clock.now(), |permits| permits.tell_news(sender));
         Self {
+            lookout: Lookout::new(config.hang),
             config,
             ground,
             inbox,
-            granted,
+            news,
             peers: BTreeMap::new(),
             queued: BTreeMap::new(),
             running: BTreeMap::new(),
@@ -222,15 +229,16 @@ where
                     self.cancel(id);
                 }
             }
-            while let Poll::Ready(Some(id)) = self.granted.poll_recv(cx) {
+            while let Poll::Ready(Some(news)) = self.news.poll_recv(cx) {
                 moved = true;
-                runs.extend(self.begin(id));
+                runs.extend(self.hear(news));
             }
             while let Some(peer) = self.due.pop_first() {
                 moved = true;
                 self.ask(peer);
             }
             moved |= self.poll_round(cx);
+            moved |= self.poll_lookout(cx);
             if !moved {
                 return if worked {
                     Poll::Ready(runs)
@@ -412,6 +420,28 @@ where
         self.permits(|permits, now| permits.enqueue(now, waiting));
     }
 
+    /// What the permits say.
+    fn hear(&mut self, news: News) -> Option<Run> {
+        match news {
+            News::Granted(id) => return self.begin(id),
+            News::Peer { peer, urgent } => {
+                if let Some(entry) = self.peers.get(&PeerNo(peer)) {
+                    let scope = entry.bus.scope();
+                    scope.publish(0, Duration::ZERO, || What::PriorityChanged { urgent });
+                }
+            }
+            News::Command { transfer, urgent } => {
+                // One that has begun meanwhile waits no more.
+                if let Some(queued) = self.queued.get(&transfer) {
+                    let told = What::PriorityChanged { urgent };
+                    queued.board.tell(Duration::ZERO, told);
+                }
+            }
+            News::Depth => self.lookout.changed(),
+        }
+        None
+    }
+
     /// A command has its permit: the transfer that carries it out.
     fn begin(&mut self, id: u64) -> Option<Run> {
         let Some(queued) = self.unqueue(id) else {
@@ -450,12 +480,14 @@ where
             done,
             ..
         } = *accepted;
-        Some(Box::pin(async move {
+        let carry = async move {
             let work = fetch(world, job, Box::new(delivery), outside);
             let result = heeding(work, cancels, &wishes).await;
             done.tell(result);
             drop((counted, bus, over));
-        }))
+        };
+        let span = tracing::info_span!("fetch", id, peer = peer.0);
+        Some(Box::pin(carry.instrument(span)))
     }
 
     /// Cancels a command that waits, or runs.

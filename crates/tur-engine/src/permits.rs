@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tur_core::{Origin, Timestamp};
 use tur_sched::{
     Asker, Demand as LiveDemand, Dispatch, DispatchAction, DispatchConfig, DispatchEvent, LaneId,
-    PeerId, Priority, TicketId,
+    PeerId, Priority, TicketId, Whose,
 };
 
 use crate::command::Demand;
@@ -41,8 +41,33 @@ pub(crate) struct Permits {
     /// When all peers were asked last.
     asked: Timestamp,
     next: u64,
-    /// Told of the transfer whose command has its permit.
-    granted: Option<mpsc::UnboundedSender<u64>>,
+    /// Permits that were given.
+    started: u64,
+    /// Told of what becomes of commands, and of who has another priority.
+    news: Option<mpsc::UnboundedSender<News>>,
+    /// True once somebody has looked at the numbers, until they change.
+    watched: bool,
+}
+
+/// What those hear who keep the commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// The command of this transfer has its permit.
+    Granted(u64),
+    /// A peer is urgent, or is not any more.
+    Peer { peer: u64, urgent: bool },
+    /// A command that waits is urgent, or is not any more.
+    Command { transfer: u64, urgent: bool },
+    /// The numbers are others than when they were looked at last.
+    Depth,
+}
+
+/// How many tickets wait, how many have their permit, and how many ever had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Depth {
+    pub(crate) waiting: usize,
+    pub(crate) running: usize,
+    pub(crate) started: u64,
 }
 
 /// What the dispatch may ask while it decides.
@@ -128,13 +153,25 @@ impl Permits {
             queued: BTreeMap::new(),
             asked: Timestamp::ZERO,
             next: 0,
-            granted: None,
+            started: 0,
+            news: None,
+            watched: false,
         }
     }
 
-    /// Where it is told that a command has its permit.
-    pub(crate) fn tell_grants(&mut self, granted: mpsc::UnboundedSender<u64>) {
-        self.granted = Some(granted);
+    /// Where it is told what becomes of commands.
+    pub(crate) fn tell_news(&mut self, news: mpsc::UnboundedSender<News>) {
+        self.news = Some(news);
+    }
+
+    /// How things stand. The next change of that is told, once.
+    pub(crate) fn watch_depth(&mut self) -> Depth {
+        self.watched = true;
+        Depth {
+            waiting: self.dispatch.queued(),
+            running: self.dispatch.running(),
+            started: self.started,
+        }
     }
 
     /// A peer with commands joins.
@@ -300,6 +337,7 @@ impl Permits {
             DispatchEvent::Ended { ticket: id }
         };
         self.dispatch.handle(now, event);
+        self.depth_changed();
     }
 
     /// The transfer is over, or its command is not wanted any more.
@@ -346,10 +384,11 @@ impl Permits {
                     if let Some(ticket) = self.book.tickets.remove(&ticket) {
                         less(&mut self.queued, &ticket.origin);
                         self.by_asker.remove(&ticket.asker);
+                        self.depth_changed();
                     }
                 }
                 DispatchAction::PriorityChanged { whose, priority } => {
-                    tracing::debug!(?whose, ?priority, "another priority");
+                    self.tell_priority(whose, priority == Priority::High);
                 }
             }
         }
@@ -400,7 +439,38 @@ impl Permits {
         self.dispatch.handle(now, DispatchEvent::Reserve(reserve));
     }
 
+    /// Somebody is urgent, or is not any more. Of a download's lanes nothing is told: they are never asked about.
+    fn tell_priority(&self, whose: Whose, urgent: bool) {
+        tracing::debug!(?whose, urgent, "another priority");
+        let news = match whose {
+            Whose::Peer(PeerId(peer)) => News::Peer { peer, urgent },
+            Whose::Ticket(id) => match self.book.tickets.get(&id) {
+                Some(ticket) if ticket.is_command => {
+                    let transfer = ticket.asker.transfer;
+                    News::Command { transfer, urgent }
+                }
+                _ => return,
+            },
+        };
+        self.tell(news);
+    }
+
+    fn depth_changed(&mut self) {
+        if std::mem::take(&mut self.watched) {
+            self.tell(News::Depth);
+        }
+    }
+
+    fn tell(&self, news: News) {
+        if let Some(receiver) = &self.news {
+            // Without anybody who begins a command, its permit comes back when it is forgotten; the rest is for people.
+            receiver.send(news).ok();
+        }
+    }
+
     fn start(&mut self, id: TicketId) -> Option<Turn> {
+        self.started += 1;
+        self.depth_changed();
         let ticket = self.book.tickets.get_mut(&id)?;
         less(&mut self.queued, &ticket.origin);
         if !ticket.is_command {
@@ -408,10 +478,8 @@ impl Permits {
             return Some(Turn::Want(ticket.asker, ticket.origin.clone()));
         }
         ticket.state = State::Granted;
-        if let Some(granted) = &self.granted {
-            // Without anybody who begins it, its permit comes back when it is forgotten.
-            granted.send(ticket.asker.transfer).ok();
-        }
+        let transfer = ticket.asker.transfer;
+        self.tell(News::Granted(transfer));
         None
     }
 
@@ -436,6 +504,7 @@ impl Permits {
         self.by_asker.insert(ticket.asker, id);
         self.book.tickets.insert(id, ticket);
         self.dispatch.handle(now, event);
+        self.depth_changed();
     }
 
     fn askers(&self, transfer: u64) -> Vec<Asker> {

@@ -23,25 +23,37 @@ const CHANGE: u64 = 10;
 /// When to look at the peers with variants again.
 #[derive(Default)]
 pub(super) struct Rounds {
-    timer: Option<(Timestamp, Pin<Box<Sleep>>)>,
+    timer: Alarm,
     told: Option<Rate>,
 }
 
-impl Rounds {
-    /// Ready at `at`; without a time never.
-    fn poll(&mut self, cx: &mut Context<'_>, at: Option<(Timestamp, Instant)>) -> Poll<()> {
+/// A timer that is set anew only when its time is another one.
+#[derive(Default)]
+pub(super) struct Alarm(Option<(Timestamp, Pin<Box<Sleep>>)>);
+
+impl Alarm {
+    /// Ready at `at`, after which it has to be set again; without a time never.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        at: Option<(Timestamp, Instant)>,
+    ) -> Poll<()> {
         let Some((at, instant)) = at else {
-            self.timer = None;
+            self.0 = None;
             return Poll::Pending;
         };
-        let due = self.timer.as_ref().is_some_and(|(due, _)| *due == at);
+        let due = self.0.as_ref().is_some_and(|(due, _)| *due == at);
         if !due {
-            self.timer = Some((at, Box::pin(sleep_until(instant))));
+            self.0 = Some((at, Box::pin(sleep_until(instant))));
         }
-        let Some((_, timer)) = &mut self.timer else {
+        let Some((_, timer)) = &mut self.0 else {
             return Poll::Pending;
         };
-        timer.as_mut().poll(cx)
+        let rung = timer.as_mut().poll(cx);
+        if rung.is_ready() {
+            self.0 = None;
+        }
+        rung
     }
 }
 
@@ -56,10 +68,9 @@ impl<T: Transport, D: Disk + Clone> Hub<T, D> {
             .map(|wakeup| wakeup.map_or(next, |at| at.min(next)))
             .min()
             .map(|at| (at, clock.instant(at)));
-        if self.rounds.poll(cx, at).is_pending() {
+        if self.rounds.timer.poll(cx, at).is_pending() {
             return false;
         }
-        self.rounds.timer = None;
         self.looked = clock.now();
         self.look_around();
         true

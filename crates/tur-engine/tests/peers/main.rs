@@ -2,6 +2,7 @@
 
 mod adapt;
 mod commands;
+mod depth;
 mod examples;
 mod order;
 mod stand;
