@@ -5,7 +5,7 @@
 //! session. A whole download is a peer of its own, so a reader's seek goes before a background mirror.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -31,13 +31,13 @@ pub(crate) struct Permits {
     book: Book,
     by_asker: BTreeMap<Asker, TicketId>,
     /// Whose transfers are not their own peers.
-    callers: BTreeMap<u64, PeerId>,
+    callers: BTreeMap<u64, Caller>,
     /// Priority of downloads, as it was said before they began.
     declared: BTreeMap<u64, Priority>,
     /// Since when a lane waits that had to give way.
     aged: BTreeMap<Asker, Timestamp>,
     /// Tickets that wait, by origin.
-    queued: BTreeMap<Origin, usize>,
+    queued: Queued,
     /// When all peers were asked last.
     asked: Timestamp,
     next: u64,
@@ -78,6 +78,22 @@ struct Book {
     looks: BTreeMap<PeerId, (Look, Option<usize>)>,
     /// True if peers are to be asked in the next round.
     news: Cell<bool>,
+    /// By transfer: a command is asked for as long as it is known, however often its lane waits.
+    demands: BTreeMap<u64, Demand>,
+}
+
+/// What a command was asked for with: it holds for each of its tickets.
+#[derive(Clone, Copy)]
+struct Caller {
+    peer: PeerId,
+    priority: Priority,
+}
+
+/// How many tickets wait for each origin, and for which this has become another matter.
+#[derive(Default)]
+struct Queued {
+    waiting: BTreeMap<Origin, usize>,
+    changed: BTreeSet<Origin>,
 }
 
 struct Ticket {
@@ -89,10 +105,10 @@ struct Ticket {
     /// True for the one lane of a fetch: its permit is its own until it is over, also while it waits to try again. Else
     /// fetches that fail would make room for ever more of them.
     stays: bool,
-    /// It has to give way.
-    leaving: bool,
-    /// True while somebody waits for what the ticket is for.
-    demand: Option<Demand>,
+    /// True once its transfer has asked for a session.
+    begun: bool,
+    /// True once it was told to give way.
+    gives_way: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,8 +135,8 @@ pub(crate) struct Waiting {
 pub(crate) enum Turn {
     /// The lane's wish goes to the pool of this origin.
     Want(Asker, Origin),
-    /// The lane gives back what it has from this origin, or waits for, and asks again.
-    GiveWay(Asker, Origin),
+    /// The lane gives back what it has from this origin for this ticket, or waits for, and asks again.
+    GiveWay(Asker, TicketId, Origin),
 }
 
 impl LiveDemand for Book {
@@ -133,7 +149,8 @@ impl LiveDemand for Book {
     }
 
     fn ticket(&self, ticket: TicketId) -> Option<Priority> {
-        let demand = self.tickets.get(&ticket)?.demand.as_ref()?;
+        let transfer = self.tickets.get(&ticket)?.asker.transfer;
+        let demand = self.demands.get(&transfer)?;
         demand().then_some(Priority::High)
     }
 }
@@ -150,7 +167,7 @@ impl Permits {
             callers: BTreeMap::new(),
             declared: BTreeMap::new(),
             aged: BTreeMap::new(),
-            queued: BTreeMap::new(),
+            queued: Queued::default(),
             asked: Timestamp::ZERO,
             next: 0,
             started: 0,
@@ -231,20 +248,26 @@ impl Permits {
             transfer: waiting.transfer,
             lane: LaneId(0),
         };
-        let peer = PeerId(waiting.peer);
-        self.callers.insert(waiting.transfer, peer);
         // Who asks may do so because it has just become urgent.
-        self.look_at(now, peer);
+        self.look_at(now, PeerId(waiting.peer));
+        let caller = Caller {
+            peer: PeerId(waiting.peer),
+            priority: waiting.priority,
+        };
+        self.callers.insert(waiting.transfer, caller);
+        if let Some(demand) = waiting.demand {
+            self.book.demands.insert(waiting.transfer, demand);
+        }
         let ticket = Ticket {
             asker,
             origin: waiting.origin,
             state: State::Queued,
             is_command: true,
             stays: true,
-            leaving: false,
-            demand: waiting.demand,
+            begun: false,
+            gives_way: false,
         };
-        self.queue(now, ticket, (PeerId(waiting.peer), waiting.priority), None);
+        self.queue(now, ticket, caller, None);
     }
 
     /// A lane wants a session. True if it has its permit already.
@@ -255,7 +278,12 @@ impl Permits {
             if ticket.state == State::Queued {
                 return false;
             }
-            ticket.state = State::Running;
+            if ticket.gives_way {
+                self.end(now, id);
+                self.queue_lane(now, asker, origin);
+                return false;
+            }
+            (ticket.state, ticket.begun) = (State::Running, true);
             if ticket.origin != *origin {
                 ticket.origin = origin.clone();
                 let event = DispatchEvent::Moved {
@@ -266,23 +294,31 @@ impl Permits {
             }
             return true;
         }
-        let peer = self.callers.get(&asker.transfer).copied();
-        // Each download gets its first lane before others get their second.
-        let first = self.askers(asker.transfer).is_empty();
-        let priority = if first { Priority::High } else { Priority::Low };
+        self.queue_lane(now, asker, origin);
+        false
+    }
+
+    fn queue_lane(&mut self, now: Timestamp, asker: Asker, origin: &Origin) {
+        let caller = self.callers.get(&asker.transfer).copied();
+        let caller = caller.unwrap_or_else(|| {
+            // Each download gets its first lane before others get their second.
+            let first = self.askers(asker.transfer).is_empty();
+            Caller {
+                peer: PeerId(asker.transfer),
+                priority: if first { Priority::High } else { Priority::Low },
+            }
+        });
         let ticket = Ticket {
             asker,
             origin: origin.clone(),
             state: State::Queued,
             is_command: false,
-            stays: peer.is_some(),
-            leaving: false,
-            demand: None,
+            stays: self.callers.contains_key(&asker.transfer),
+            begun: true,
+            gives_way: false,
         };
-        let peer = peer.unwrap_or(PeerId(asker.transfer));
         let since = self.aged.remove(&asker);
-        self.queue(now, ticket, (peer, priority), since);
-        false
+        self.queue(now, ticket, caller, since);
     }
 
     /// The ticket of a lane.
@@ -315,7 +351,7 @@ impl Permits {
             return;
         };
         let known = self.by_asker.get(&ticket.asker) == Some(&id);
-        if ticket.stays && ticket.state == State::Running && known && !ticket.leaving {
+        if ticket.stays && ticket.state == State::Running && known && !ticket.gives_way {
             ticket.state = State::Granted;
         } else {
             self.end(now, id);
@@ -331,13 +367,50 @@ impl Permits {
             self.by_asker.remove(&ticket.asker);
         }
         let event = if ticket.state == State::Queued {
-            less(&mut self.queued, &ticket.origin);
+            self.queued.less(&ticket.origin);
             DispatchEvent::Withdrawn { ticket: id }
         } else {
             DispatchEvent::Ended { ticket: id }
         };
         self.dispatch.handle(now, event);
         self.depth_changed();
+    }
+
+    /// The lane would lose what it has, and keeps its permit: another one is to give way.
+    pub(crate) fn keep(&mut self, now: Timestamp, id: TicketId) {
+        if let Some(ticket) = self.book.tickets.get_mut(&id) {
+            ticket.gives_way = false;
+            self.aged.remove(&ticket.asker);
+            self.dispatch
+                .handle(now, DispatchEvent::Kept { ticket: id });
+        }
+    }
+
+    /// Permits that are out.
+    #[cfg(test)]
+    pub(crate) fn out(&self) -> usize {
+        self.dispatch.running()
+    }
+
+    /// True if the lane, or the command, has a permit.
+    #[cfg(test)]
+    pub(crate) fn has(&self, asker: Asker) -> bool {
+        let id = self.by_asker.get(&asker);
+        let ticket = id.and_then(|id| self.book.tickets.get(id));
+        ticket.is_some_and(|ticket| ticket.state != State::Queued)
+    }
+
+    /// True if it remembers nothing of anybody.
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.book.tickets.is_empty()
+            && self.book.demands.is_empty()
+            && self.by_asker.is_empty()
+            && self.callers.is_empty()
+            && self.declared.is_empty()
+            && self.aged.is_empty()
+            && self.queued.waiting.is_empty()
+            && self.dispatch.queued() + self.dispatch.running() == 0
     }
 
     /// The transfer is over, or its command is not wanted any more.
@@ -349,6 +422,7 @@ impl Permits {
         }
         self.aged.retain(|asker, _| asker.transfer != transfer);
         self.declared.remove(&transfer);
+        self.book.demands.remove(&transfer);
         if self.callers.remove(&transfer).is_none() {
             let peer = PeerId(transfer);
             self.dispatch.handle(now, DispatchEvent::Left { peer });
@@ -382,7 +456,7 @@ impl Permits {
                 }
                 DispatchAction::Dropped { ticket } => {
                     if let Some(ticket) = self.book.tickets.remove(&ticket) {
-                        less(&mut self.queued, &ticket.origin);
+                        self.queued.less(&ticket.origin);
                         self.by_asker.remove(&ticket.asker);
                         self.depth_changed();
                     }
@@ -402,12 +476,17 @@ impl Permits {
         match ticket.state {
             State::Queued => None,
             State::Running => {
-                ticket.leaving = true;
-                Some(Turn::GiveWay(asker, origin))
+                ticket.gives_way = true;
+                Some(Turn::GiveWay(asker, id, origin))
             }
-            // Nothing is under way. It asks again when it is to go on.
-            State::Granted => {
+            // It waits to try again, and asks for another permit then.
+            State::Granted if ticket.begun => {
                 self.end(now, id);
+                None
+            }
+            // Its transfer has not begun: its first wish waits anew.
+            State::Granted => {
+                ticket.gives_way = true;
                 None
             }
         }
@@ -416,7 +495,7 @@ impl Permits {
     /// When a tick is wanted. While anybody waits, peers are asked now and then although nothing happens: one may have become
     /// urgent and said nothing.
     pub(crate) fn next_wakeup(&self) -> Option<Timestamp> {
-        let waits = !self.queued.is_empty() && !self.book.looks.is_empty();
+        let waits = !self.queued.waiting.is_empty() && !self.book.looks.is_empty();
         let ask = waits.then(|| self.asked + ASK_MAX);
         self.dispatch.next_wakeup().into_iter().chain(ask).min()
     }
@@ -430,7 +509,12 @@ impl Permits {
 
     /// True if somebody waits for a permit for this origin.
     pub(crate) fn is_awaited(&self, origin: &Origin) -> bool {
-        self.queued.contains_key(origin)
+        self.queued.waiting.contains_key(origin)
+    }
+
+    /// Origins that somebody waits for now and nobody did, or the other way round, since this was called last.
+    pub(crate) fn take_changed(&mut self) -> BTreeSet<Origin> {
+        std::mem::take(&mut self.queued.changed)
     }
 
     /// While nobody can become urgent, no permit is kept for who does.
@@ -472,7 +556,7 @@ impl Permits {
         self.started += 1;
         self.depth_changed();
         let ticket = self.book.tickets.get_mut(&id)?;
-        less(&mut self.queued, &ticket.origin);
+        self.queued.less(&ticket.origin);
         if !ticket.is_command {
             ticket.state = State::Running;
             return Some(Turn::Want(ticket.asker, ticket.origin.clone()));
@@ -487,20 +571,20 @@ impl Permits {
         &mut self,
         now: Timestamp,
         ticket: Ticket,
-        (peer, priority): (PeerId, Priority),
+        caller: Caller,
         waited_since: Option<Timestamp>,
     ) {
         let id = TicketId(self.next);
         self.next += 1;
         let event = DispatchEvent::Enqueued {
             ticket: id,
-            peer,
+            peer: caller.peer,
             origin: ticket.origin.clone(),
-            priority,
-            live: ticket.demand.is_some(),
+            priority: caller.priority,
+            live: self.book.demands.contains_key(&ticket.asker.transfer),
             waited_since,
         };
-        *self.queued.entry(ticket.origin.clone()).or_default() += 1;
+        self.queued.more(&ticket.origin);
         self.by_asker.insert(ticket.asker, id);
         self.book.tickets.insert(id, ticket);
         self.dispatch.handle(now, event);
@@ -523,12 +607,24 @@ impl Permits {
     }
 }
 
-/// One ticket less waits for the origin.
-fn less(queued: &mut BTreeMap<Origin, usize>, origin: &Origin) {
-    if let Some(n) = queued.get_mut(origin) {
-        *n -= 1;
-        if *n == 0 {
-            queued.remove(origin);
+impl Queued {
+    /// One ticket more waits for the origin.
+    fn more(&mut self, origin: &Origin) {
+        let n = self.waiting.entry(origin.clone()).or_default();
+        *n += 1;
+        if *n == 1 {
+            self.changed.insert(origin.clone());
+        }
+    }
+
+    /// One ticket less.
+    fn less(&mut self, origin: &Origin) {
+        if let Some(n) = self.waiting.get_mut(origin) {
+            *n -= 1;
+            if *n == 0 {
+                self.waiting.remove(origin);
+                self.changed.insert(origin.clone());
+            }
         }
     }
 }

@@ -305,6 +305,20 @@ impl<S> Sessions<S> {
         waits
     }
 
+    /// The lane that uses this session was told to give way, and would lose what it has: somebody else is to.
+    pub(crate) fn keep(&self, now: Timestamp, origin: &Origin, id: SessionId) {
+        let mut shared = self.lock();
+        shared.now = shared.now.max(now);
+        let user = shared
+            .origins
+            .get(origin)
+            .and_then(|entry| entry.users.get(&id));
+        if let Some(ticket) = user.and_then(|user| user.ticket) {
+            shared.permits.keep(now, ticket);
+        }
+        shared.settle();
+    }
+
     /// Takes what is left of memory and descriptors.
     pub(crate) fn pressure(&self, now: Timestamp, signs: &[Sign]) {
         let mut shared = self.lock();
@@ -463,24 +477,28 @@ impl<S> Shared<S> {
                     self.entry(&origin).pool.handle(now, PoolEvent::Want(asker));
                     self.report(&origin);
                 }
-                Turn::GiveWay(asker, origin) => self.give_way(asker, &origin),
+                Turn::GiveWay(asker, ticket, origin) => self.give_way(asker, ticket, &origin),
             }
         }
     }
 
     /// The lane gives its place to somebody more urgent, and waits for another one.
-    fn give_way(&mut self, asker: Asker, origin: &Origin) {
+    fn give_way(&mut self, asker: Asker, ticket: TicketId, origin: &Origin) {
         let now = self.now;
         let users = self.origins.get(origin).map(|entry| &entry.users);
-        let lent = users
+        let user = users
             .into_iter()
             .flatten()
-            .find(|(_, user)| user.asker == asker && user.lent);
-        if let Some((id, _)) = lent {
-            let (lane, id) = (asker.lane, *id);
-            return say(&self.drivers, asker, Word::GiveWay { lane, id });
+            .find(|(_, user)| user.ticket == Some(ticket))
+            .map(|(id, user)| (*id, user.lent));
+        if let Some((id, _)) = user {
+            let lane = asker.lane;
+            say(&self.drivers, asker, Word::GiveWay { lane, id });
         }
-        // It only waits for a session: it does so behind the other one.
+        if user.is_some_and(|(_, lent)| lent) {
+            return;
+        }
+        // It only waits for a session, or connects: it waits behind the other one, and what it connects is dropped.
         self.entry(origin)
             .pool
             .handle(now, PoolEvent::Withdraw(asker));
@@ -491,8 +509,13 @@ impl<S> Shared<S> {
 
     /// Passes on what an origin's pool has decided, and tells the budget how the origin stands now.
     fn report(&mut self, origin: &Origin) {
+        let awaited = self.permits.is_awaited(origin);
         let Some(entry) = self.origins.get_mut(origin) else {
-            return self.budget.tell(origin, Standing::default());
+            let standing = Standing {
+                awaited,
+                ..Standing::default()
+            };
+            return self.budget.tell(origin, standing);
         };
         carry(origin, entry, (&self.drivers, &self.permits));
         let pool = &entry.pool;
@@ -500,7 +523,7 @@ impl<S> Shared<S> {
             held: pool.len(),
             idle: pool.idle_len(),
             wants: pool.wants(),
-            awaited: self.permits.is_awaited(origin),
+            awaited,
             owed: pool.owed(),
         };
         self.budget.tell(origin, standing);
@@ -510,6 +533,9 @@ impl<S> Shared<S> {
     fn settle(&mut self) {
         loop {
             self.dispatch();
+            for origin in self.permits.take_changed() {
+                self.report(&origin);
+            }
             self.spend();
             let (PerOrigin::AtLeast(limit) | PerOrigin::Given(limit)) = self.per_origin;
             let told = (self.budget.allowed(), limit);

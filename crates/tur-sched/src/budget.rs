@@ -293,9 +293,11 @@ impl<K: Ord + Clone> Budget<K> {
         (held < self.allowed).then(|| self.next_in_turn())?
     }
 
-    /// The origin after the one that was served last. One that owes waits for those it owes to.
+    /// The origin after the one that was served last. One that owes waits for those it owes to, if they can use the slot:
+    /// who still waits for the permission to ask for one cannot.
     fn next_in_turn(&self) -> Option<BudgetAction<K>> {
-        let wants = |(_, it): &(&K, &Standing)| it.wants > 0 && it.owed == 0;
+        let others = self.origins.values().any(|it| it.wants > 0 && it.owed == 0);
+        let wants = |(_, it): &(&K, &Standing)| it.wants > 0 && (it.owed == 0 || !others);
         let after = self
             .origins
             .iter()

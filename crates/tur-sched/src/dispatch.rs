@@ -161,6 +161,12 @@ pub enum DispatchEvent<K> {
         /// Which.
         ticket: TicketId,
     },
+    /// A ticket that was told to give its permit back would lose too much by it, and keeps it to its end: another one is
+    /// told instead, if there is one.
+    Kept {
+        /// Which.
+        ticket: TicketId,
+    },
     /// A running ticket goes on at another origin, be there room or not.
     Moved {
         /// Which.
@@ -313,6 +319,7 @@ impl<K: Ord + Clone> Dispatch<K> {
             }
             DispatchEvent::Withdrawn { ticket } => self.board.withdraw(ticket),
             DispatchEvent::Ended { ticket } => self.board.end(ticket),
+            DispatchEvent::Kept { ticket } => self.board.keep(ticket),
             DispatchEvent::Moved { ticket, origin } => {
                 let site = self.site(origin);
                 self.board.travel(ticket, site);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tur_core::port::{Field, Request, Session, Transport};
 use tur_core::{Fault, Origin};
 use tur_sched::{
-    Action, Asker, Decision, Ended, Event, FetchOrder, Gate, LaneId, LanesEvent, LeaseId,
+    Action, Asker, Decision, Ended, Event, FetchOrder, Gate, LEAD_MAX, LaneId, LanesEvent, LeaseId,
     PoolEvent, SessionId,
 };
 use tur_storage::{Disk, StorageError};
@@ -203,14 +203,36 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
 
     /// Gives a lane's place to somebody more urgent. What it was doing is cut, and asked for again when its turn comes.
     fn give_way(&mut self, id: LaneId, session: SessionId) {
-        let uses = |lane: &&mut Lane<_, _>| lane.lent.as_ref().is_some_and(|l| l.id == session);
-        let Some(lane) = self.lanes.get_mut(&id).filter(uses) else {
-            // It has given it back meanwhile.
+        let resumes = self.transfer.resumes();
+        let Some(lane) = self.lanes.get_mut(&id) else {
             return;
         };
+        let Some(lent) = lane.lent.as_ref().filter(|lent| lent.id == session) else {
+            if lane.wanting.is_some() {
+                // It was connecting. What comes of that is nobody's, and says nothing of the wish that waits now.
+                lane.stop();
+            }
+            // Else it has given it back meanwhile.
+            return;
+        };
+        let brought = lane
+            .fetching
+            .as_ref()
+            .map_or(0, |f| f.gate.taken().saturating_sub(f.order.grant.start));
+        if !resumes && brought > LEAD_MAX {
+            // All of it would have to come again, and might never come to its end.
+            let (now, origin) = (self.world.clock.now(), lent.origin.clone());
+            return self.world.sessions.keep(now, &origin, session);
+        }
         // Stopped first: then nothing is between what the gate has granted and what is written.
         lane.stop();
-        let fetching = lane.fetching.take();
+        if let Some(upto) = lane.fetching.as_ref().map(|f| f.gate.taken()) {
+            self.tell_last(id, upto);
+        }
+        let fetching = self
+            .lanes
+            .get_mut(&id)
+            .and_then(|lane| lane.fetching.take());
         self.return_session(id);
         if let Some(fetching) = fetching {
             self.tell(What::Decision(format!("lane {} gives way", id.0)));

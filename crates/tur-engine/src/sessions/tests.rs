@@ -10,6 +10,8 @@ use super::*;
 use crate::bus::Bus;
 use crate::clock::Clock;
 
+mod urgent;
+
 const TRANSFERS: u64 = 3;
 const LANES: u16 = 6;
 

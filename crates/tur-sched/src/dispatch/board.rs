@@ -83,6 +83,8 @@ pub(super) struct Run {
     pub(super) spared: Option<Timestamp>,
     /// It was told to give its permit back.
     pub(super) closing: bool,
+    /// It keeps its permit to its end.
+    kept: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -358,6 +360,7 @@ impl Board {
             started,
             spared,
             closing: false,
+            kept: false,
         };
         let Some(ticket) = self.tickets.get_mut(&who.ticket) else {
             return;
@@ -395,6 +398,21 @@ impl Board {
         self.victims.remove(&id);
         if let Some(site) = self.sites.get_mut(&ticket.site) {
             site.closing += 1;
+        }
+    }
+
+    /// A ticket that was told to give its permit back does not, and is not asked again.
+    pub(super) fn keep(&mut self, id: TicketId) {
+        let Some(ticket) = self.tickets.get_mut(&id) else {
+            return;
+        };
+        let Some(run) = ticket.run.as_mut().filter(|run| run.closing) else {
+            return;
+        };
+        (run.closing, run.kept) = (false, true);
+        self.closing -= 1;
+        if let Some(site) = self.sites.get_mut(&ticket.site) {
+            site.closing -= 1;
         }
     }
 
@@ -501,7 +519,8 @@ impl Board {
     /// Keeps the list of those that may be preempted.
     fn weigh(&mut self, id: TicketId) {
         let ticket = self.tickets.get(&id);
-        let open = ticket.filter(|ticket| ticket.run.is_some_and(|run| !run.closing));
+        let lawful = |run: Run| !run.closing && !run.kept;
+        let open = ticket.filter(|ticket| ticket.run.is_some_and(lawful));
         let peer = open.and_then(|ticket| self.peers.get(&ticket.peer));
         if peer.is_some_and(|peer| peer.priority.now == Priority::Low) {
             self.victims.insert(id);

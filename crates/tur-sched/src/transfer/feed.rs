@@ -200,7 +200,7 @@ impl Transfer {
         true
     }
 
-    fn may_ask_from_the_middle(&self) -> bool {
+    pub(super) fn may_ask_from_the_middle(&self) -> bool {
         self.ranges != Ranges::Absent && self.is_recognisable()
     }
 

@@ -466,6 +466,12 @@ impl Transfer {
         self.ranges != Ranges::Absent && self.ledger.total().is_some()
     }
 
+    /// True if a fetch that is cut goes on where it was, and need not begin at zero.
+    #[must_use]
+    pub fn resumes(&self) -> bool {
+        self.may_ask_from_the_middle()
+    }
+
     /// True if there are bytes that may be joined with those of a later run.
     fn can_keep(&self) -> bool {
         self.is_joinable() && self.kept() > 0 && !self.config.given_away
