@@ -9,6 +9,7 @@ use tur_core::{ByteRange, Kind, Secret, Target};
 use tur_http::{RedirectPolicy, Terms, TypeGlob};
 use tur_sched::{Priority, RetryPolicy};
 
+use crate::careful::{Careful, caught};
 use crate::delivery::{Completion, Delivery, Hooks};
 use crate::fetch::{FetchJob, Fetched, Head};
 use crate::{CancelToken, Error, bounds, download};
@@ -101,7 +102,9 @@ impl Command {
     /// Asked anew at each decision: while it says true, somebody waits for these bytes and the command counts as `High`,
     /// whatever its priority. It must not block.
     pub fn demand(mut self, waits: impl Fn() -> bool + Send + Sync + 'static) -> Self {
-        self.demand = Some(Box::new(waits));
+        let waits = Careful::new(waits);
+        // A probe whose panic says that nobody waits.
+        self.demand = Some(Box::new(move || caught(|| waits()).unwrap_or(false)));
         self
     }
 
@@ -181,6 +184,11 @@ impl Command {
 
     pub(crate) fn hooks(&mut self) -> &mut Hooks {
         &mut self.hooks
+    }
+
+    /// Its epoch.
+    pub(crate) fn token(&self) -> Option<CancelToken> {
+        self.epoch.clone()
     }
 
     pub(crate) fn is_buffered(&self) -> bool {

@@ -3,13 +3,13 @@
 //! [`Delivery`] hands the answer and its bytes to whoever asked; [`Completion`] tells the end exactly once, also if it is
 //! dropped on a way that nobody thought of.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
 use crate::Error;
+use crate::careful::{caught, quietly};
 use crate::fetch::{Fetched, Full, Head, Taker};
 use crate::pipe::Pipe;
 
@@ -27,6 +27,16 @@ pub(crate) struct Hooks {
     pub(crate) slow: Option<Box<dyn FnOnce() + Send>>,
     /// A reader that the bytes wait for.
     pub(crate) pipe: Option<Arc<Pipe>>,
+}
+
+/// A command may end in anybody's hands: what its callbacks own is nobody else's harm.
+impl Drop for Hooks {
+    fn drop(&mut self) {
+        quietly(self.accept.take());
+        quietly(self.response.take());
+        quietly(self.data.take());
+        quietly(self.slow.take());
+    }
 }
 
 /// The taker of a command's bytes.
@@ -107,8 +117,8 @@ impl Completion {
         for told in self.0.drain(..) {
             let result = result.clone();
             // It owns all it touches: nothing half done is seen after its panic.
-            if catch_unwind(AssertUnwindSafe(move || told(result))).is_err() {
-                tracing::error!("a callback panicked at the end of a fetch");
+            if let Err(panic) = caught(move || told(result)) {
+                tracing::error!(panic, "a callback panicked at the end of a fetch");
             }
         }
     }

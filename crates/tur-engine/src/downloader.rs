@@ -24,6 +24,7 @@ use tur_storage::{FileDisk, PosixDisk};
 use crate::adapt::AbrHandle;
 use crate::board::Board;
 use crate::bus::{Bus, ROOM};
+use crate::careful::Careful;
 use crate::clock::Clock;
 use crate::command::Waits;
 use crate::compute::Compute;
@@ -369,6 +370,8 @@ impl Downloader {
         let told = (bus.scope().clone(), abr.clone());
         let handle = PeerHandle::new(number, shared.post.clone(), shared.queue, told);
         let who = make(&handle.downgrade());
+        let who: Arc<dyn Peer> = who;
+        let who = Careful::new(who);
         let message = Message::Register(number, Box::new(Newcomer { who, abr, bus }));
         if shared.post.send(message).is_err() {
             tracing::error!("the data thread is gone");
@@ -471,7 +474,11 @@ impl Downloader {
                         let (now, priority) = (world.clock.now(), job.priority);
                         let permits = &world.sessions;
                         permits.permits(now, |permits| permits.declare(id, priority));
-                        driver::run(world, job, outside).await
+                        let sessions = world.sessions.clone();
+                        let result = driver::run(world, job, outside).await;
+                        // One that never came to ask for anything has left this behind.
+                        sessions.permits(now, |permits| permits.forget(now, id));
+                        result
                     }
                     None => driver::refuse(&outside, Error::cancelled()),
                 },

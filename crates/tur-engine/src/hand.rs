@@ -2,14 +2,13 @@
 //!
 //! Read [`Hand`]. The driver and the flow of a fetch share one; they take turns on the data thread.
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use tur_core::{Chunks, Kind, Timestamp};
 
 use crate::Error;
+use crate::careful::{caught, quietly};
 use crate::clock::Clock;
 use crate::fetch::{Full, Head, Taker};
 
@@ -181,9 +180,9 @@ impl Shared {
             return Err(Fallen::Panicked("it had panicked before".to_owned()));
         };
         // What a panic leaves half done is the taker's own, and it is never called again.
-        catch_unwind(AssertUnwindSafe(|| how(taker))).map_err(|panic| {
+        caught(|| how(taker)).map_err(|panic| {
             quietly(self.taker.take());
-            Fallen::Panicked(text(panic))
+            Fallen::Panicked(panic)
         })
     }
 }
@@ -192,21 +191,6 @@ impl Drop for Shared {
     fn drop(&mut self) {
         quietly(self.taker.take());
     }
-}
-
-/// Drops a taker. A panic in that costs nobody anything: there is nothing left to fail.
-fn quietly(taker: Option<Box<dyn Taker>>) {
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(taker))) {
-        tracing::error!(panic = text(panic), "a taker panicked while it was dropped");
-    }
-}
-
-/// What a panic said. Its payload is not dropped: that may panic too.
-fn text(panic: Box<dyn Any + Send>) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    std::mem::forget(panic);
-    text.unwrap_or_else(|| "no message".to_owned())
 }
 
 impl From<Fallen> for Error {

@@ -9,7 +9,6 @@ mod looking;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +19,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::{AbortHandle, Abortable};
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::task::coop::poll_proceed;
 use tracing::Instrument as _;
 use tur_core::Timestamp;
 use tur_core::port::Transport;
@@ -32,8 +32,9 @@ use self::looking::Lookout;
 use crate::adapt::AbrHandle;
 use crate::board::Board;
 use crate::bus::{Bus, Scope};
+use crate::careful::{Careful, caught};
 use crate::clock::Clock;
-use crate::command::{Accepted, Demand, Waits};
+use crate::command::{Accepted, Waits};
 use crate::driver::{Outside, World, fetch};
 use crate::handle::Wish;
 use crate::metrics::Totals;
@@ -71,7 +72,7 @@ pub(crate) enum Message {
 
 /// A peer that comes.
 pub(crate) struct Newcomer {
-    pub(crate) who: Arc<dyn Peer>,
+    pub(crate) who: Careful<Arc<dyn Peer>>,
     pub(crate) abr: AbrHandle,
     pub(crate) bus: Bus,
 }
@@ -134,7 +135,7 @@ pub(crate) struct Ground<T: Transport, D: Disk + Clone> {
 type Epoch = Pin<Box<dyn Future<Output = Option<u64>> + Send>>;
 
 struct Entry {
-    who: Arc<dyn Peer>,
+    who: Arc<Careful<Arc<dyn Peer>>>,
     abr: AbrHandle,
     bus: Bus,
     /// True if it has variants to choose from.
@@ -223,19 +224,24 @@ where
                 moved = true;
                 self.heed(message);
             }
-            while let Poll::Ready(Some(cancelled)) = self.epochs.poll_next_unpin(cx) {
+            let mut cancelled = Vec::new();
+            while let Poll::Ready(Some(id)) = self.epochs.poll_next_unpin(cx) {
                 moved = true;
-                if let Some(id) = cancelled {
-                    self.cancel(id);
-                }
+                cancelled.extend(id);
             }
+            self.cancel(cancelled);
             while let Poll::Ready(Some(news)) = self.news.poll_recv(cx) {
                 moved = true;
                 runs.extend(self.hear(news));
             }
-            while let Some(peer) = self.due.pop_first() {
+            // A peer that always has more must leave time for everybody else.
+            while !self.due.is_empty()
+                && let Poll::Ready(turn) = poll_proceed(cx)
+                && let Some(peer) = self.due.pop_first()
+            {
                 moved = true;
                 self.ask(peer);
+                turn.made_progress();
             }
             moved |= self.poll_round(cx);
             moved |= self.poll_lookout(cx);
@@ -252,10 +258,11 @@ where
 
     /// The downloader is gone: what waits is cancelled. What runs is told by its own world.
     pub(crate) fn shut_down(&mut self) {
-        for id in self.queued.keys().copied().collect::<Vec<_>>() {
-            self.cancel(id);
+        self.cancel(self.queued.keys().copied().collect());
+        for (peer, gone) in std::mem::take(&mut self.peers) {
+            self.permits(|permits, now| permits.unregister(now, peer.0));
+            drop(gone);
         }
-        self.peers.clear();
         self.inbox.close();
         // A command that is dropped is told to be cancelled.
         while self.inbox.try_recv().is_ok() {}
@@ -266,15 +273,20 @@ where
             Message::Register(peer, newcomer) => self.register(peer, *newcomer),
             Message::Unregister(peer) => {
                 self.cancel_all(peer);
-                self.peers.remove(&peer);
+                // It is dropped when no lock is held any more.
+                let gone = self.peers.remove(&peer);
                 self.permits(|permits, now| permits.unregister(now, peer.0));
+                drop(gone);
             }
             Message::Command {
                 peer,
                 command,
                 cancel,
                 room,
-            } => self.accept(peer, *command, (cancel, Some(room))),
+            } => {
+                let waiting = self.accept(peer, *command, (cancel, Some(room)));
+                self.enqueue(waiting);
+            }
             Message::CancelPeer(peer) => self.cancel_all(peer),
             Message::Ask(peer) => {
                 if let Some(entry) = self.peers.get_mut(&peer) {
@@ -309,11 +321,9 @@ where
 
     fn register(&mut self, peer: PeerNo, newcomer: Newcomer) {
         let Newcomer { who, abr, bus } = newcomer;
+        let who = Arc::new(who);
         let asked = Arc::clone(&who);
-        let look = Box::new(move || {
-            let priority = AssertUnwindSafe(|| asked.priority());
-            catch_unwind(priority).unwrap_or(Priority::Low)
-        });
+        let look = Box::new(move || caught(|| asked.priority()).unwrap_or(Priority::Low));
         let per_peer = self.config.per_peer;
         self.permits(|permits, now| permits.register(now, peer.0, look, per_peer));
         let bell = Arc::new(Bell {
@@ -347,21 +357,20 @@ where
         }
         entry.bell.rung.store(false, Ordering::Release);
         let (who, waker) = (&entry.who, Waker::from(Arc::clone(&entry.bell)));
-        let answer = catch_unwind(AssertUnwindSafe(|| {
-            who.poll_next(&mut Context::from_waker(&waker))
-        }));
+        let answer = caught(|| who.poll_next(&mut Context::from_waker(&waker)));
         match answer {
             Ok(Poll::Pending) => entry.pending = true,
             Ok(Poll::Ready(Some(commands))) if !commands.is_empty() => {
-                for command in commands {
-                    self.accept(peer, command, (None, None));
-                }
+                let accept = |command| self.accept(peer, command, (None, None));
+                let waiting: Vec<_> = commands.into_iter().filter_map(accept).collect();
+                self.enqueue(waiting);
                 self.due.insert(peer);
             }
             Ok(Poll::Ready(_)) => entry.exhausted = true,
-            Err(_) => {
+            Err(panic) => {
                 entry.exhausted = true;
                 tracing::error!(
+                    panic,
                     peer = peer.0,
                     "a peer panicked when it was asked for commands"
                 );
@@ -369,24 +378,24 @@ where
         }
     }
 
-    /// Takes a command; from here on it is completed once.
+    /// Takes a command; from here on it is completed once. Returns what is to wait for its turn.
     fn accept(
         &mut self,
         peer: PeerNo,
         command: Command,
         (cancel, room): (Option<CancelToken>, Option<OwnedSemaphorePermit>),
-    ) {
-        let Some(mut accepted) = command.accepted(self.config.waits) else {
-            return;
-        };
+    ) -> Option<Waiting> {
+        let mut accepted = command.accepted(self.config.waits)?;
         let cancels: Vec<_> = accepted.epoch.take().into_iter().chain(cancel).collect();
         let Some(entry) = self.peers.get_mut(&peer) else {
             // Its last handle went while the command was under way.
-            return accepted.done.tell(Err(Error::cancelled()));
+            accepted.done.tell(Err(Error::cancelled()));
+            return None;
         };
         let id = (self.ground.number)();
         if cancels.iter().any(CancelToken::is_cancelled) {
-            return accepted.done.tell(Err(Error::cancelled()));
+            accepted.done.tell(Err(Error::cancelled()));
+            return None;
         }
         let board = Board::new(id, entry.bus.scope().clone());
         board.tell(Duration::ZERO, What::Enqueued);
@@ -405,7 +414,7 @@ where
             peer: peer.0,
             origin: accepted.job.target.origin.clone(),
             priority: accepted.priority,
-            demand: accepted.demand.take().map(careful),
+            demand: accepted.demand.take(),
         };
         let queued = Queued {
             peer,
@@ -417,7 +426,16 @@ where
             _room: room,
         };
         self.queued.insert(id, queued);
-        self.permits(|permits, now| permits.enqueue(now, waiting));
+        Some(waiting)
+    }
+
+    /// Commands wait for their turn: all of a batch before anything is decided, for a decision may ask each of them.
+    fn enqueue(&mut self, waiting: impl IntoIterator<Item = Waiting>) {
+        self.permits(|permits, now| {
+            for waiting in waiting {
+                permits.enqueue(now, waiting);
+            }
+        });
     }
 
     /// What the permits say.
@@ -490,8 +508,23 @@ where
         Some(Box::pin(carry.instrument(span)))
     }
 
-    /// Cancels a command that waits, or runs.
-    fn cancel(&mut self, id: u64) {
+    /// Cancels commands that wait, or run.
+    fn cancel(&mut self, ids: Vec<u64>) {
+        if ids.is_empty() {
+            return;
+        }
+        for id in &ids {
+            self.cancel_one(*id);
+        }
+        self.permits(|permits, now| {
+            let waited = ids.iter().filter(|id| !self.running.contains_key(id));
+            for id in waited {
+                permits.forget(now, *id);
+            }
+        });
+    }
+
+    fn cancel_one(&mut self, id: u64) {
         if let Some(running) = self.running.get(&id) {
             running.wishes.send_modify(|wish| wish.cancelled = true);
         }
@@ -499,7 +532,6 @@ where
             if let Some(entry) = self.peers.get_mut(&queued.peer) {
                 entry.ids.remove(&id);
             }
-            self.permits(|permits, now| permits.forget(now, id));
             let error = Error::cancelled();
             let told = What::Cancelled(error.clone());
             queued.board.tell(Duration::ZERO, told);
@@ -508,10 +540,8 @@ where
     }
 
     fn cancel_all(&mut self, peer: PeerNo) {
-        let ids = self.peers.get(&peer).map(|entry| entry.ids.clone());
-        for id in ids.into_iter().flatten() {
-            self.cancel(id);
-        }
+        let ids = self.peers.get(&peer).map(|entry| &entry.ids);
+        self.cancel(ids.into_iter().flatten().copied().collect());
     }
 
     /// Takes a command out of those that wait; its peer may have one more.
@@ -533,11 +563,6 @@ where
             .sessions
             .permits(now, |permits| how(permits, now));
     }
-}
-
-/// A probe whose panic says that nobody waits.
-fn careful(demand: Demand) -> Demand {
-    Box::new(move || catch_unwind(AssertUnwindSafe(&demand)).unwrap_or(false))
 }
 
 /// Runs `work`; a token that is cancelled meanwhile becomes a wish.

@@ -30,6 +30,7 @@ mod board;
 pub mod bounds;
 mod bus;
 mod cancel;
+mod careful;
 mod checksum;
 mod clock;
 mod command;

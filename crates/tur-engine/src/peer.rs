@@ -1,11 +1,12 @@
 //! Who wants bytes: the [`Peer`] that is asked for commands, and the [`PeerHandle`] that gives them.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{Either, join_all, select};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tur_core::Kind;
 use tur_sched::Priority;
@@ -194,7 +195,15 @@ impl PeerHandle {
     }
 
     async fn send(&self, command: Command, cancel: Option<CancelToken>) -> Result<(), Error> {
-        let room = Arc::clone(&self.shared.room).acquire_owned().await;
+        let room = Arc::clone(&self.shared.room).acquire_owned();
+        // What is not wanted any more waits for no room.
+        let room = match command.token() {
+            Some(token) => match select(pin!(room), pin!(token.cancelled())).await {
+                Either::Left((room, _)) => room,
+                Either::Right(_) => return Err(Error::cancelled()),
+            },
+            None => room.await,
+        };
         let room = room.map_err(|_closed| Error::cancelled())?;
         let message = Message::Command {
             peer: self.shared.peer,

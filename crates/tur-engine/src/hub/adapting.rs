@@ -1,7 +1,6 @@
 //! The choice of variants, on the hub's side: what peers are asked, and when.
 
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -13,6 +12,7 @@ use tur_sched::abr::{AbrAction, AbrEvent};
 use tur_storage::Disk;
 
 use super::Hub;
+use crate::careful::caught;
 use crate::{PeerNo, What};
 
 /// Peers with variants are looked at so often: several times in the shortest buffer that matters.
@@ -80,8 +80,7 @@ impl<T: Transport, D: Disk + Clone> Hub<T, D> {
     fn look_around(&mut self) {
         let estimate = self.ground.sampler.estimate();
         for entry in self.peers.values().filter(|entry| entry.adapts) {
-            let ahead = AssertUnwindSafe(|| entry.who.ahead());
-            let ahead = catch_unwind(ahead).unwrap_or(None);
+            let ahead = caught(|| entry.who.ahead()).unwrap_or(None);
             entry.abr.handle(AbrEvent::Progress { ahead });
             entry.abr.handle(AbrEvent::Estimate(estimate));
         }
@@ -99,8 +98,7 @@ impl<T: Transport, D: Disk + Clone> Hub<T, D> {
         let Some(entry) = self.peers.get_mut(&peer) else {
             return;
         };
-        let variants = AssertUnwindSafe(|| entry.who.variants());
-        let variants = catch_unwind(variants).unwrap_or(None);
+        let variants = caught(|| entry.who.variants()).unwrap_or(None);
         entry.adapts = variants.is_some();
         if let Some(variants) = variants {
             entry.abr.handle(AbrEvent::Variants(variants));
@@ -113,9 +111,9 @@ impl<T: Transport, D: Disk + Clone> Hub<T, D> {
             return;
         };
         tracing::debug!(peer = peer.0, ?action, "variants");
-        let told = AssertUnwindSafe(|| entry.who.decided(action));
-        if catch_unwind(told).is_err() {
+        if let Err(panic) = caught(|| entry.who.decided(action)) {
             tracing::error!(
+                panic,
                 peer = peer.0,
                 "a peer panicked when it was told of a variant"
             );

@@ -4,5 +4,6 @@ mod adapt;
 mod commands;
 mod depth;
 mod examples;
+mod harm;
 mod order;
 mod stand;

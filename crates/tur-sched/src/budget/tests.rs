@@ -437,3 +437,27 @@ fn who_waits_for_a_permit_is_made_room_for() {
     assert_eq!(budget.poll_action(), Some(BudgetAction::Owe(1, 1)));
     assert_eq!(budget.poll_action(), None);
 }
+
+#[test]
+fn a_slot_is_not_kept_for_who_cannot_use_it_yet() {
+    let mut budget = Budget::new(4);
+    let stands = |held, wants, awaited, owed| Standing {
+        held,
+        idle: 0,
+        wants,
+        awaited,
+        owed,
+    };
+    budget.tell(&1, stands(3, 0, false, 0));
+    budget.tell(&2, stands(0, 0, true, 0));
+    budget.tell(&3, stands(0, 0, true, 0));
+    assert_eq!(budget.poll_action(), Some(BudgetAction::Owe(1, 1)));
+    assert_eq!(budget.poll_action(), None);
+    // The others wait for a permit; the last one was given to the first origin.
+    budget.tell(&1, stands(3, 1, false, 1));
+    assert_eq!(budget.poll_action(), Some(BudgetAction::Open(1)));
+    // Who can use it goes first.
+    budget.tell(&1, stands(3, 1, false, 1));
+    budget.tell(&2, stands(0, 1, false, 0));
+    assert_eq!(budget.poll_action(), Some(BudgetAction::Open(2)));
+}

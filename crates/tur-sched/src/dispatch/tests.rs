@@ -334,6 +334,36 @@ fn urgent_work_takes_the_permit_of_the_least_valuable_prefetch_and_no_more() {
 }
 
 #[test]
+fn what_keeps_its_permit_is_not_asked_again_and_another_one_is() {
+    let mut desk = Desk::new(3, 3);
+    desk.join(1, Low);
+    desk.join(2, High);
+    desk.want(1, 0, [1, 2]);
+    assert_eq!(desk.starts(), [1, 2]);
+    desk.want(2, 0, [10, 11]);
+    assert_eq!(desk.actions(), [start(10), preempt(2)]);
+    desk.tell(DispatchEvent::Kept {
+        ticket: TicketId(2),
+    });
+    assert_eq!(
+        desk.actions(),
+        [preempt(1)],
+        "another one, and that one once"
+    );
+    desk.tell(DispatchEvent::Kept {
+        ticket: TicketId(1),
+    });
+    assert_eq!(desk.actions(), [], "nobody is left");
+    desk.end(2);
+    assert_eq!(desk.actions(), [start(11)]);
+    for ticket in [1, 10, 11] {
+        desk.end(ticket);
+    }
+    assert_eq!(desk.actions(), []);
+    assert_eq!(desk.dispatch.running_at(&0), 0);
+}
+
+#[test]
 fn a_permit_is_taken_where_it_is_missing() {
     let mut desk = Desk::new(10, 3);
     desk.join(1, Low);

@@ -466,10 +466,10 @@ impl Transfer {
         self.ranges != Ranges::Absent && self.ledger.total().is_some()
     }
 
-    /// True if a fetch that is cut goes on where it was, and need not begin at zero.
+    /// True if a fetch that is cut is known to go on where it was: a 206 has come.
     #[must_use]
     pub fn resumes(&self) -> bool {
-        self.may_ask_from_the_middle()
+        self.ranges == Ranges::Proven && self.may_ask_from_the_middle()
     }
 
     /// True if there are bytes that may be joined with those of a later run.
