@@ -104,7 +104,7 @@ impl Command {
     pub fn demand(mut self, waits: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         let waits = Careful::new(waits);
         // A probe whose panic says that nobody waits.
-        self.demand = Some(Box::new(move || caught(|| waits()).unwrap_or(false)));
+        self.demand = Some(Box::new(move || caught(&*waits).unwrap_or(false)));
         self
     }
 

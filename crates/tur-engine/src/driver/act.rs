@@ -6,7 +6,7 @@ use std::time::Duration;
 use tur_core::port::{Field, Request, Session, Transport};
 use tur_core::{Fault, Origin};
 use tur_sched::{
-    Action, Asker, Decision, Ended, Event, FetchOrder, Gate, LEAD_MAX, LaneId, LanesEvent, LeaseId,
+    Action, Asker, Decision, Ended, Event, FetchOrder, Gate, LaneId, LanesEvent, LeaseId,
     PoolEvent, SessionId,
 };
 use tur_storage::{Disk, StorageError};
@@ -203,7 +203,6 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
 
     /// Gives a lane's place to somebody more urgent. What it was doing is cut, and asked for again when its turn comes.
     fn give_way(&mut self, id: LaneId, session: SessionId) {
-        let resumes = self.transfer.resumes();
         let Some(lane) = self.lanes.get_mut(&id) else {
             return;
         };
@@ -219,7 +218,7 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
             .fetching
             .as_ref()
             .map_or(0, |f| f.gate.taken().saturating_sub(f.order.grant.start));
-        if !resumes && brought > LEAD_MAX {
+        if !self.transfer.may_give_way(brought) {
             // All of it would have to come again, and might never come to its end.
             let (now, origin) = (self.world.clock.now(), lent.origin.clone());
             return self.world.sessions.keep(now, &origin, session);

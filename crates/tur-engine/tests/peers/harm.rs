@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tur_engine::{Abr, CancelToken, Command, Kind, Peer, Priority};
-use tur_testkit::{Behaviour, Deed, Gate, Loopback, Ranges, When};
+use tur_testkit::{Behaviour, Deed, Framing, Gate, Loopback, Ranges, When};
 
 use crate::stand::{Asked, Ends, Quiet, SMALL, bytes, downloader, narrow, origin, read, soon};
 
@@ -160,4 +160,36 @@ async fn a_download_without_ranges_is_not_begun_anew_for_others() {
     let done = soon(download.wait()).await.expect("it came");
     assert!(read(&done.path) == bytes(0..SIZE), "every byte is right");
     assert_eq!(origin.requests(), 11, "the big one was asked for once");
+}
+
+/// What nothing tells to be the same again cannot be cut at all once a byte was handed on: it would fail.
+#[tokio::test]
+async fn a_prefetch_that_could_not_go_on_is_not_cut() {
+    let gate = Gate::at(2_000);
+    let nameless = Behaviour::new(SMALL)
+        .ranges(Ranges::Ignored)
+        .framing(Framing::Chunked)
+        .etag(None)
+        .last_modified(None)
+        .rule(When::Always, Deed::Hold(gate.clone()));
+    let origin = Loopback::start([("/nameless", nameless), ("/small", Behaviour::new(SMALL))]);
+    let downloader = downloader(2);
+    let prefetcher = downloader.register(Arc::new(Quiet::default()));
+    let player = downloader.register(Arc::new(Quiet::active()));
+    let (began, mut begun) = tokio::sync::mpsc::unbounded_channel();
+    let mut ends = Ends::new();
+    let command = Command::new(origin.url("/nameless"))
+        .on_data(move |_| began.send(()).expect("it is heard"));
+    let command = ends.of(command.priority(Priority::Low), ());
+    soon(prefetcher.submit(command))
+        .await
+        .expect("it is accepted");
+    soon(begun.recv()).await.expect("bytes");
+    let small = || Command::new(origin.url("/small"));
+    for response in soon(player.batch((0..10).map(|_| small()).collect())).await {
+        assert_eq!(response.expect("it came").body, bytes(0..SMALL));
+    }
+    gate.open();
+    let (_, end) = ends.next(1).await.remove(0);
+    assert_eq!(end.expect("it came").bytes, SMALL);
 }

@@ -466,10 +466,13 @@ impl Transfer {
         self.ranges != Ranges::Absent && self.ledger.total().is_some()
     }
 
-    /// True if a fetch that is cut is known to go on where it was: a 206 has come.
+    /// True if a fetch that has brought so many bytes may be cut for others: it is known to go on where it was, or begins
+    /// anew for little, and does not fail for that.
     #[must_use]
-    pub fn resumes(&self) -> bool {
-        self.ranges == Ranges::Proven && self.may_ask_from_the_middle()
+    pub fn may_give_way(&self, brought: u64) -> bool {
+        let resumes = self.ranges == Ranges::Proven && self.may_ask_from_the_middle();
+        let begins_anew = brought <= LEAD_MAX && (!self.given || self.is_recognisable());
+        brought == 0 || resumes || begins_anew
     }
 
     /// True if there are bytes that may be joined with those of a later run.

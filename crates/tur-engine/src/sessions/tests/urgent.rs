@@ -30,7 +30,7 @@ struct World {
 }
 
 fn priority(n: u8) -> Priority {
-    if n % 2 == 0 {
+    if n.is_multiple_of(2) {
         Priority::High
     } else {
         Priority::Low
@@ -200,7 +200,7 @@ impl World {
     fn leave(&mut self, id: u64) {
         let lanes = self.members.get(&id).map(|m| m.lanes.keys().copied());
         for lane in lanes.into_iter().flatten().collect::<Vec<_>>() {
-            self.release(id, lane, lane % 2 == 0);
+            self.release(id, lane, lane.is_multiple_of(2));
         }
         // What is under way to it goes back.
         self.hear(id, usize::MAX, 0);
@@ -258,10 +258,10 @@ impl World {
                 }
                 Some(Lane::Using(origin, used, _)) if *used == taken => {
                     let origin = origin.clone();
-                    if how % 4 == 0 {
+                    if how.is_multiple_of(4) {
                         self.sessions.keep(now, &origin, taken);
                     } else {
-                        self.release(id, lane.0, how % 2 == 0);
+                        self.release(id, lane.0, how.is_multiple_of(2));
                         self.want(id, lane.0, origin);
                     }
                 }
@@ -329,7 +329,7 @@ impl World {
             5 | 6 => self.begin(),
             7..=9 => self.want(member, lane, origin(n / 8)),
             10 | 11 => self.connect(member, lane, n / 4),
-            12 => self.release(member, if n > 200 { 0 } else { lane }, n % 2 == 0),
+            12 => self.release(member, if n > 200 { 0 } else { lane }, n.is_multiple_of(2)),
             13 => self.leave_if_there(member),
             14 => self.replace_peer(u64::from(n) % PEERS),
             15 => {
