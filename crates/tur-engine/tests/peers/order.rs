@@ -258,7 +258,8 @@ async fn d9_a_token_ends_everything_once_too() {
         .download(&origin.url("/0"))
         .dir(dir.path())
         .start();
-    assert!(origin.wait_for_requests(3, Duration::from_secs(60)));
+    // The third permit is for urgent work, of which there is none.
+    assert!(origin.wait_for_requests(2, Duration::from_secs(60)));
     token.cancel();
     assert_cancelled(&mut ends, 13).await;
     let ended = soon(download.wait()).await.expect_err("it was stopped");

@@ -94,7 +94,13 @@ impl Told {
         while let Some(event) = self.stream.next().await {
             self.events.push(event);
         }
-        let over = |event: &&Event| matches!(event.what, What::Completed(_) | What::Failed(_));
+        let over = |event: &&Event| {
+            let what = &event.what;
+            matches!(
+                what,
+                What::Completed(_) | What::Failed(_) | What::Cancelled(_)
+            )
+        };
         assert_eq!(self.events.iter().filter(over).count(), 1, "{}", self.path);
         assert!(
             self.events.last().as_ref().is_some_and(over),
