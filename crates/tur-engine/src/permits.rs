@@ -4,17 +4,19 @@
 //! ticket first; so does a command of a peer, whose transfer begins only with the permit. A permit comes back with the
 //! session. A whole download is a peer of its own, so a reader's seek goes before a background mirror.
 
-use std::cell::Cell;
+mod book;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tur_core::{Origin, Timestamp};
 use tur_sched::{
-    Asker, Demand as LiveDemand, Dispatch, DispatchAction, DispatchConfig, DispatchEvent, LaneId,
-    PeerId, Priority, TicketId, Whose,
+    Asker, Dispatch, DispatchAction, DispatchConfig, DispatchEvent, LaneId, PeerId, Priority,
+    TicketId, Whose,
 };
 
+use self::book::{Book, Queued, State, Ticket};
 use crate::command::Demand;
 
 /// All peers are asked at most so often: with a thousand of them, asking takes as long as some fetches.
@@ -70,55 +72,11 @@ pub(crate) struct Depth {
     pub(crate) started: u64,
 }
 
-/// What the dispatch may ask while it decides.
-#[derive(Default)]
-struct Book {
-    tickets: BTreeMap<TicketId, Ticket>,
-    /// How peers are asked, and how many permits each may have.
-    looks: BTreeMap<PeerId, (Look, Option<usize>)>,
-    /// True if peers are to be asked in the next round.
-    news: Cell<bool>,
-    /// By transfer: a command is asked for as long as it is known, however often its lane waits.
-    demands: BTreeMap<u64, Demand>,
-}
-
 /// What a command was asked for with: it holds for each of its tickets.
 #[derive(Clone, Copy)]
 struct Caller {
     peer: PeerId,
     priority: Priority,
-}
-
-/// How many tickets wait for each origin, and for which this has become another matter.
-#[derive(Default)]
-struct Queued {
-    waiting: BTreeMap<Origin, usize>,
-    changed: BTreeSet<Origin>,
-}
-
-struct Ticket {
-    asker: Asker,
-    origin: Origin,
-    state: State,
-    /// True for a command, whose transfer begins with the permit.
-    is_command: bool,
-    /// True for the one lane of a fetch: its permit is its own until it is over, also while it waits to try again. Else
-    /// fetches that fail would make room for ever more of them.
-    stays: bool,
-    /// True once its transfer has asked for a session.
-    begun: bool,
-    /// True once it was told to give way.
-    gives_way: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// It waits for its turn.
-    Queued,
-    /// It has its permit; its transfer has not asked for a session yet.
-    Granted,
-    /// A lane has, or waits for, a session.
-    Running,
 }
 
 /// A command that waits for its turn.
@@ -137,22 +95,6 @@ pub(crate) enum Turn {
     Want(Asker, Origin),
     /// The lane gives back what it has from this origin for this ticket, or waits for, and asks again.
     GiveWay(Asker, TicketId, Origin),
-}
-
-impl LiveDemand for Book {
-    fn has_news(&self) -> bool {
-        self.news.take()
-    }
-
-    fn peer(&self, peer: PeerId) -> Option<Priority> {
-        self.looks.get(&peer).map(|(look, _)| look())
-    }
-
-    fn ticket(&self, ticket: TicketId) -> Option<Priority> {
-        let transfer = self.tickets.get(&ticket)?.asker.transfer;
-        let demand = self.demands.get(&transfer)?;
-        demand().then_some(Priority::High)
-    }
 }
 
 impl Permits {
@@ -604,27 +546,5 @@ impl Permits {
             .range(first..=last)
             .map(|(asker, _)| *asker)
             .collect()
-    }
-}
-
-impl Queued {
-    /// One ticket more waits for the origin.
-    fn more(&mut self, origin: &Origin) {
-        let n = self.waiting.entry(origin.clone()).or_default();
-        *n += 1;
-        if *n == 1 {
-            self.changed.insert(origin.clone());
-        }
-    }
-
-    /// One ticket less.
-    fn less(&mut self, origin: &Origin) {
-        if let Some(n) = self.waiting.get_mut(origin) {
-            *n -= 1;
-            if *n == 0 {
-                self.waiting.remove(origin);
-                self.changed.insert(origin.clone());
-            }
-        }
     }
 }

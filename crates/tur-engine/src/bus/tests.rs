@@ -1,3 +1,5 @@
+//! Scopes and their listeners: who hears what, in which order, and what a slow one misses.
+
 use std::sync::atomic::AtomicU32;
 use std::task::Wake;
 
