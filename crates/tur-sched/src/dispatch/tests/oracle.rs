@@ -368,6 +368,10 @@ impl Both {
         let stays = |naive: &Naive| naive.papers.values().any(|paper| paper.peer == peer);
         let old = self.naive.people.get(&peer).copied();
         let old = old.filter(|old| !old.left || stays(&self.naive));
+        if old.is_none() {
+            // Its turns begin anew: who was ahead of it before is of no matter.
+            self.naive.ahead.retain(|(_, _, who), _| *who != peer);
+        }
         let person = Person {
             said: priority,
             limit: limit.unwrap_or(usize::MAX),
