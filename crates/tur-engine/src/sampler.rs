@@ -22,6 +22,8 @@ pub(crate) struct Sampler {
 #[must_use = "dropped, the fetch is no longer under way"]
 pub(crate) struct UnderWay {
     sampler: Sampler,
+    /// True while it waits for its reader: the network does not owe that time.
+    stands: bool,
 }
 
 impl Sampler {
@@ -38,6 +40,7 @@ impl Sampler {
         self.lock().begin(self.clock.now());
         UnderWay {
             sampler: self.clone(),
+            stands: false,
         }
     }
 
@@ -55,6 +58,19 @@ impl Sampler {
 }
 
 impl UnderWay {
+    /// It begins to wait for its reader, or goes on.
+    pub(crate) fn stand(&mut self, stands: bool) {
+        if stands != std::mem::replace(&mut self.stands, stands) {
+            let now = self.sampler.clock.now();
+            let mut bandwidth = self.sampler.lock();
+            if stands {
+                bandwidth.end(now);
+            } else {
+                bandwidth.begin(now);
+            }
+        }
+    }
+
     /// Bytes came from the network. Told in batches, the last one before the end.
     pub(crate) fn landed(&self, bytes: u64) {
         let now = self.sampler.clock.now();
@@ -64,8 +80,7 @@ impl UnderWay {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        let now = self.sampler.clock.now();
-        self.sampler.lock().end(now);
+        self.stand(true);
     }
 }
 
@@ -106,6 +121,26 @@ mod tests {
         };
         drop(running);
         advance(60 * SECOND).await;
+        assert_eq!(sampler.estimate(), Some(Rate::per_second(1_000_000)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_takes_its_time_does_not_make_the_network_slow() {
+        let sampler = Sampler::new(Clock::start());
+        let mut fetch = sampler.fetch_began();
+        for _ in 0..10 {
+            advance(SECOND).await;
+            fetch.landed(1_000_000);
+            fetch.stand(true);
+            advance(SECOND).await;
+            fetch.stand(false);
+        }
+        assert_eq!(sampler.estimate(), Some(Rate::per_second(1_000_000)));
+        fetch.stand(true);
+        drop(fetch);
+        let next = sampler.fetch_began();
+        advance(SECOND).await;
+        next.landed(1_000_000);
         assert_eq!(sampler.estimate(), Some(Rate::per_second(1_000_000)));
     }
 

@@ -64,9 +64,15 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
     }
 
     /// The lane begins to wait for this side, or ceases to.
-    fn hold(&mut self, held: bool) {
+    fn hold(&mut self, lane: LaneId, held: bool) {
         let now = self.now();
         self.store.hold(now, held);
+        // What waits for a limit is under way all the same: no more than that is to be had.
+        let for_reader = held && !self.world.limits.is_set();
+        let fetching = self.lanes.get_mut(&lane);
+        if let Some(fetching) = fetching.and_then(|lane| lane.fetching.as_mut()) {
+            fetching.underway.stand(for_reader);
+        }
     }
 
     fn order(&self, lane: LaneId) -> Option<FetchOrder> {
@@ -202,13 +208,13 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
             }
             Flowed::Held => {
                 self.run_flow(lane, flow);
-                self.hold(true);
+                self.hold(lane, true);
                 self.set_state(lane, LaneState::Held);
                 self.tell_machine(Event::Held { lease });
             }
             Flowed::Released => {
                 self.run_flow(lane, flow);
-                self.hold(false);
+                self.hold(lane, false);
                 self.set_state(lane, LaneState::Receiving);
                 self.tell_machine(Event::Released { lease });
             }
