@@ -165,7 +165,13 @@ impl Transfer {
         };
         let Split { lease: victim, at } = split;
         if at <= lease.rest.start {
-            self.revoke(victim, lease.lane);
+            // Where every body is silent at first for longer than a lane is given, lanes would take from each other for ever.
+            if self.fruitless < 2 * u32::from(self.crew.width) {
+                self.fruitless += 1;
+                self.revoke(victim, lease.lane);
+            } else if let Some(lane) = self.crew.get_mut(id) {
+                lane.hold = now + LOOK_AGAIN;
+            }
             return;
         }
         self.note(Decision::Stole {

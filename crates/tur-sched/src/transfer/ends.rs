@@ -38,6 +38,7 @@ impl Transfer {
         if fresh == 0 {
             return;
         }
+        self.fruitless = 0;
         self.give(ByteRange::new(upto - fresh, upto));
         if self.is_proving() {
             self.agreed(ByteRange::new(upto - fresh, upto));

@@ -231,6 +231,8 @@ pub struct Transfer {
     sealed: bool,
     /// Lanes closed because they were much slower than the others.
     revoked: u32,
+    /// Leases that a free lane took whole since a byte has landed.
+    fruitless: u32,
     demands: Demands,
     /// When lanes were last given work.
     fed_at: Timestamp,
@@ -282,6 +284,7 @@ impl Transfer {
             cutting: false,
             sealed: false,
             revoked: 0,
+            fruitless: 0,
             demands: Demands::default(),
             fed_at: now,
             held_at: None,

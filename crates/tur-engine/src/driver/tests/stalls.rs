@@ -206,6 +206,20 @@ async fn what_goes_on_is_no_stall() {
     assert_eq!(told(&ran.events), []);
 }
 
+/// Lanes that are silent at first, all of them, do not take each other's work for ever.
+#[tokio::test(start_paused = true)]
+async fn bodies_that_come_late_are_waited_for() {
+    let late = origin(SIZE).rule(When::Always, Deed::BodyAfter(29 * SECOND));
+    let mut stand = Stand::new(late);
+    stand.room = ROOM;
+    let handle = stand.start(job());
+    let ran = stand.end(handle).await;
+    stand.assert_left(&ran, Want::File(0, SIZE));
+    assert!(ran.elapsed() < 1_800 * SECOND, "{:?}", ran.elapsed());
+    let requests = ran.result.expect("it came").requests;
+    assert!(requests < 200, "{requests} requests");
+}
+
 /// The stall of one lane is the machine's, and told besides.
 #[tokio::test(start_paused = true)]
 async fn a_silent_lane_says_for_how_long() {
