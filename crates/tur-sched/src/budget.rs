@@ -337,7 +337,10 @@ impl<K: Ord + Clone> Budget<K> {
             self.told = (allowed < self.ceiling).then_some(allowed);
             self.actions.push_back(BudgetAction::Grown { allowed });
         }
-        let demand = self.sum(|it| (it.held - it.idle.min(it.held)).saturating_add(it.wants));
+        let demand = self.sum(|it| {
+            let used = it.held - it.idle.min(it.held);
+            used.saturating_add(it.wants) + usize::from(it.awaited)
+        });
         let new = self.told.is_none_or(|told| allowed < told);
         if allowed < self.ceiling && demand > allowed && new {
             self.told = Some(allowed);

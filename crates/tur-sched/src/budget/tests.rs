@@ -461,3 +461,23 @@ fn a_slot_is_not_kept_for_who_cannot_use_it_yet() {
     budget.tell(&2, stands(0, 1, false, 0));
     assert_eq!(budget.poll_action(), Some(BudgetAction::Open(2)));
 }
+
+/// Permits keep what is wanted below what is allowed: who waits for one feels the shortage all the same.
+#[test]
+fn a_shortage_is_told_to_who_waits_for_a_permit() {
+    let mut budget = Budget::new(8);
+    let full = Standing {
+        held: 2,
+        awaited: true,
+        ..Standing::default()
+    };
+    budget.tell(&1, full);
+    assert_eq!(budget.poll_action(), None);
+    budget.pressure(Timestamp::ZERO, &[Sign::Descriptors(8)]);
+    let why = Shortage::Descriptors;
+    assert_eq!(
+        budget.poll_action(),
+        Some(BudgetAction::Shrunk { allowed: 2, why })
+    );
+    assert_eq!(budget.poll_action(), None);
+}
