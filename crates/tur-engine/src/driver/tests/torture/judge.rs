@@ -149,7 +149,13 @@ impl Case<'_> {
         if worth == 0 && (sides.0 || sides.1) && tidy {
             complaints.push(format!("nothing landed, and this was left: {sides:?}"));
         }
-        let usable = self.scene.resumable && worth > 0 && !self.was(&[Op::Sync]);
+        // Where ranges were given up midway, all comes anew as one stream, of which nothing could be gone on with.
+        let streams = |(_, way): &(Op, Way)| {
+            use super::fates::Odd::{NoRange, Shifted, Unsatisfiable};
+            matches!(way, Way::Answers(NoRange | Shifted | Unsatisfiable))
+        };
+        let gave_up = self.struck.iter().any(streams);
+        let usable = self.scene.resumable && worth > 0 && !self.was(&[Op::Sync]) && !gave_up;
         if usable && !sides.0 && !renamed && self.scene.versions.len() == 1 {
             complaints.push(format!("{worth} bytes landed and were thrown away"));
         }
