@@ -99,7 +99,7 @@ impl Command {
         self
     }
 
-    /// Asked anew at each decision: while it says true, somebody waits for these bytes and the command counts as `High`,
+    /// Asked at decisions, at most once a millisecond: while it says true, somebody waits for these bytes and the command counts as `High`,
     /// whatever its priority. It must not block.
     pub fn demand(mut self, waits: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         let waits = Careful::new(waits);
@@ -195,13 +195,9 @@ impl Command {
         self.hooks.data.is_none()
     }
 
-    pub(crate) fn bound(&mut self, bytes: u64) {
-        self.bytes_max.get_or_insert(bytes);
-    }
-
-    /// Tells a second listener of the end.
-    pub(crate) fn also_tell(&mut self, told: Box<dyn FnOnce(Result<Fetched, Error>) + Send>) {
-        self.done.add(told);
+    /// Bounds what is kept in memory, unless it says itself how much that may be.
+    pub(crate) fn bound(&mut self) {
+        self.bytes_max.get_or_insert(bounds::BUFFERED_BYTES);
     }
 
     /// Checks it. What is wrong is told as its end.
@@ -275,6 +271,3 @@ fn bytes_of(range: &impl RangeBounds<u64>) -> Result<ByteRange, Error> {
         )),
     }
 }
-
-/// Most bytes that are kept in memory for a caller who has not said how many.
-pub(crate) const BUFFER_MAX: u64 = bounds::BUFFERED_BYTES;

@@ -13,7 +13,6 @@ use tur_sched::Priority;
 
 use crate::adapt::AbrHandle;
 use crate::bus::{ROOM, Scope};
-use crate::command::BUFFER_MAX;
 use crate::fetch::{Fetched, Head};
 use crate::hub::Message;
 use crate::pipe::Body;
@@ -25,15 +24,16 @@ use crate::{Abr, CancelToken, Command, Error, Events, PeerNo};
 /// Both methods run on the engine's thread: they are to be quick, and must not block. One that panics costs the peer its
 /// turn to be asked ([`PeerHandle::wake`] gives it back), and nobody else anything.
 pub trait Peer: Abr {
-    /// The next commands. `Pending` if there are none for now: the waker is woken when there are. `None` if there will be
-    /// none, until [`PeerHandle::wake`] says otherwise.
+    /// The next commands. `Pending` if there are none for now: the waker is woken when there are. `None`, or an empty list,
+    /// if there will be none until [`PeerHandle::wake`] says otherwise.
     fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Vec<Command>>> {
         let _ = cx;
         Poll::Ready(None)
     }
 
-    /// How urgent it is now: `High` for what is being played or read. Asked anew at each decision, under a lock: it must
-    /// only look. Default: `Low`.
+    /// How urgent it is now: `High` for what is being played or read. Asked at decisions, at most once a millisecond, and
+    /// every 50 ms while anybody waits, under a lock: it must only look. [`PeerHandle::wake`] has it asked at once. Default:
+    /// `Low`.
     fn priority(&self) -> Priority {
         Priority::Low
     }
@@ -116,7 +116,7 @@ impl PeerHandle {
         let body = Arc::new(Mutex::new(Vec::new()));
         if command.is_buffered() {
             let sink = Arc::clone(&body);
-            command.bound(BUFFER_MAX);
+            command.bound();
             command = command.on_data(move |bytes| {
                 sink.lock()
                     .unwrap_or_else(PoisonError::into_inner)
@@ -124,7 +124,7 @@ impl PeerHandle {
             });
         }
         let (told, end) = oneshot::channel();
-        command.also_tell(Box::new(move |result| drop(told.send(result))));
+        let command = command.on_complete(move |result| drop(told.send(result)));
         let guard = CancelOnDrop(CancelToken::new());
         self.send(command, Some(guard.0.clone())).await?;
         let fetched: Fetched = end.await.unwrap_or_else(|_gone| Err(Error::cancelled()))?;
@@ -149,7 +149,7 @@ impl PeerHandle {
         let cancel = CancelToken::new();
         let (pipe, body) = Body::new(cancel.clone());
         command.hooks().pipe = Some(Arc::clone(&pipe));
-        command.also_tell(Box::new(move |result| pipe.end(result)));
+        let command = command.on_complete(move |result| pipe.end(result));
         self.send(command, Some(cancel)).await?;
         let head = body.head().await?;
         Ok((head, body))

@@ -199,17 +199,17 @@ impl Permits {
         self.callers.insert(waiting.transfer, caller);
         if let Some(demand) = waiting.demand {
             self.book.demands.insert(waiting.transfer, demand);
+            self.book.news.set(true);
         }
         let ticket = Ticket {
             asker,
             origin: waiting.origin,
             state: State::Queued,
             is_command: true,
-            stays: true,
-            begun: false,
+            since: now,
             gives_way: false,
         };
-        self.queue(now, ticket, caller, None);
+        self.queue(now, ticket, caller);
     }
 
     /// A lane wants a session. True if it has its permit already.
@@ -225,7 +225,7 @@ impl Permits {
                 self.queue_lane(now, asker, origin);
                 return false;
             }
-            (ticket.state, ticket.begun) = (State::Running, true);
+            ticket.state = State::Running;
             if ticket.origin != *origin {
                 ticket.origin = origin.clone();
                 let event = DispatchEvent::Moved {
@@ -255,12 +255,10 @@ impl Permits {
             origin: origin.clone(),
             state: State::Queued,
             is_command: false,
-            stays: self.callers.contains_key(&asker.transfer),
-            begun: true,
+            since: self.aged.remove(&asker).unwrap_or(now),
             gives_way: false,
         };
-        let since = self.aged.remove(&asker);
-        self.queue(now, ticket, caller, since);
+        self.queue(now, ticket, caller);
     }
 
     /// The ticket of a lane.
@@ -293,8 +291,9 @@ impl Permits {
             return;
         };
         let known = self.by_asker.get(&ticket.asker) == Some(&id);
-        if ticket.stays && ticket.state == State::Running && known && !ticket.gives_way {
-            ticket.state = State::Granted;
+        let fetches = self.callers.contains_key(&ticket.asker.transfer);
+        if fetches && known && ticket.state == State::Running && !ticket.gives_way {
+            ticket.state = State::Resting;
         } else {
             self.end(now, id);
         }
@@ -413,24 +412,20 @@ impl Permits {
 
     fn preempt(&mut self, now: Timestamp, id: TicketId) -> Option<Turn> {
         let ticket = self.book.tickets.get_mut(&id)?;
-        let (asker, origin) = (ticket.asker, ticket.origin.clone());
-        self.aged.insert(asker, now);
+        if ticket.state == State::Queued {
+            return None;
+        }
+        self.aged.insert(ticket.asker, ticket.since);
+        ticket.gives_way = true;
         match ticket.state {
-            State::Queued => None,
-            State::Running => {
-                ticket.gives_way = true;
-                Some(Turn::GiveWay(asker, id, origin))
-            }
-            // It waits to try again, and asks for another permit then.
-            State::Granted if ticket.begun => {
+            State::Running => Some(Turn::GiveWay(ticket.asker, id, ticket.origin.clone())),
+            // It asks for another permit when it tries again.
+            State::Resting => {
                 self.end(now, id);
                 None
             }
             // Its transfer has not begun: its first wish waits anew.
-            State::Granted => {
-                ticket.gives_way = true;
-                None
-            }
+            State::Granted | State::Queued => None,
         }
     }
 
@@ -509,13 +504,7 @@ impl Permits {
         None
     }
 
-    fn queue(
-        &mut self,
-        now: Timestamp,
-        ticket: Ticket,
-        caller: Caller,
-        waited_since: Option<Timestamp>,
-    ) {
+    fn queue(&mut self, now: Timestamp, ticket: Ticket, caller: Caller) {
         let id = TicketId(self.next);
         self.next += 1;
         let event = DispatchEvent::Enqueued {
@@ -524,7 +513,7 @@ impl Permits {
             origin: ticket.origin.clone(),
             priority: caller.priority,
             live: self.book.demands.contains_key(&ticket.asker.transfer),
-            waited_since,
+            waited_since: Some(ticket.since),
         };
         self.queued.more(&ticket.origin);
         self.by_asker.insert(ticket.asker, id);

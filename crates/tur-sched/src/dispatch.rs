@@ -186,8 +186,8 @@ pub enum DispatchEvent<K> {
 
 /// What peers and tickets are at this moment. Answers are cheap, and say the same throughout a round.
 pub trait Demand {
-    /// False if no answer can have changed since the last round: nobody is asked then. For callers with so many peers that
-    /// asking all of them in each round would cost more than it tells.
+    /// False if nobody is to be asked in this round, and the last answers hold. For callers with so many peers that asking
+    /// all of them in each round would cost more than it tells.
     fn has_news(&self) -> bool {
         true
     }

@@ -5,7 +5,7 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use tur_core::Origin;
+use tur_core::{Origin, Timestamp};
 use tur_sched::{Asker, Demand as LiveDemand, PeerId, Priority, TicketId};
 
 use super::Look;
@@ -36,11 +36,8 @@ pub(super) struct Ticket {
     pub(super) state: State,
     /// True for a command, whose transfer begins with the permit.
     pub(super) is_command: bool,
-    /// True for the one lane of a fetch: its permit is its own until it is over, also while it waits to try again. Else
-    /// fetches that fail would make room for ever more of them.
-    pub(super) stays: bool,
-    /// True once its transfer has asked for a session.
-    pub(super) begun: bool,
+    /// Since when it has waited: what has to give way keeps its age.
+    pub(super) since: Timestamp,
     /// True once it was told to give way.
     pub(super) gives_way: bool,
 }
@@ -53,6 +50,9 @@ pub(super) enum State {
     Granted,
     /// A lane has, or waits for, a session.
     Running,
+    /// A fetch has its permit and no session, between two attempts: the permit is its own until it is over. Else fetches
+    /// that fail would make room for ever more of them.
+    Resting,
 }
 
 impl LiveDemand for Book {

@@ -387,7 +387,7 @@ async fn what_waits_to_try_again_is_counted_as_running() {
         assert_eq!(end.expect("it came").bytes, SMALL);
         order.push(n);
     }
-    // The two that were refused came before what had waited behind them, but for those that followed the first.
-    assert!(order.iter().take(30).any(|n| *n < 2), "{order:?}");
+    // Nobody else had a place before one of the first two was done.
+    assert!(order[0] < 2, "{order:?}");
     assert_eq!(origin.requests(), 44, "four were refused");
 }
