@@ -93,8 +93,8 @@ pub trait Session: Send + Sync + 'static {
     /// The body of a reply.
     type Body: Body;
 
-    /// Sends one request and reads the head of its answer. HTTP/1 sessions run one fetch at a time: the next may begin
-    /// when the body has said [`Fill::End`].
+    /// Sends one request and reads the head of its answer. As many fetches run at once as [`Session::capacity`] says; on
+    /// a session that runs one at a time the next may begin when the body has said [`Fill::End`].
     ///
     /// # Errors
     /// `Lost`, `Malformed`, `HeadTooLarge` or `TooManyInterim`.
@@ -106,8 +106,13 @@ pub trait Session: Send + Sync + 'static {
     /// What is known about the connection.
     fn facts(&self) -> SessionFacts;
 
-    /// False once the session cannot take another request.
+    /// False once the session cannot take another request. Those that run may go on.
     fn is_open(&self) -> bool;
+
+    /// How many requests it runs at once, those that run now among them; at least 1. It may change as the peer says.
+    fn capacity(&self) -> usize {
+        1
+    }
 }
 
 /// The body of a reply.
