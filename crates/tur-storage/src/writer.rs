@@ -127,15 +127,28 @@ impl<D: Disk> Writer<D> {
             return false;
         };
         let at = usize::try_from(self.cursor).expect("a file that is held is short");
-        if held.len() < at + len {
-            held.resize(at + len, 0);
-        }
-        let (mut into, mut crc) = (&mut held[at..at + len], crc32fast::Hasher::new());
-        for chunk in chunks.iter() {
-            let (front, rest) = into.split_at_mut(chunk.len().min(into.len()));
-            front.copy_from_slice(&chunk[..front.len()]);
-            crc.update(front);
-            into = rest;
+        let mut crc = crc32fast::Hasher::new();
+        let mut left = len;
+        let parts = chunks.iter().map(|chunk| {
+            let part = &chunk[..chunk.len().min(left)];
+            left -= part.len();
+            part
+        });
+        if at == held.len() {
+            // As nearly always: no zeros first, to be written over.
+            for part in parts {
+                held.extend_from_slice(part);
+                crc.update(part);
+            }
+        } else {
+            held.resize(held.len().max(at + len), 0);
+            let mut into = &mut held[at..at + len];
+            for part in parts {
+                let (front, rest) = into.split_at_mut(part.len());
+                front.copy_from_slice(part);
+                crc.update(front);
+                into = rest;
+            }
         }
         book.publish(self.key, len as u64, &crc);
         chunks.advance(len);
