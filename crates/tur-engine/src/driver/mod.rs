@@ -5,6 +5,7 @@
 //! [`Store`](store::Store): `file.rs` and `finish.rs` take a download to its file, `fetch.rs` a fetch to its taker.
 
 mod act;
+mod alarm;
 mod answer;
 mod digest;
 mod fetch;
@@ -50,6 +51,7 @@ use crate::scaling::{Order, Scaling};
 use crate::sessions::{Sessions, Word};
 use crate::{Completed, Error, PhaseWord, What};
 
+use self::alarm::Alarm;
 pub(crate) use self::fetch::fetch;
 pub(crate) use self::finish::or_cancelled;
 use self::lane::{Done, Lane};
@@ -192,6 +194,7 @@ struct Driver<'a, T: Transport, D: Disk + Clone, B: Store<D>> {
     store: B,
     tally: Tally,
     stalls: Stalls,
+    alarm: Alarm,
     published: Timestamp,
     opened: bool,
     /// True once its first byte was told.
@@ -215,8 +218,8 @@ enum Happened<S: Session, D: Disk, N> {
     Done(Option<Done<S, D>>),
     /// The store has heard of something.
     Stored(N),
+    /// Some deadline has come, or what happened is to be shown.
     Wakeup,
-    Publish,
 }
 
 impl<'a, T: Transport, D: Disk + Clone, B: Store<D>> Driver<'a, T, D, B> {
@@ -244,6 +247,7 @@ impl<'a, T: Transport, D: Disk + Clone, B: Store<D>> Driver<'a, T, D, B> {
             store,
             tally: Tally::default(),
             stalls: Stalls::new(world.hang),
+            alarm: Alarm::new(world.clock.instant(began + PUBLISH)),
             published: began,
             opened: false,
             flowing: false,
@@ -283,7 +287,7 @@ impl<'a, T: Transport, D: Disk + Clone, B: Store<D>> Driver<'a, T, D, B> {
             Happened::Done(None) => {}
             Happened::Stored(news) => B::heard(self, news),
             // A tick too many does no harm; a machine that is asked now and then cannot be forgotten.
-            Happened::Wakeup | Happened::Publish => {
+            Happened::Wakeup => {
                 self.tell_scaler(LanesEvent::Tick);
                 self.tell_machine(Event::Tick);
             }
@@ -299,16 +303,9 @@ impl<'a, T: Transport, D: Disk + Clone, B: Store<D>> Driver<'a, T, D, B> {
         let machine = self.transfer.next_wakeup().map(|(at, _)| at);
         let origin = self.membership.origin.as_ref();
         let scaler = origin.and_then(|origin| self.world.scaling.next_wakeup(origin));
-        let wakeup = machine
-            .into_iter()
-            .chain(scaler)
-            .chain(self.slow_at())
-            .min();
-        let wakeup = wakeup.map(|at| self.world.clock.instant(at));
-        let mut wakeup = pin!(until(wakeup));
-        let mut publish = pin!(sleep_until(
-            self.world.clock.instant(self.published + PUBLISH)
-        ));
+        let publish = self.published + PUBLISH;
+        let wakeup = [machine, scaler, self.slow_at()].into_iter().flatten();
+        let wakeup = self.world.clock.instant(wakeup.fold(publish, Ord::min));
         let Outside { commands, life, .. } = outside;
         // The sender never sends: a change is its end.
         let mut gone = pin!(life.changed());
@@ -332,10 +329,7 @@ impl<'a, T: Transport, D: Disk + Clone, B: Store<D>> Driver<'a, T, D, B> {
             if let Poll::Ready(news) = self.store.poll(cx) {
                 return Poll::Ready(Happened::Stored(news));
             }
-            if wakeup.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Happened::Wakeup);
-            }
-            publish.as_mut().poll(cx).map(|()| Happened::Publish)
+            self.alarm.poll(cx, wakeup).map(|()| Happened::Wakeup)
         })
         .await
     }
