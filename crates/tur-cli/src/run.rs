@@ -185,8 +185,8 @@ impl<'a> Run<'a> {
         {
             let item = items.item(n).expect("each item was checked, or was typed");
             let handle = request::download(self.downloader, &self.plan.job, item).start();
-            self.followers
-                .spawn(follow(n, handle.events(), self.tell.clone()));
+            let events = handle.events().only(self.show.wanted());
+            self.followers.spawn(follow(n, events, self.tell.clone()));
             self.show.begin(n);
             let target = items.likely_target(n);
             let running = Running {

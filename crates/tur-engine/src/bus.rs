@@ -6,9 +6,11 @@
 //! [`What::Lagged`]. A [`Bus`] is the life of a scope: with its last clone, and those of all scopes below, its streams end.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::iter::successors;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -219,6 +221,14 @@ impl Listener {
         Poll::Pending
     }
 
+    /// Hears of nothing else, now and from now on. Only the first wish counts.
+    pub(crate) fn want(&self, wanted: Wanted) {
+        if self.queue.wanted.set(wanted).is_ok() {
+            let mut held = self.queue.lock();
+            held.waiting.retain(|event| self.queue.wants(event));
+        }
+    }
+
     /// Keeps so many events from now on; those beyond are missed, the oldest first.
     pub(crate) fn set_room(&self, room: usize) {
         let mut held = self.queue.lock();
@@ -233,9 +243,21 @@ impl Drop for Listener {
     }
 }
 
+/// True for what a listener wants to hear. It is asked while events are told, so it must only look.
+pub(crate) type Wanted = Box<dyn Fn(&What) -> bool + Send + Sync>;
+
 /// Between those who publish and one who takes.
-#[derive(Debug, Default)]
-struct Queue(Mutex<Held>);
+#[derive(Default)]
+struct Queue {
+    held: Mutex<Held>,
+    wanted: OnceLock<Wanted>,
+}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.held.fmt(f)
+    }
+}
 
 #[derive(Debug, Default)]
 struct Held {
@@ -256,6 +278,9 @@ struct Missed {
 
 impl Queue {
     fn push(&self, event: &Arc<Event>) -> Option<Waker> {
+        if !self.wants(event) {
+            return None;
+        }
         let mut held = self.lock();
         let room = held.room;
         held.shrink_to(room - 1);
@@ -269,8 +294,15 @@ impl Queue {
         held.waker.take()
     }
 
+    /// Whose wish panics hears everything: nobody else is to suffer from it.
+    fn wants(&self, event: &Event) -> bool {
+        self.wanted.get().is_none_or(|wanted| {
+            catch_unwind(AssertUnwindSafe(|| wanted(&event.what))).unwrap_or(true)
+        })
+    }
+
     fn lock(&self) -> MutexGuard<'_, Held> {
-        lock(&self.0)
+        lock(&self.held)
     }
 }
 

@@ -297,6 +297,14 @@ impl Events {
         Self(listener)
     }
 
+    /// The same without what `wanted` says no to: nobody is woken for that. It is asked while events are told, on the
+    /// engine's thread, so it must only look; one that panics has said yes. [`What::Lagged`] always comes.
+    #[must_use]
+    pub fn only(self, wanted: impl Fn(&What) -> bool + Send + Sync + 'static) -> Self {
+        self.0.want(Box::new(wanted));
+        self
+    }
+
     /// The next event; `None` after the last. Cancel-safe.
     pub async fn next(&mut self) -> Option<Event> {
         std::future::poll_fn(|cx| self.0.poll_take(cx)).await

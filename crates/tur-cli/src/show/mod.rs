@@ -64,23 +64,29 @@ impl Show {
 
     /// Shows what happened to an item. `name` is what it is called.
     pub(crate) fn event(&mut self, item: usize, event: &Event, name: impl FnOnce() -> String) {
-        let said = match &mut self.picture {
-            Picture::Json(lines) => {
-                put(lines, item, event);
-                // Notes are for people; the other events have their own lines.
-                match &event.what {
-                    What::Note(note) => Some((Detail::Normal, note.clone())),
-                    _ => None,
-                }
-            }
-            _ => words::event(&event.what),
-        };
-        if let Some((_, text)) = said.filter(|(detail, _)| self.detail >= *detail) {
-            match self.several {
-                true => self.say(&format!("{}: {text}", name())),
-                false => self.say(&text),
+        if let Picture::Json(lines) = &mut self.picture {
+            put(lines, item, event);
+            // Notes are for people; the other events have their own lines.
+            if !matches!(event.what, What::Note(_)) {
+                return;
             }
         }
+        if !is_said(&event.what, self.detail) {
+            return;
+        }
+        let Some(text) = words::event(&event.what) else {
+            return;
+        };
+        match self.several {
+            true => self.say(&format!("{}: {text}", name())),
+            false => self.say(&text),
+        }
+    }
+
+    /// Tells which events [`event`](Show::event) wants to hear of.
+    pub(crate) fn wanted(&self) -> impl Fn(&What) -> bool + Send + Sync + 'static {
+        let (all, detail) = (matches!(self.picture, Picture::Json(_)), self.detail);
+        move |what| all || is_said(what, detail)
     }
 
     /// Shows where the download stands.
@@ -222,6 +228,11 @@ impl Show {
             Picture::Plain | Picture::Lines | Picture::Json(_) => console::say(text),
         }
     }
+}
+
+/// True if a sentence is said about an event.
+fn is_said(what: &What, most: Detail) -> bool {
+    words::detail(what).is_some_and(|detail| most >= detail)
 }
 
 /// Writes the line of an event, if it has one.

@@ -29,63 +29,78 @@ pub(super) fn failed_of_many(error: &Error) -> String {
     }
 }
 
-/// A sentence about an event, and from which level of detail on it is said; `None` if there is nothing to say.
-pub(super) fn event(what: &What) -> Option<(Detail, String)> {
-    let normal = |text: String| Some((Detail::Normal, text));
-    let detailed = |text: String| Some((Detail::Lanes, text));
-    match what {
-        What::Opened { resumed_bytes, .. } if *resumed_bytes > 0 => normal(format!(
+/// From which level of detail on something is said about an event; `None` if never. The picture, its end and the exit code
+/// say the others; lanes come with the picture. What later versions of the engine tell is not known here.
+pub(super) fn detail(what: &What) -> Option<Detail> {
+    Some(match what {
+        What::Opened { resumed_bytes, .. } if *resumed_bytes > 0 => Detail::Normal,
+        What::Retrying { .. }
+        | What::Slow
+        | What::Stalled { .. }
+        | What::Restarted { .. }
+        | What::Note(_)
+        | What::DiskLow { .. } => Detail::Normal,
+        What::Opened { .. } | What::Resumed { .. } | What::Verifying | What::Lagged(_) => {
+            Detail::Lanes
+        }
+        What::Decision(_) => Detail::Decisions,
+        _ => return None,
+    })
+}
+
+/// A sentence about an event; `None` where [`detail`] is.
+pub(super) fn event(what: &What) -> Option<String> {
+    Some(match what {
+        What::Opened { resumed_bytes, .. } if *resumed_bytes > 0 => format!(
             "{} are here already, going on from there",
             human::bytes(*resumed_bytes)
-        )),
+        ),
         What::Opened {
             len,
             name,
             validator,
             protocol,
             ..
-        } => detailed(format!(
+        } => format!(
             "{name}: {}, {protocol}, {}",
             len.map_or_else(|| "length unknown".to_owned(), human::bytes),
             validator.as_ref().map_or_else(
                 || "no validator".to_owned(),
                 |text| format!("validator {text}")
             )
-        )),
+        ),
         What::Retrying {
             why,
             after,
             attempt,
-        } => normal(format!("{why}; retry {attempt} in {}", human::time(*after))),
-        What::Slow => normal("there is no answer yet".to_owned()),
+        } => format!("{why}; retry {attempt} in {}", human::time(*after)),
+        What::Slow => "there is no answer yet".to_owned(),
         What::Stalled {
             lane: Some(lane), ..
-        } => normal(format!("lane {lane} has stalled")),
+        } => format!("lane {lane} has stalled"),
         What::Stalled {
             lane: None,
             waits_for,
             lasted,
         } => {
             let nothing = format!("nothing has come for {} s", lasted.as_secs());
-            normal(match waits_for {
+            match waits_for {
                 Some(what) => format!("{nothing}: waiting for {what}"),
                 None => nothing,
-            })
+            }
         }
-        What::Restarted { why } => normal(format!("starting again from zero: {why}")),
-        What::Note(text) => normal(text.clone()),
-        What::DiskLow { available, missing } => normal(format!(
+        What::Restarted { why } => format!("starting again from zero: {why}"),
+        What::Note(text) | What::Decision(text) => text.clone(),
+        What::DiskLow { available, missing } => format!(
             "the disk is nearly full: {} are free, {} are still to come",
             human::bytes(*available),
             human::bytes(*missing)
-        )),
-        What::Resumed { at } => detailed(format!("going on at {}", human::bytes(*at))),
-        What::Verifying => detailed("verifying".to_owned()),
-        What::Lagged(missed) => detailed(format!("{missed} events are not shown")),
-        What::Decision(text) => Some((Detail::Decisions, text.clone())),
-        // The picture, its end and the exit code say these; lanes come with the picture. What later versions of the engine tell is not known here.
-        _ => None,
-    }
+        ),
+        What::Resumed { at } => format!("going on at {}", human::bytes(*at)),
+        What::Verifying => "verifying".to_owned(),
+        What::Lagged(missed) => format!("{missed} events are not shown"),
+        _ => return None,
+    })
 }
 
 /// A line of progress; `None` while there is nothing to tell.
@@ -273,7 +288,8 @@ mod tests {
                 waits_for,
                 lasted,
             };
-            assert_eq!(event(&stalled), Some((Detail::Normal, text.to_owned())));
+            assert_eq!(detail(&stalled), Some(Detail::Normal));
+            assert_eq!(event(&stalled), Some(text.to_owned()));
         }
     }
 
@@ -410,7 +426,8 @@ mod tests {
             (What::Paused, None),
         ] {
             let said = said.map(|(detail, text)| (detail, text.to_owned()));
-            assert_eq!(event(&what), said);
+            assert_eq!(detail(&what).zip(event(&what)), said);
+            assert_eq!(detail(&what).is_some(), event(&what).is_some());
         }
     }
 }

@@ -48,6 +48,37 @@ fn who_has_room_for_two_hears_that_eight_of_ten_were_missed() {
     assert_eq!(taken(&listener), [Ok(11)]);
 }
 
+#[derive(Default)]
+struct Woken(AtomicU32);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// What is not wanted takes no room, wakes nobody and is not missed; whose wish panics hears everything.
+#[test]
+fn who_wants_only_some_events_hears_of_no_other() {
+    let bus = bus();
+    let (some, all) = (bus.scope().subscribe(2), bus.scope().subscribe(9));
+    (1..=2).for_each(|n| publish(bus.scope(), n));
+    some.want(Box::new(
+        |what| matches!(what, What::Resumed { at } if at % 4 == 2),
+    ));
+    all.want(Box::new(|_| panic!("on purpose")));
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    assert!(matches!(take(&some), Poll::Ready(Some(event)) if number(&event) == Ok(2)));
+    assert!(some.poll_take(&Context::from_waker(&waker)).is_pending());
+    (3..=5).for_each(|n| publish(bus.scope(), n));
+    assert_eq!(woken.0.load(Ordering::Relaxed), 0);
+    publish(bus.scope(), 6);
+    assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+    assert_eq!(taken(&some), [Ok(6)]);
+    assert_eq!(taken(&all), (1..=6).map(Ok).collect::<Vec<_>>());
+}
+
 /// A room of none would tell nothing but gaps.
 #[test]
 fn there_is_room_for_one_at_least() {
