@@ -53,7 +53,7 @@ pub use mem::{Crash, Crashes, Fate, Loss, MemDisk, Sampling};
 pub use name::FileName;
 #[cfg(unix)]
 pub use native::{FileDisk, NativeFile, StorageKind};
-pub use open::{Found, JOURNAL_BYTES_MAX, Place, is_fresh, survey};
+pub use open::{Found, JOURNAL_BYTES_MAX, Place, survey};
 pub use part::{Opened, Part, Reader, Saved};
 #[cfg(unix)]
 pub use posix::PosixDisk;

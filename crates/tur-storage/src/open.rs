@@ -96,15 +96,6 @@ pub fn survey<D: Disk>(disk: &D, place: &Place) -> Result<Found, StorageError> {
     })
 }
 
-/// True if no earlier run has left a part: opening one has nothing to read then, and takes no longer than making a file.
-/// What cannot be looked at is not said to be so.
-pub fn is_fresh<D: Disk>(disk: &D, place: &Place) -> bool {
-    match retry(|| disk.open_dir(&place.dir, false)) {
-        Ok(dir) => matches!(look(disk, &dir, &place.names().part), Ok(None)),
-        Err(error) => place.create_dirs && error.kind() == io::ErrorKind::NotFound,
-    }
-}
-
 /// What a name leads to; `None` if it is free.
 pub(crate) fn look<D: Disk>(disk: &D, dir: &D::Dir, name: &str) -> io::Result<Option<Stat>> {
     match retry(|| disk.stat_at(dir, name)) {

@@ -10,7 +10,7 @@ use common::{URL, body, content, fill, identity, open, place, range, set, tag_of
 use tur_core::{Chunks, Kind, RangeSet, Wall};
 use tur_storage::{
     Disk, Exists, FileDisk, FileKind, Found, Loss, MemDisk, Open, Opened, Part, Place, PosixDisk,
-    StorageError, is_fresh, survey,
+    StorageError, survey,
 };
 
 const TOTAL: u64 = 20_000;
@@ -517,26 +517,4 @@ fn many_threads(disk: FileDisk, place: &Place) {
     assert_eq!(durable, part.covered());
     part.commit(8 * LEN, Exists::Refuse, None).unwrap();
     assert!(content(&PosixDisk, place, "file").unwrap() == body(1, range(0, 8 * LEN)));
-}
-
-/// Opening is quick where nothing is left to read.
-#[test]
-fn a_place_is_fresh_until_a_part_is_there() {
-    let disk = MemDisk::new();
-    let here = place("/d");
-    assert!(
-        !is_fresh(&disk, &place("/missing")),
-        "it cannot be looked at"
-    );
-    let may_be_made = Place {
-        create_dirs: true,
-        ..place("/missing")
-    };
-    assert!(is_fresh(&disk, &may_be_made));
-    disk.open_dir(&here.dir, true).unwrap();
-    assert!(is_fresh(&disk, &here));
-    let part = Part::open_lazily(disk.clone(), &here, "u").unwrap().part;
-    assert!(!is_fresh(&disk, &here));
-    part.discard().unwrap();
-    assert!(is_fresh(&disk, &here));
 }

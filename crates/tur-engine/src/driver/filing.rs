@@ -7,9 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tur_core::{ByteRange, Identity, Kind, RangeSet, Representation, Wall};
 use tur_http::SafeName;
 use tur_sched::Proof;
-use tur_storage::{
-    Disk, Exists, Found, Open, Opened, Part, Place, Saved, StorageError, is_fresh, survey,
-};
+use tur_storage::{Disk, Exists, Found, Open, Opened, Part, Place, Saved, StorageError, survey};
 
 use crate::checksum::{Algorithm, Hasher};
 use crate::job::Job;
@@ -149,14 +147,9 @@ impl<D: Disk + Clone> Filing<D> {
     }
 
     /// Opens the part and tells what can be gone on with.
-    pub(super) fn open(&mut self) -> Result<Option<Resumable>, StorageError> {
+    fn open(&mut self) -> Result<Option<Resumable>, StorageError> {
         let opened = self.opening()()?;
         Ok(self.take(opened))
-    }
-
-    /// True if no earlier run has left anything, so that opening is a matter of some calls to the system.
-    pub(super) fn is_fresh(&self) -> bool {
-        is_fresh(&self.disk, &self.place)
     }
 
     /// Work that opens the part. It reads what must be verified again: after a loss of power that is all of it.

@@ -16,7 +16,7 @@ use tur_storage::Disk;
 
 use super::digest::Follower;
 use super::file::{Early, ToFile, config, errand};
-use super::filing::{Existing, Resumable, plain};
+use super::filing::{Existing, plain};
 use super::{Driver, End, Outside, World};
 use crate::checksum::{Algorithm, hex};
 use crate::job::Job;
@@ -53,9 +53,18 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
         if let Some(done) = self.existing(outside).await? {
             return Ok(done);
         }
-        let saved = match self.store.filing.is_fresh() {
-            true => self.store.filing.open()?,
-            false => self.open_aside(outside).await?,
+        // It may take a while, in which other downloads go on, and this one can be cancelled.
+        let mut opening = tokio::task::spawn_blocking(self.store.filing.opening());
+        let saved = match or_cancelled(outside, &mut opening).await {
+            Some(Ok(opened)) => self.store.filing.take(opened?),
+            Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
+            None => {
+                // What it opens is left in order, and let go, before the end is told.
+                if let Ok(Ok(Ok(opened))) = timeout(LEAVE_MAX, opening).await {
+                    self.store.filing.take(opened);
+                }
+                return Err(self.interrupted().await);
+            }
         };
         self.begin(saved, None);
         loop {
@@ -79,23 +88,6 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
                 }
                 End::Broken(error) => return Err(self.leave(error)),
                 End::Cancelled => return Err(self.interrupted().await),
-            }
-        }
-    }
-
-    /// Opens a part that an earlier run has left. It may take a while, in which other downloads go on, and this one can be
-    /// cancelled.
-    async fn open_aside(&mut self, outside: &mut Outside) -> Result<Option<Resumable>, Error> {
-        let mut opening = tokio::task::spawn_blocking(self.store.filing.opening());
-        match or_cancelled(outside, &mut opening).await {
-            Some(Ok(opened)) => Ok(self.store.filing.take(opened?)),
-            Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
-            None => {
-                // What it opens is left in order, and let go, before the end is told.
-                if let Ok(Ok(Ok(opened))) = timeout(LEAVE_MAX, opening).await {
-                    self.store.filing.take(opened);
-                }
-                Err(self.interrupted().await)
             }
         }
     }
