@@ -10,7 +10,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use tur_core::{ByteRange, Rate};
 use tur_testkit::{
-    Behaviour, Beyond, Crowd, Deed, Gate, Link, Loopback, Refusing, Setup, Tls, When, content,
+    Behaviour, Beyond, Crowd, Deed, Framing, Gate, Link, Loopback, Refusing, Setup, Tls, When,
+    content,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -337,6 +338,56 @@ fn head_requests_have_no_body() {
     assert_eq!(all.matches("HTTP/1.1 200 OK").count(), 2);
     assert!(all.ends_with("\r\n\r\n\0\u{1}\u{2}"), "{all:?}");
     assert_eq!(origin.bytes_sent(), 3);
+}
+
+/// Nobody who looks as soon as there is something sees a part of a small answer, and takes the rest for late.
+#[test]
+fn a_small_answer_comes_in_one_piece() {
+    let small = || Behaviour::new(100);
+    let chunked = || Framing::Chunked;
+    let refusal = Deed::Status {
+        status: 503,
+        retry_after: None,
+    };
+    let rows = [
+        (small(), "c"),
+        (small().framing(chunked()), "c\r\n0\r\n\r\n"),
+        (Behaviour::new(0).framing(chunked()), "\r\n\r\n0\r\n\r\n"),
+        (small().rule(When::Always, refusal), "file.</p>\n"),
+    ];
+    for (behaviour, end) in rows {
+        let origin = Loopback::start([("/a", behaviour)]);
+        let mut stream = connect(&origin);
+        // Two writes would be seen apart in most of so many rounds.
+        for _ in 0..100 {
+            ask(&mut stream, "/a", "");
+            let mut all = [0; 4_096];
+            let count = stream.read(&mut all).unwrap();
+            let all = String::from_utf8_lossy(&all[..count]);
+            assert!(all.ends_with(end), "{all:?}");
+        }
+    }
+}
+
+#[test]
+fn a_head_does_not_wait_for_what_holds_its_body_back() {
+    let held = |deed| Behaviour::new(100).rule(When::Always, deed);
+    for behaviour in [
+        held(Deed::Hold(Gate::at(0))),
+        held(Deed::BodyAfter(Duration::from_secs(3_600))),
+        held(Deed::StallAfter(0)),
+        Behaviour::new(100).pace(Rate::per_second(0)),
+        Behaviour::new(100)
+            .pace(Rate::per_second(1))
+            .framing(Framing::Chunked),
+    ] {
+        let origin = Loopback::start([("/a", behaviour)]);
+        let mut stream = connect(&origin);
+        ask(&mut stream, "/a", "");
+        let mut all = [0; 4_096];
+        let count = stream.read(&mut all).unwrap();
+        assert!(all[..count].ends_with(b"\r\n\r\n"), "the head alone");
+    }
 }
 
 /// Asks over TLS as `name`, trusting the authority in `pem`.

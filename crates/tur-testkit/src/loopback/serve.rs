@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -131,12 +132,12 @@ async fn answer<S: Wire>(
         Act::EndlessHead => endless_head(stream).await,
         Act::Answer(script) => {
             let keep_alive = keep_alive && script.keep_alive;
-            stream.write_all(&wire::head(&script, keep_alive)).await?;
-            stream.flush().await?;
+            let mut ahead = Ahead(wire::head(&script, keep_alive));
             let after = match no_body {
                 true => After::Next,
-                false => body(stream, inbox, &script, &turn).await?,
+                false => body(stream, inbox, (&script, &turn), &mut ahead).await?,
             };
+            ahead.leaves(stream).await?;
             Ok(match after {
                 After::Next if !keep_alive => After::Close,
                 after => after,
@@ -145,40 +146,58 @@ async fn answer<S: Wire>(
     }
 }
 
-/// Sends a body by its schedule, up to its end or where it breaks off.
+/// Sends a body by its schedule, up to its end or where it breaks off. What is ahead of it leaves with its first bytes,
+/// or before anything is waited for.
 async fn body<S: Wire>(
     stream: &mut S,
     inbox: &mut Inbox,
-    script: &Script,
-    turn: &Turn,
+    (script, turn): (&Script, &Turn),
+    ahead: &mut Ahead,
 ) -> io::Result<After> {
     let chunked = script.head.framing == Framing::Chunked;
     let end = script.stop.map_or(script.length, |stop| stop.at);
+    let last_chunk: &[u8] = match script.stop {
+        None if chunked => b"0\r\n\r\n",
+        _ => b"",
+    };
     let mut schedule = Schedule::new(script, GRAIN);
     let mut sent = 0;
     while sent < end {
+        if script.passing() <= sent {
+            ahead.leaves(stream).await?;
+        }
         if !unless_gone(stream, inbox, script.passes(sent)).await? {
             return Ok(After::Drop);
         }
         let passing = end.min(script.passing()) - sent;
         let slice = schedule.slice(turn.stage(), passing);
         let Some(due) = schedule.reserve(turn.stage(), slice) else {
+            ahead.leaves(stream).await?;
             return Ok(hold(stream).await);
         };
+        if due > clock::now() {
+            ahead.leaves(stream).await?;
+        }
         clock::wait_until(due).await;
         let bytes = script.source.chunk(sent, slice);
+        let mut behind = Vec::new();
         if chunked {
-            let line = format!("{:x}\r\n", bytes.len());
-            stream.write_all(line.as_bytes()).await?;
+            ahead
+                .0
+                .extend(format!("{:x}\r\n", bytes.len()).into_bytes());
+            behind.extend(b"\r\n");
         }
-        stream.write_all(&bytes).await?;
-        if chunked {
-            stream.write_all(b"\r\n").await?;
-        }
-        stream.flush().await?;
         sent += slice;
+        if sent == end {
+            behind.extend(last_chunk);
+        }
+        ahead.leaves_with(stream, bytes, &behind).await?;
         turn.sent(slice);
     }
+    if end == 0 {
+        ahead.0.extend(last_chunk);
+    }
+    ahead.leaves(stream).await?;
     if let Some(stop) = script.stop {
         return Ok(match stop.how {
             Break::Cut => After::Drop,
@@ -186,12 +205,33 @@ async fn body<S: Wire>(
             Break::Stall => hold(stream).await,
         });
     }
-    if chunked {
-        stream.write_all(b"0\r\n\r\n").await?;
-    }
     extra(stream, script.extra).await?;
     stream.flush().await?;
     Ok(After::Next)
+}
+
+/// What leaves in one write with that which follows it: a client that looks once sees a small answer whole, as it does
+/// that of a real server.
+struct Ahead(Vec<u8>);
+
+impl Ahead {
+    /// Sends it alone, if there is anything.
+    async fn leaves<S: Wire>(&mut self, stream: &mut S) -> io::Result<()> {
+        self.leaves_with(stream, Bytes::new(), b"").await
+    }
+
+    /// Sends it with a body's bytes and what comes behind them.
+    async fn leaves_with<S: Wire>(
+        &mut self,
+        stream: &mut S,
+        bytes: Bytes,
+        behind: &[u8],
+    ) -> io::Result<()> {
+        let ahead = std::mem::take(&mut self.0);
+        let mut all = Buf::chain(&*ahead, bytes).chain(behind);
+        stream.write_all_buf(&mut all).await?;
+        stream.flush().await
+    }
 }
 
 /// Sends bytes that belong to no body.
