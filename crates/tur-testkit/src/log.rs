@@ -81,7 +81,7 @@ impl Log {
         book.connections
     }
 
-    /// Writes a request down; the index is for [`Log::status`] and [`Log::sent`].
+    /// Writes a request down; the index is for [`Log::status`] and [`Log::sends`].
     pub(crate) fn requested(&self, mut seen: Seen, now: Instant) -> usize {
         seen.at = now.saturating_duration_since(self.start);
         let mut book = self.book();
@@ -101,14 +101,20 @@ impl Log {
         }
     }
 
-    pub(crate) fn sent(&self, index: usize, bytes: u64) {
+    /// Lets body bytes be sent and counts them, as one act: who has received a byte finds it counted.
+    pub(crate) fn sends<T>(&self, index: usize, send: impl FnOnce() -> (u64, T)) -> T {
         let mut book = self.book();
+        let (bytes, result) = send();
+        if bytes == 0 {
+            return result;
+        }
         book.bytes += bytes;
         if let Some(seen) = book.seen.get_mut(index) {
             seen.sent += bytes;
         }
         self.sent.send_replace(book.bytes);
         self.grown.notify_all();
+        result
     }
 
     pub(crate) fn seen(&self) -> Vec<Seen> {

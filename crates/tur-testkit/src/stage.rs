@@ -243,7 +243,15 @@ pub(crate) struct Turn {
 impl Turn {
     /// Counts body bytes that were sent.
     pub(crate) fn sent(&self, bytes: u64) {
-        self.stage.log.sent(self.index, bytes);
+        self.stage.log.sends(self.index, || (bytes, ()));
+    }
+
+    /// Counts the body bytes that `send` says it has sent, before anybody can look at the count again.
+    pub(crate) fn sends<T>(&self, send: impl FnOnce() -> (usize, T)) -> T {
+        self.stage.log.sends(self.index, || {
+            let (bytes, result) = send();
+            (bytes as u64, result)
+        })
     }
 
     pub(crate) fn stage(&self) -> &Stage {

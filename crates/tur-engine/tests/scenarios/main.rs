@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tur_engine::{Download, RetryPolicy};
 
-use self::stand::{LIMIT, Stand};
+use self::stand::Stand;
 
 /// The default retries, without the wait between them.
 fn quick() -> RetryPolicy {
@@ -43,20 +43,10 @@ fn sent(stand: &Stand, path: &str, first: usize) -> u64 {
     of_path.skip(first).map(|seen| seen.sent).sum()
 }
 
-/// So many bytes were sent, and no more. An origin may count them a little later than they are received.
+/// So many bytes were sent, and no more.
+#[track_caller]
 fn assert_sent(stand: &Stand, (path, first): (&str, usize), bytes: u64) {
-    loop {
-        let all = stand.origin.bytes_sent();
-        let sent = sent(stand, path, first);
-        assert!(sent <= bytes, "{path}: {sent} bytes, {bytes} were to come");
-        if sent == bytes {
-            return;
-        }
-        assert!(
-            stand.origin.wait_for_bytes(all + 1, LIMIT),
-            "{path}: {sent}"
-        );
-    }
+    assert_eq!(sent(stand, path, first), bytes, "{path}");
 }
 
 /// The statuses of the answers, in order.

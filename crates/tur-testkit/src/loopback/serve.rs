@@ -1,8 +1,10 @@
 //! One connection of the loopback origin, from handshake to close.
 
-use std::future::Future;
-use std::io;
+use std::future::{Future, poll_fn};
+use std::io::{self, IoSlice};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -191,8 +193,7 @@ async fn body<S: Wire>(
         if sent == end {
             behind.extend(last_chunk);
         }
-        ahead.leaves_with(stream, bytes, &behind).await?;
-        turn.sent(slice);
+        ahead.leaves_with(stream, turn, (bytes, &behind)).await?;
     }
     if end == 0 {
         ahead.0.extend(last_chunk);
@@ -217,20 +218,47 @@ struct Ahead(Vec<u8>);
 impl Ahead {
     /// Sends it alone, if there is anything.
     async fn leaves<S: Wire>(&mut self, stream: &mut S) -> io::Result<()> {
-        self.leaves_with(stream, Bytes::new(), b"").await
+        stream.write_all(&std::mem::take(&mut self.0)).await?;
+        stream.flush().await
     }
 
-    /// Sends it with a body's bytes and what comes behind them.
+    /// Sends it with a body's bytes and what comes behind them. Each byte of the body is counted as it is handed over.
     async fn leaves_with<S: Wire>(
         &mut self,
         stream: &mut S,
-        bytes: Bytes,
-        behind: &[u8],
+        turn: &Turn,
+        (bytes, behind): (Bytes, &[u8]),
     ) -> io::Result<()> {
         let ahead = std::mem::take(&mut self.0);
         let mut all = Buf::chain(&*ahead, bytes).chain(behind);
-        stream.write_all_buf(&mut all).await?;
+        while all.has_remaining() {
+            let write = poll_fn(|cx| {
+                turn.sends(|| {
+                    let left = all.first_ref().last_ref().len();
+                    let written = poll_write(stream, cx, &mut all);
+                    (left - all.first_ref().last_ref().len(), written)
+                })
+            });
+            write.await?;
+        }
         stream.flush().await
+    }
+}
+
+/// Hands over what a socket takes at once.
+fn poll_write<S: Wire>(
+    stream: &mut S,
+    cx: &mut Context<'_>,
+    all: &mut impl Buf,
+) -> Poll<io::Result<()>> {
+    let mut slices = [IoSlice::new(&[]); 3];
+    let count = all.chunks_vectored(&mut slices);
+    match ready!(Pin::new(stream).poll_write_vectored(cx, &slices[..count]))? {
+        0 => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+        written => {
+            all.advance(written);
+            Poll::Ready(Ok(()))
+        }
     }
 }
 
