@@ -117,11 +117,25 @@ async fn each_story_has_one_end() {
 /// D15: nobody waits for a subscriber that takes nothing, and it hears exactly how much it missed.
 #[tokio::test]
 async fn who_takes_nothing_is_told_how_much_was_missed() {
-    let size = 4 * MIB;
-    let stand = Stand::new(Behaviour::new(size).pace(Rate::per_second(4 * MIB)));
+    let gate = Gate::at(MIB);
+    let held = Behaviour::new(8 * MIB).rule(When::Always, Deed::Hold(gate.clone()));
+    let stand = Stand::new(held);
     let mut everything = stand.downloader.events();
     let mut handle = stand.download().lanes(1).start();
     let mut narrow = handle.events_with_room(2);
+    let mut published = 0;
+    // Each step is told before the next one, so that there is enough to miss.
+    for step in 1..8 {
+        loop {
+            let event = tokio::time::timeout(crate::stand::LIMIT, everything.next()).await;
+            let event = event.expect("in time").expect("it goes on");
+            published += u64::from(event.id == handle.id());
+            if matches!(event.what, What::Progress(progress) if progress.landed == step * MIB) {
+                break;
+            }
+        }
+        gate.open_to((step + 1) * MIB);
+    }
     outcome(&mut handle).await.expect("it succeeds");
     let mut missed = 0;
     let mut told = Vec::new();
@@ -133,7 +147,6 @@ async fn who_takes_nothing_is_told_how_much_was_missed() {
     }
     assert_eq!(told.len(), 2);
     assert!(matches!(told[1].what, What::Completed(_)) && told[0].seq < told[1].seq);
-    let mut published = 0;
     loop {
         let event = everything.next().await.expect("its last event is to come");
         published += u64::from(event.id == handle.id());

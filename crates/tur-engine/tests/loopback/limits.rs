@@ -1,14 +1,27 @@
 //! Rate limits through the public interface: set before, changed while it runs, for one download and for all.
 
 use tur_core::Rate;
-use tur_engine::{Downloader, What};
+use tur_engine::{Downloader, Events, Progress, What};
 use tur_testkit::{Behaviour, Loopback};
 
-use crate::stand::{KIB, MIB, PATH, Stand, events_of, outcome};
+use crate::stand::{KIB, LIMIT, MIB, PATH, Stand, events_of, outcome};
 
 /// At this rate the file would take more than two minutes: longer than any test here waits.
 const SLOW: Rate = Rate::per_second(64 * KIB);
 const SIZE: u64 = 8 * MIB + 7;
+
+/// Waits until more than so many bytes are told to have landed.
+async fn landed(events: &mut Events, bytes: u64) -> Progress {
+    let told = async {
+        loop {
+            match events.next().await.expect("it runs").what {
+                What::Progress(progress) if progress.landed > bytes => break progress,
+                _ => {}
+            }
+        }
+    };
+    tokio::time::timeout(LIMIT, told).await.expect("in time")
+}
 
 #[tokio::test]
 async fn a_limit_holds_until_it_is_lifted() {
@@ -24,12 +37,7 @@ async fn a_limit_holds_until_it_is_lifted() {
         }
         let mut handle = download.start();
         let mut events = handle.events();
-        let seen = loop {
-            match events.next().await.expect("it runs").what {
-                What::Progress(progress) if progress.landed > 128 * KIB => break progress,
-                _ => {}
-            }
-        };
+        let seen = landed(&mut events, 128 * KIB).await;
         let (landed, elapsed) = (seen.landed, seen.elapsed);
         // One read beyond the rate for each lane, at most.
         let most = SLOW.bytes_in(elapsed) + 4 * 8 * KIB + SLOW.bytes_per_second() / 10;
@@ -50,11 +58,8 @@ async fn a_limit_can_come_later_and_a_limited_download_can_be_cancelled() {
     let stand = Stand::new(Behaviour::new(16 * MIB).pace(pace));
     let mut handle = stand.download().lanes(2).start_lanes(2).start();
     let mut events = handle.events();
-    while let Some(event) = events.next().await {
-        if matches!(event.what, What::Progress(_)) {
-            break;
-        }
-    }
+    // What is kept is what landed: before that there is nothing to keep.
+    landed(&mut events, 0).await;
     handle.set_limit(Some(Rate::per_second(1)));
     handle.cancel();
     let (_, result) = events_of(&mut handle).await;

@@ -238,23 +238,23 @@ async fn a_callback_that_panics_costs_its_own_fetch() {
 
 #[tokio::test]
 async fn d13_slow_is_told_once_and_the_fetch_goes_on() {
-    for late in [
-        Deed::FirstByte(Duration::from_millis(500)),
-        Deed::BodyAfter(Duration::from_millis(500)),
-    ] {
-        let stand = stand(Behaviour::new(SMALL).rule(When::Always, late));
+    for late in [Deed::HoldHead, Deed::Hold] {
+        let gate = Gate::at(0);
+        let stand = stand(Behaviour::new(SMALL).rule(When::Always, late(gate.clone())));
         let mut events = stand.peer.events();
-        let slow = Arc::new(AtomicUsize::new(0));
-        let told = Arc::clone(&slow);
+        let (sender, mut slow) = tokio::sync::mpsc::unbounded_channel();
         let command = stand
             .command()
             .slow_after(Duration::from_millis(50))
-            .on_slow(move || {
-                told.fetch_add(1, Ordering::SeqCst);
-            });
-        let response = soon(stand.peer.execute(command)).await.expect("it came");
-        assert_eq!(response.body, bytes(0..SMALL));
-        assert_eq!(slow.load(Ordering::SeqCst), 1);
+            .on_slow(move || sender.send(()).expect("it is heard"));
+        let opens = async {
+            slow.recv().await.expect("it is told");
+            let again = tokio::time::timeout(Duration::from_millis(450), slow.recv()).await;
+            assert!(again.is_err(), "it is told once");
+            gate.open();
+        };
+        let (response, ()) = soon(async { tokio::join!(stand.peer.execute(command), opens) }).await;
+        assert_eq!(response.expect("it came").body, bytes(0..SMALL));
         let seen = until_the_end(&mut events).await;
         let slow = seen.iter().filter(|event| matches!(event.what, What::Slow));
         assert_eq!(slow.count(), 1);

@@ -152,10 +152,8 @@ async fn d5_an_urgent_fetch_does_not_wait_for_stalled_prefetches() {
     let player = downloader.register(Arc::new(Quiet::active()));
     assert!(origin.wait_for_requests(4, Duration::from_secs(60)));
     let began = moment();
-    let (first, second) = tokio::join!(
-        player.execute(Command::new(origin.url("/urgent"))),
-        player.execute(Command::new(origin.url("/urgent"))),
-    );
+    let urgent = || player.execute(Command::new(origin.url("/urgent")));
+    let (first, second) = soon(async { tokio::join!(urgent(), urgent()) }).await;
     for response in [first, second] {
         assert_eq!(response.expect("it came").body, bytes(0..SMALL));
     }
@@ -213,7 +211,7 @@ async fn d8_the_last_handle_takes_its_fetches_with_it() {
     assert_cancelled(&mut ends, 13).await;
     // The downloader goes on.
     let other = downloader.register(Arc::new(Quiet::active()));
-    let none = other.execute(Command::new(origin.url("/none"))).await;
+    let none = soon(other.execute(Command::new(origin.url("/none")))).await;
     assert_eq!(
         none.expect_err("there is no such file").kind(),
         Kind::Server
@@ -235,7 +233,7 @@ async fn d9_the_end_of_the_downloader_ends_everything_once() {
     drop(downloader);
     // Those that nobody had asked for were never accepted: they end with their peer.
     assert_cancelled(&mut ends, 40).await;
-    let late = handle.execute(Command::new(origin.url("/0"))).await;
+    let late = soon(handle.execute(Command::new(origin.url("/0")))).await;
     assert_eq!(late.expect_err("nobody is there").kind(), Kind::Signal);
 }
 
