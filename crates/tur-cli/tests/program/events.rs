@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 use tur_core::Rate;
-use tur_testkit::{Behaviour, Deed, Loopback, When};
+use tur_testkit::{Behaviour, Deed, Gate, Loopback, When};
 
-use crate::harness::{Place, Ran};
+use crate::harness::{Place, Ran, Running};
 
 const MIB: u64 = 1 << 20;
 
@@ -124,12 +124,19 @@ fn check_done(ran: &Ran, url: &str, origin: &Loopback) {
 
 #[test]
 fn details_come_with_v() {
-    let behaviour = Behaviour::new(2 * MIB).pace(Rate::per_second(2 * MIB));
+    let gate = Gate::at(MIB);
+    let behaviour = Behaviour::new(2 * MIB).rule(When::Always, Deed::Hold(gate.clone()));
     let origin = Loopback::start([("/f", behaviour)]);
     let place = Place::new();
-    let ran = place
-        .tur(&["--progress", "json", "-vv", "-x2", &origin.url("/f")])
-        .ends_with(0);
+    let receives = |lane: &Value| lane["state"] == "receiving" && lane["at"].is_u64();
+    let args = ["--progress", "json", "-vv", "-x2", "--max-time", "120"];
+    let mut running = Running::start(place.command(&args).arg(origin.url("/f")));
+    running.wait_for(|event| {
+        let lanes = event["lanes"].as_array();
+        event["event"] == "lanes" && lanes.is_some_and(|lanes| lanes.iter().any(receives))
+    });
+    gate.open();
+    let ran = running.end().ends_with(0);
     place.check("f", 0, 2 * MIB);
     check_all(&ran);
     let events = ran.events();
@@ -142,9 +149,6 @@ fn details_come_with_v() {
         lane["lane"].is_u64() && lane["rate"].is_u64() && lane["address"].is_string(),
         "{lane}"
     );
-    let receives = |lane: &Value| lane["state"] == "receiving" && lane["at"].is_u64();
-    let mut lanes = maps.iter().filter_map(|event| event["lanes"].as_array());
-    assert!(lanes.any(|lanes| lanes.iter().any(receives)), "{ran:?}");
     assert_eq!(events[0]["event"], "enqueued");
     assert_eq!(named(&events, "first_byte")[0]["at"], 0);
     assert_eq!(named(&events, "origin_learned")[0]["ranges"], true);

@@ -230,7 +230,7 @@ impl Running {
 
     /// Reads events until one of them is this.
     #[track_caller]
-    pub(crate) fn wait_for(&mut self, is_it: impl Fn(&Value) -> bool) {
+    pub(crate) fn wait_for(&mut self, mut is_it: impl FnMut(&Value) -> bool) {
         loop {
             let mut line = String::new();
             let count = self
@@ -252,7 +252,8 @@ impl Running {
     }
 
     /// The most that was ever resident, in KiB, as seen last before its end; `None` where the system does not say.
-    pub(crate) fn peak_kib(&mut self) -> Option<u64> {
+    /// After the first look it `may_end`.
+    pub(crate) fn peak_kib(&mut self, may_end: impl Fn()) -> Option<u64> {
         let path = format!("/proc/{}/status", self.child.id());
         let mut peak = None;
         while self.child.try_wait().expect("it can be asked").is_none() {
@@ -260,6 +261,7 @@ impl Running {
             let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
             let number = line.and_then(|rest| rest.split_whitespace().next());
             peak = number.and_then(|text| text.parse().ok()).or(peak);
+            may_end();
             std::thread::yield_now();
         }
         peak

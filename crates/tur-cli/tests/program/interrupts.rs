@@ -101,7 +101,8 @@ fn what_landed_is_gone_on_with_if_an_overlap_is_equal() {
 fn ten_kills_spoil_nothing_and_cost_little() {
     const LARGE: u64 = 24 * MIB;
     const KILLS: u64 = 5;
-    for (lanes, pace) in [(1, 16 * MIB), (8, 4 * MIB)] {
+    // So slow that a program that gets little of the machine keeps up: what is sent and not read is lost with it.
+    for (lanes, pace) in [(1, 8 * MIB), (8, MIB)] {
         let behaviour = Behaviour::new(LARGE).pace(Rate::per_second(pace));
         let origin = Loopback::start([("/f", behaviour)]);
         let (place, url, count) = (Place::new(), origin.url("/f"), lanes.to_string());

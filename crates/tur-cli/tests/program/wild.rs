@@ -6,7 +6,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// One thing that it does after a request.
@@ -25,21 +25,39 @@ pub(crate) enum Step {
 /// A running origin. It serves each connection on a thread of its own and ends with the process.
 pub(crate) struct Wild {
     port: u16,
+    open: Arc<OnceLock<()>>,
 }
 
 impl Wild {
     /// Answers the request on each connection as `play` says; what it is given is the head of the request.
     pub(crate) fn start(play: impl Fn(&str) -> Vec<Step> + Send + Sync + 'static) -> Self {
+        let wild = Self::start_shut(play);
+        wild.open();
+        wild
+    }
+
+    /// Like [`Wild::start`], and answers nobody before it is opened.
+    pub(crate) fn start_shut(play: impl Fn(&str) -> Vec<Step> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port can be had");
         let port = listener.local_addr().expect("it is bound").port();
-        let play = Arc::new(play);
+        let open = Arc::new(OnceLock::new());
+        let opened = Arc::clone(&open);
+        let play = Arc::new(move |head: &str| {
+            opened.wait();
+            play(head)
+        });
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let play = Arc::clone(&play);
                 std::thread::spawn(move || serve(stream, &*play));
             }
         });
-        Self { port }
+        Self { port, open }
+    }
+
+    /// Answers from now on.
+    pub(crate) fn open(&self) {
+        self.open.get_or_init(|| ());
     }
 
     pub(crate) fn url(&self, path: &str) -> String {

@@ -21,6 +21,8 @@ pub(crate) fn look(case: &Case) -> Sight {
         once(&origin, &case.want, &case.sight);
     }
     let sight = once(&origin, &case.want, &case.sight);
+    // An origin that says nothing may take the request after its silence was heard.
+    assert!(origin.wait_for_requests(case.requests, PATIENCE));
     assert_eq!(origin.requests(), case.requests);
     let seen = origin.seen();
     assert_eq!(seen.last().unwrap().range, case.want.range);

@@ -1,6 +1,7 @@
 //! How a run of several ends: exit codes, what is said, events and the summary.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
 
 use tur_testkit::{Behaviour, Deed, Loopback, Refusing, When};
 
@@ -193,15 +194,17 @@ fn pictures_of_several_are_lines_that_can_be_read() {
         .args([origin.url("/good"), origin.url("/held")])
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped());
-    let child = command.spawn().expect("the program starts");
-    // The first line of progress is written after two seconds.
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            assert!(!origin.wait_for_requests(99, std::time::Duration::from_secs(3)));
+    let mut child = command.spawn().expect("the program starts");
+    // What is held is let go once both lines were said; without them the program ends by itself, and not well.
+    let mut said = BufReader::new(child.stderr.take().expect("it is piped"));
+    let mut lines = String::new();
+    while said.read_line(&mut lines).expect("it is text") > 0 {
+        if lines.contains(", 1 running\n") && lines.contains(": lanes: ") {
             gate.open();
-        });
-    });
-    let output = child.wait_with_output().expect("a child can be waited for");
+        }
+    }
+    let mut output = child.wait_with_output().expect("a child can be waited for");
+    output.stderr = lines.into_bytes();
     let ran = crate::harness::Ran::of(output).ends_with(0);
     assert!(ran.stderr.contains("tur: 1 of 2 files, "), "{ran:?}");
     assert!(ran.stderr.contains("/s, 1 running\n"), "{ran:?}");

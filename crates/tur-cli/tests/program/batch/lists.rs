@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tur_testkit::{Behaviour, Deed, Loopback, When};
+use tur_testkit::{Behaviour, Deed, Gate, Loopback, When};
 
 use super::{KIB, SIZE, file};
 use crate::harness::{Place, sha256};
@@ -219,12 +219,25 @@ fn so_many_run_at_once_and_no_more() {
         .rule(When::Always, crowd)
         .rule(When::Always, Deed::FirstByte(Duration::from_millis(300)));
     for (jobs, code) in [("1", 0), ("3", 0), ("9", 8)] {
-        let origin = Loopback::start([("/f", behaviour.clone())]);
+        let gate = Gate::at(0);
+        let held = behaviour
+            .clone()
+            .rule(When::Always, Deed::HoldHead(gate.clone()));
+        let origin = Loopback::start([("/f", held)]);
         let place = Place::new();
         let item = |n| format!("{}\n  out=f{n}\n", origin.url("/f"));
         let list: String = (0..9).map(item).collect();
         let args = ["-j", jobs, "-x1", "--retry", "0", "--no-origin-memory"];
-        place.tur_fed(&list, &args).ends_with(code);
+        std::thread::scope(|scope| {
+            // Nobody is served before the fourth is there, if there is to be one at a time.
+            let first = if code == 0 { 1 } else { 4 };
+            let (origin, gate) = (&origin, &gate);
+            scope.spawn(move || {
+                assert!(origin.wait_for_requests(first, Duration::from_secs(60)));
+                gate.open();
+            });
+            place.tur_fed(&list, &args).ends_with(code);
+        });
         if code == 0 {
             for n in 0..9 {
                 place.check(&format!("f{n}"), 0, SIZE);

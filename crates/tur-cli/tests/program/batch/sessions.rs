@@ -4,6 +4,7 @@
     reason = "tests look at files from outside; nothing here is part of tur"
 )]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::time::Duration;
@@ -58,10 +59,15 @@ impl Stand {
         let mut running = self
             .place
             .start(&["-j2", "-x1", "-i", "list", "--save-session", "s"]);
-        running.wait_for(|event| event["event"] == "done" && event["id"] == 1);
-        for _ in 0..2 {
-            running.wait_for_landed(MIB - 64 * KIB);
-        }
+        let mut there = BTreeSet::new();
+        running.wait_for(|event| {
+            let landed = event["landed"].as_u64() >= Some(MIB - 64 * KIB);
+            let done = event["event"] == "done" && event["id"] == 1;
+            if done || (event["event"] == "progress" && landed && event["id"] != 1) {
+                there.insert(event["id"].as_u64());
+            }
+            there.len() == 3
+        });
         assert!(
             self.origin
                 .wait_for_bytes(SIZE + 2 * MIB, Duration::from_secs(60))
