@@ -216,7 +216,9 @@ impl DownloaderBuilder {
             throttle: self.throttle,
             ..DispatchConfig::default()
         };
-        let sessions = Sessions::with_dispatch(self.caps, dispatch).told_in(bus.scope().clone());
+        let sessions = Sessions::with_dispatch(self.caps, dispatch)
+            .with_rooms(Box::new(|_| Some(1)))
+            .told_in(bus.scope().clone());
         let origins = match &self.origins {
             Some(path) => Origins::open(PosixDisk, path)?,
             None => Origins::in_memory(),

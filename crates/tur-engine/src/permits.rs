@@ -377,6 +377,13 @@ impl Permits {
             .handle(now, DispatchEvent::PerOrigin(per_origin));
     }
 
+    /// So many permits there are for this origin, and not as many as for each other one; `None`: that is over.
+    pub(crate) fn set_at(&mut self, now: Timestamp, origin: &Origin, permits: Option<usize>) {
+        let origin = origin.clone();
+        self.dispatch
+            .handle(now, DispatchEvent::At { origin, permits });
+    }
+
     /// The next decision that somebody has to hear of.
     pub(crate) fn decide(&mut self, now: Timestamp) -> Option<Turn> {
         if now >= self.asked + ASK_MIN {

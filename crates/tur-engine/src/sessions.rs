@@ -82,6 +82,9 @@ pub(crate) enum Word<S> {
     Room { origin: Origin, lanes: u16 },
 }
 
+/// How many requests a session to an origin will run at once, as far as that is known before there is one.
+pub(crate) type Rooms = Box<dyn Fn(&Origin) -> Option<usize> + Send>;
+
 /// All sessions, by origin. Clones share them.
 pub(crate) struct Sessions<S> {
     shared: Arc<Mutex<Shared<S>>>,
@@ -101,6 +104,7 @@ struct Shared<S> {
     told: (usize, usize),
     origins: BTreeMap<Origin, Entry<S>>,
     drivers: Drivers<S>,
+    rooms: Rooms,
     /// What the budget came to, and why it shrank; told when the lock is let go.
     changes: Vec<(usize, Option<Shortage>)>,
 }
@@ -110,16 +114,18 @@ type Drivers<S> = BTreeMap<u64, mpsc::UnboundedSender<Word<S>>>;
 
 struct Entry<S> {
     pool: Pool,
+    /// True if its sessions run many requests at once, and permits are given accordingly.
+    roomy: bool,
     live: BTreeMap<SessionId, Arc<S>>,
     /// Transfers that are paused here.
     paused: BTreeSet<u64>,
-    users: BTreeMap<SessionId, User>,
+    /// Who has a session, or will have it: many may, where it has room for many.
+    users: BTreeMap<(SessionId, Asker), User>,
 }
 
-/// Whose a session is, or will be.
+/// How somebody has a session, or will.
 #[derive(Clone, Copy)]
 struct User {
-    asker: Asker,
     /// The permit it uses.
     ticket: Option<TicketId>,
     /// False while it is being opened.
@@ -160,6 +166,7 @@ impl<S> Sessions<S> {
             told: (caps.process, limit),
             origins: BTreeMap::new(),
             drivers: BTreeMap::new(),
+            rooms: Box::new(|_| Some(1)),
             changes: Vec::new(),
         };
         Self {
@@ -168,6 +175,12 @@ impl<S> Sessions<S> {
             gauge: Arc::new(Gauge::new(caps.process)),
             scope: None,
         }
+    }
+
+    /// Asks `rooms` what a session to an origin will be; otherwise each runs one request at a time.
+    pub(crate) fn with_rooms(self, rooms: Rooms) -> Self {
+        self.lock().rooms = rooms;
+        self
     }
 
     /// Tells in `scope` how the budget changes.
@@ -205,10 +218,10 @@ impl<S> Sessions<S> {
         self.pause(transfer, None);
         let mut shared = self.lock();
         shared.drivers.remove(&transfer);
-        for entry in shared.origins.values_mut() {
-            entry.pool.forget(transfer);
-        }
         let now = shared.now;
+        for entry in shared.origins.values_mut() {
+            entry.pool.forget(now, transfer);
+        }
         shared.permits.forget(now, transfer);
         shared.settle_all();
     }
@@ -276,13 +289,20 @@ impl<S> Sessions<S> {
         }
     }
 
-    /// A connection that the pool asked for is there.
-    pub(crate) fn opened(&self, now: Timestamp, origin: &Origin, id: SessionId, session: Arc<S>) {
+    /// A connection that the pool asked for is there, and runs so many requests at once.
+    pub(crate) fn opened(
+        &self,
+        now: Timestamp,
+        origin: &Origin,
+        (id, room): (SessionId, usize),
+        session: Arc<S>,
+    ) {
         let mut shared = self.lock();
         if let Some(entry) = shared.origins.get_mut(origin) {
             entry.live.insert(id, session);
         }
-        shared.tell(now, origin, PoolEvent::Opened(id));
+        let opened = PoolEvent::Opened { session: id, room };
+        shared.tell(now, origin, opened);
     }
 
     /// A connection that the pool asked for could not be made for want of descriptors or memory. True if its lane waits
@@ -294,7 +314,7 @@ impl<S> Sessions<S> {
             shared.heed(now, origin, PoolEvent::Failed(id));
         } else if let Some(entry) = shared.origins.get_mut(origin) {
             // Its lane keeps the permit, and waits in front of all others.
-            entry.users.remove(&id);
+            entry.users.retain(|(session, _), _| *session != id);
             entry.pool.postpone(id);
         }
         shared.report(origin);
@@ -308,13 +328,13 @@ impl<S> Sessions<S> {
     }
 
     /// The lane that uses this session was told to give way, and would lose what it has: somebody else is to.
-    pub(crate) fn keep(&self, now: Timestamp, origin: &Origin, id: SessionId) {
+    pub(crate) fn keep(&self, now: Timestamp, origin: &Origin, (id, asker): (SessionId, Asker)) {
         let mut shared = self.lock();
         shared.now = shared.now.max(now);
         let user = shared
             .origins
             .get(origin)
-            .and_then(|entry| entry.users.get(&id));
+            .and_then(|entry| entry.users.get(&(id, asker)));
         if let Some(ticket) = user.and_then(|user| user.ticket) {
             shared.permits.keep(now, ticket);
         }
@@ -351,7 +371,16 @@ impl<S> Sessions<S> {
         for origin in origins {
             shared.tell(now, &origin, PoolEvent::Tick);
         }
-        shared.origins.retain(|_, entry| !entry.pool.is_empty());
+        let Shared {
+            origins, permits, ..
+        } = &mut *shared;
+        origins.retain(|origin, entry| {
+            let stays = !entry.pool.is_empty();
+            if !stays && entry.roomy {
+                permits.set_at(now, origin, None);
+            }
+            stays
+        });
         let pools = shared.origins.values();
         let pools = pools.filter_map(|entry| entry.pool.next_wakeup());
         pools.chain(shared.permits.next_wakeup()).min()

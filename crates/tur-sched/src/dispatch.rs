@@ -178,6 +178,14 @@ pub enum DispatchEvent<K> {
     Permits(usize),
     /// So many at each origin from now on; at least 1.
     PerOrigin(usize),
+    /// So many at this one, whatever holds for the others; `None`: as many as at each other one. Kept until it is told
+    /// otherwise.
+    At {
+        /// Which.
+        origin: K,
+        /// How many; at least 1.
+        permits: Option<usize>,
+    },
     /// Whether one permit is kept for urgent work.
     Reserve(bool),
     /// The time that `next_wakeup` named has come.
@@ -257,6 +265,8 @@ pub struct Dispatch<K> {
     sites: BTreeMap<K, SiteId>,
     names: BTreeMap<SiteId, K>,
     next_site: u64,
+    /// Caps of origins that have their own.
+    limits: BTreeMap<K, usize>,
     notes: VecDeque<(Whose, Priority)>,
     /// Starts that passed over each slot since it last had one.
     passed: [u32; 4],
@@ -281,6 +291,7 @@ impl<K: Ord + Clone> Dispatch<K> {
             sites: BTreeMap::new(),
             names: BTreeMap::new(),
             next_site: 0,
+            limits: BTreeMap::new(),
             notes: VecDeque::new(),
             passed: [0; 4],
             throttle: Throttle::default(),
@@ -326,6 +337,7 @@ impl<K: Ord + Clone> Dispatch<K> {
             }
             DispatchEvent::Permits(permits) => self.board.config.permits = permits.max(1),
             DispatchEvent::PerOrigin(limit) => self.board.set_per_origin(limit),
+            DispatchEvent::At { origin, permits } => self.set_at(origin, permits),
             DispatchEvent::Reserve(reserve) => self.board.set_reserve(reserve),
             DispatchEvent::Tick => {}
         }
@@ -408,9 +420,21 @@ impl<K: Ord + Clone> Dispatch<K> {
         }
         let site = SiteId(self.next_site);
         self.next_site += 1;
+        self.board.set_at(site, self.limits.get(&origin).copied());
         self.names.insert(site, origin.clone());
         self.sites.insert(origin, site);
         site
+    }
+
+    fn set_at(&mut self, origin: K, permits: Option<usize>) {
+        let permits = permits.map(|permits| permits.max(1));
+        if let Some(site) = self.sites.get(&origin) {
+            self.board.set_at(*site, permits);
+        }
+        match permits {
+            Some(permits) => self.limits.insert(origin, permits),
+            None => self.limits.remove(&origin),
+        };
     }
 
     /// Starts the next ticket, if one may.

@@ -1,16 +1,23 @@
 //! Sessions of one origin, lent to the lanes of every transfer that asks.
 //!
 //! ```text
-//!  Want ─▶ idle session? ── yes ─▶ Lend ─▶ (lent) ─ Returned ─▶ idle ─ too long, or close_idle ─▶ Close
-//!              │ no                 ▲                  └─ owed ─▶ Close
+//!  Want ─▶ a session with room? ─ yes ─▶ Lend ─▶ (lent) ─ Returned ─▶ unused ─ too long, or close_idle ─▶ Close
+//!              │ no                       ▲                  └─ owed, or not open: with its last lane ─▶ Close
 //!              ├─ below the limit, and allow ─▶ Open ─ Opened ─┘
-//!              └─ at the limit ───▶ waits for a session to come back
+//!              └─ at the limit ───▶ waits for room
 //! ```
 //!
+//! A session has room for one lane, or for many where its protocol runs many requests at once. Lanes of different
+//! transfers share such a session, the fullest one first: many small files need one handshake. Lanes of the same transfer
+//! take a session each while more may be opened, because what a second lane is to bring is a second congestion window
+//! (RFC 9113 has one connection and thus one window for all its streams); beyond that they share too.
+//!
 //! A pool opens nothing by itself: [`Pool::wants`] says how many sessions it would open, and whoever sees all origins
-//! allows them one by one.
+//! allows them one by one. While it is not known whether sessions have room for many it counts on it, so that one is opened
+//! where one may be enough; the first that is there, or fails, tells.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use tur_core::Timestamp;
@@ -38,15 +45,22 @@ pub enum PoolEvent {
     /// It no longer does.
     Withdraw(Asker),
     /// A connection that was asked for is established.
-    Opened(SessionId),
+    Opened {
+        /// Which.
+        session: SessionId,
+        /// Requests that it runs at once; 1 at least.
+        room: usize,
+    },
     /// It could not be.
     Failed(SessionId),
-    /// A lane gives its session back; `open` if it can take another request.
+    /// A lane gives its session back.
     Returned {
         /// Which.
         session: SessionId,
-        /// Whether it can be used again.
-        open: bool,
+        /// Who has had it.
+        asker: Asker,
+        /// Requests that it runs at once by now; 0 if it can take no other one.
+        room: usize,
     },
     /// The time that `next_wakeup` named has come.
     Tick,
@@ -57,17 +71,41 @@ pub enum PoolEvent {
 pub enum PoolAction {
     /// Connect, on behalf of the asker: answered by `Opened` or `Failed`.
     Open(SessionId, Asker),
-    /// The session is the asker's until it comes back.
+    /// The session is the asker's until it comes back; others may have it too.
     Lend(SessionId, Asker),
     /// Drop the session, or stop connecting it.
     Close(SessionId),
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum State {
     Opening(Asker),
-    Lent,
-    Idle(Timestamp),
+    Up(Up),
+}
+
+/// An established session.
+#[derive(Clone, Debug)]
+struct Up {
+    /// Requests that it runs at once; 0 if it takes no more, and goes with its last lane.
+    room: usize,
+    lent: BTreeSet<Asker>,
+    /// When it was used last.
+    since: Timestamp,
+}
+
+impl Up {
+    fn has_room(&self) -> bool {
+        self.lent.len() < self.room
+    }
+
+    fn is_used_by(&self, transfer: u64) -> bool {
+        let from = Asker {
+            transfer,
+            lane: LaneId(0),
+        };
+        let first = self.lent.range(from..).next();
+        first.is_some_and(|asker| asker.transfer == transfer)
+    }
 }
 
 /// All sessions to one origin.
@@ -75,6 +113,8 @@ enum State {
 pub struct Pool {
     limit: usize,
     idle_max: Duration,
+    /// Requests that a session runs at once, as far as it is known.
+    room: Option<usize>,
     sessions: BTreeMap<SessionId, State>,
     waiting: VecDeque<Asker>,
     owed: usize,
@@ -83,12 +123,14 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// A pool of at most `limit` sessions, that keeps unused ones for `idle_max`.
+    /// A pool of at most `limit` sessions, that keeps unused ones for `idle_max`. `room` is how many requests each runs at
+    /// once: 1 where the protocol knows no other way, `None` where that is to be seen.
     #[must_use]
-    pub fn new(limit: usize, idle_max: Duration) -> Self {
+    pub fn new(limit: usize, idle_max: Duration, room: Option<usize>) -> Self {
         Self {
             limit: limit.max(1),
             idle_max,
+            room,
             sessions: BTreeMap::new(),
             waiting: VecDeque::new(),
             owed: 0,
@@ -102,14 +144,20 @@ impl Pool {
         match event {
             PoolEvent::Want(asker) => self.waiting.push_back(asker),
             PoolEvent::Withdraw(asker) => self.withdraw(asker),
-            PoolEvent::Opened(id) => self.opened(now, id),
+            PoolEvent::Opened { session, room } => self.opened(now, session, room),
             PoolEvent::Failed(id) => {
                 self.sessions.remove(&id);
+                // Nothing is known by it, and those that wait must not all fail one after the other.
+                self.room = self.room.or(Some(1));
             }
-            PoolEvent::Returned { session, open } => self.returned(now, session, open),
+            PoolEvent::Returned {
+                session,
+                asker,
+                room,
+            } => self.returned(now, session, asker, room),
             PoolEvent::Tick => self.expire(now),
         }
-        self.serve();
+        self.serve(now);
     }
 
     /// Allows at most `limit` sessions from now on; those that are there stay.
@@ -140,12 +188,12 @@ impl Pool {
     pub fn close_idle(&mut self) {
         let oldest = self.idle().min_by_key(|(_, since)| *since);
         if let Some((id, _)) = oldest {
-            self.sessions.remove(&id);
-            self.actions.push_back(PoolAction::Close(id));
+            self.close(id);
         }
     }
 
-    /// So many sessions are to be closed when they come back, whoever waits for them. Replaces what was said before.
+    /// So many sessions are to be closed when they come back, whoever waits for them: one that is shared takes no other lane
+    /// from then on. Replaces what was said before.
     pub fn owe(&mut self, n: usize) {
         self.owed = n;
     }
@@ -158,7 +206,7 @@ impl Pool {
     }
 
     /// Takes back every wish of a transfer that is over.
-    pub fn forget(&mut self, transfer: u64) {
+    pub fn forget(&mut self, now: Timestamp, transfer: u64) {
         let waiting = self
             .waiting
             .iter()
@@ -167,11 +215,11 @@ impl Pool {
             State::Opening(asker) if asker.transfer == transfer => Some(asker),
             _ => None,
         });
-        let askers: alloc::vec::Vec<Asker> = waiting.chain(opening).copied().collect();
+        let askers: Vec<Asker> = waiting.chain(opening).copied().collect();
         for asker in askers {
             self.withdraw(asker);
         }
-        self.serve();
+        self.serve(now);
     }
 
     /// The next thing to do, until there is none.
@@ -197,11 +245,20 @@ impl Pool {
         self.idle().count()
     }
 
+    /// Requests that its sessions run at once, each; `None` while that is not known.
+    #[must_use]
+    pub fn room(&self) -> Option<usize> {
+        self.room
+    }
+
     /// Sessions that would be opened now if that were allowed.
     #[must_use]
     pub fn wants(&self) -> usize {
-        let room = self.limit.saturating_sub(self.sessions.len());
-        self.waiting.len().min(room)
+        let most = self.limit.saturating_sub(self.sessions.len());
+        if self.room == Some(1) {
+            return self.waiting.len().min(most);
+        }
+        most.min(self.short_of())
     }
 
     /// Sessions that will be closed when they come back.
@@ -216,64 +273,134 @@ impl Pool {
         self.sessions.is_empty() && self.waiting.is_empty()
     }
 
+    /// Sessions that are missing where each has room for many: those that are being opened will have it too, and each lane of
+    /// one transfer is to have its own.
+    fn short_of(&self) -> usize {
+        let opening = self.sessions.values().filter_map(|state| match state {
+            State::Opening(asker) => Some(*asker),
+            State::Up(_) => None,
+        });
+        let coming: Vec<Asker> = opening.collect();
+        let room = self.room.unwrap_or(usize::MAX);
+        let places = coming.len().saturating_mul(room - 1);
+        // Who waits by now found no room: nobody will be served without a new session, or one that comes back.
+        let crowd = self.waiting.len().saturating_sub(places).div_ceil(room);
+        let mut lanes: BTreeMap<u64, usize> = BTreeMap::new();
+        for asker in &self.waiting {
+            *lanes.entry(asker.transfer).or_default() += 1;
+        }
+        let widest = lanes.into_iter().map(|(transfer, lanes)| {
+            let others = coming.iter().filter(|asker| asker.transfer != transfer);
+            lanes.saturating_sub(others.count())
+        });
+        crowd.max(widest.max().unwrap_or_default())
+    }
+
     fn idle(&self) -> impl Iterator<Item = (SessionId, Timestamp)> {
         self.sessions.iter().filter_map(|(id, state)| match state {
-            State::Idle(since) => Some((*id, *since)),
+            State::Up(up) if up.lent.is_empty() => Some((*id, up.since)),
             _ => None,
         })
     }
 
-    /// Serves the waiting in order, while there are sessions that nobody uses: with the one used last (its path is
-    /// warm).
-    fn serve(&mut self) {
-        while let Some(asker) = self.waiting.front().copied() {
-            let warm = self.idle().max_by_key(|(_, since)| *since);
-            let Some((id, _)) = warm else { return };
-            self.sessions.insert(id, State::Lent);
-            self.actions.push_back(PoolAction::Lend(id, asker));
-            self.waiting.pop_front();
+    /// Serves the waiting in order, as far as there is room.
+    fn serve(&mut self, now: Timestamp) {
+        let mut passed = 0;
+        while let Some(asker) = self.waiting.get(passed).copied() {
+            match self.place(asker) {
+                Some(id) => {
+                    self.waiting.remove(passed);
+                    self.lend(now, id, asker);
+                }
+                // Another one may find room where this one has a lane already; nobody does where there is none at all.
+                None if self.room.is_some_and(|room| room > 1) && self.has_room() => passed += 1,
+                None => return,
+            }
         }
     }
 
-    fn returned(&mut self, now: Timestamp, id: SessionId, open: bool) {
-        let Some(state) = self.sessions.get_mut(&id) else {
+    fn has_room(&self) -> bool {
+        self.up().any(|(_, up)| up.has_room())
+    }
+
+    fn up(&self) -> impl Iterator<Item = (SessionId, &Up)> {
+        self.sessions.iter().filter_map(|(id, state)| match state {
+            State::Up(up) => Some((*id, up)),
+            State::Opening(_) => None,
+        })
+    }
+
+    /// The session for a lane: the fullest one with room, so that others are left unused and go; of those that nobody uses,
+    /// the one used last (its path is warm).
+    fn place(&self, asker: Asker) -> Option<SessionId> {
+        let may_share = self.sessions.len() >= self.limit;
+        let fitting = self.up().filter(|(_, up)| {
+            let has = up.lent.contains(&asker);
+            up.has_room() && !has && (may_share || !up.is_used_by(asker.transfer))
+        });
+        let best = fitting.max_by_key(|(id, up)| {
+            let own = up.is_used_by(asker.transfer);
+            (!own, up.lent.len(), up.since, *id)
+        });
+        best.map(|(id, _)| id)
+    }
+
+    fn lend(&mut self, now: Timestamp, id: SessionId, asker: Asker) {
+        if let Some(State::Up(up)) = self.sessions.get_mut(&id) {
+            up.lent.insert(asker);
+            up.since = now;
+            self.actions.push_back(PoolAction::Lend(id, asker));
+        }
+    }
+
+    fn returned(&mut self, now: Timestamp, id: SessionId, asker: Asker, room: usize) {
+        let Some(State::Up(up)) = self.sessions.get_mut(&id) else {
             return;
         };
-        if open && self.owed == 0 {
-            *state = State::Idle(now);
-            return;
+        up.lent.remove(&asker);
+        up.since = now;
+        if up.room > 0 {
+            up.room = room;
+            if room == 0 || self.owed > 0 {
+                up.room = 0;
+                self.owed = self.owed.saturating_sub(1);
+            } else {
+                self.room = Some(room);
+            }
         }
-        self.owed = self.owed.saturating_sub(1);
-        self.sessions.remove(&id);
-        self.actions.push_back(PoolAction::Close(id));
+        if up.room == 0 && up.lent.is_empty() {
+            self.close(id);
+        }
     }
 
-    fn opened(&mut self, now: Timestamp, id: SessionId) {
-        match self.sessions.get(&id) {
-            Some(State::Opening(asker)) => {
-                let asker = *asker;
-                self.sessions.insert(id, State::Lent);
-                self.actions.push_back(PoolAction::Lend(id, asker));
-            }
-            Some(_) => {
-                self.sessions.insert(id, State::Idle(now));
-            }
-            None => self.actions.push_back(PoolAction::Close(id)),
-        }
+    fn opened(&mut self, now: Timestamp, id: SessionId, room: usize) {
+        let Some(state) = self.sessions.get_mut(&id) else {
+            return self.actions.push_back(PoolAction::Close(id));
+        };
+        let State::Opening(asker) = *state else {
+            return;
+        };
+        let room = room.max(1);
+        self.room = Some(room);
+        *state = State::Up(Up {
+            room,
+            lent: BTreeSet::new(),
+            since: now,
+        });
+        self.lend(now, id, asker);
     }
 
     fn withdraw(&mut self, asker: Asker) {
         self.waiting.retain(|waiting| *waiting != asker);
         let opening = |state: &State| matches!(state, State::Opening(who) if *who == asker);
-        let ids: alloc::vec::Vec<_> = self
+        let ids: Vec<_> = self
             .sessions
             .iter()
             .filter(|(_, s)| opening(s))
             .map(|(id, _)| *id)
             .collect();
         for id in ids {
-            self.sessions.remove(&id);
-            self.actions.push_back(PoolAction::Close(id));
+            self.close(id);
         }
     }
 
@@ -281,171 +408,16 @@ impl Pool {
         let old = self
             .idle()
             .filter(|(_, since)| now >= *since + self.idle_max);
-        for id in old.map(|(id, _)| id).collect::<alloc::vec::Vec<_>>() {
-            self.sessions.remove(&id);
-            self.actions.push_back(PoolAction::Close(id));
+        for id in old.map(|(id, _)| id).collect::<Vec<_>>() {
+            self.close(id);
         }
+    }
+
+    fn close(&mut self, id: SessionId) {
+        self.sessions.remove(&id);
+        self.actions.push_back(PoolAction::Close(id));
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use std::collections::BTreeSet;
-    use std::vec::Vec;
-
-    const LIMIT: usize = 3;
-
-    /// What the world does with the pool's actions, driven by random choices.
-    #[derive(Default)]
-    struct World {
-        opening: BTreeSet<SessionId>,
-        lent: BTreeMap<SessionId, Asker>,
-        wanting: BTreeSet<Asker>,
-        served: usize,
-    }
-
-    impl World {
-        fn obey(&mut self, pool: &mut Pool) {
-            while let Some(action) = pool.poll_action() {
-                match action {
-                    PoolAction::Open(id, _) => assert!(self.opening.insert(id), "opened twice"),
-                    PoolAction::Lend(id, asker) => {
-                        self.opening.remove(&id);
-                        assert!(self.wanting.remove(&asker), "lent to nobody");
-                        assert!(self.lent.insert(id, asker).is_none(), "lent twice");
-                        self.served += 1;
-                    }
-                    PoolAction::Close(id) => {
-                        self.opening.remove(&id);
-                        assert!(!self.lent.contains_key(&id), "closed while lent");
-                    }
-                }
-            }
-            assert!(pool.len() <= LIMIT);
-        }
-
-        /// Allows what is wanted, but for a limit of the whole.
-        fn allow(&mut self, pool: &mut Pool, allowed: usize) {
-            self.obey(pool);
-            while pool.wants() > 0 && pool.len() < allowed {
-                pool.allow();
-                self.obey(pool);
-            }
-        }
-
-        fn step(&mut self, pool: &mut Pool, choice: u8, now: Timestamp) {
-            let asker = Asker {
-                transfer: u64::from(choice % 2),
-                lane: LaneId(u16::from(choice / 8)),
-            };
-            let event = match choice % 12 {
-                0..=2
-                    if !self.wanting.contains(&asker)
-                        && !self.lent.values().any(|a| *a == asker) =>
-                {
-                    self.wanting.insert(asker);
-                    PoolEvent::Want(asker)
-                }
-                3 if self.wanting.remove(&asker) => PoolEvent::Withdraw(asker),
-                4 if let Some(id) = self.opening.first() => PoolEvent::Opened(*id),
-                5 if let Some(id) = self.opening.pop_first() => {
-                    // Its asker is told of the failure and stops wanting.
-                    let before: Vec<_> = self.wanting.iter().copied().collect();
-                    if let Some(State::Opening(asker)) = pool.sessions.get(&id) {
-                        assert!(before.contains(asker));
-                        self.wanting.remove(asker);
-                    }
-                    PoolEvent::Failed(id)
-                }
-                6 if let Some((id, _)) = self.lent.pop_first() => PoolEvent::Returned {
-                    session: id,
-                    open: choice.is_multiple_of(3),
-                },
-                other => {
-                    match other {
-                        7 => pool.close_idle(),
-                        8 => pool.owe(usize::from(choice) % 3),
-                        9 => {
-                            if let Some(id) = self.opening.pop_first() {
-                                pool.postpone(id);
-                            }
-                        }
-                        _ => pool.allow(),
-                    }
-                    PoolEvent::Tick
-                }
-            };
-            pool.handle(now, event);
-            self.allow(pool, usize::from(choice % 4));
-        }
-    }
-
-    fn asker(lane: u16) -> Asker {
-        Asker {
-            transfer: 1,
-            lane: LaneId(lane),
-        }
-    }
-
-    #[test]
-    fn nothing_is_opened_before_it_is_allowed_and_what_is_owed_goes() {
-        let mut pool = Pool::new(LIMIT, Duration::from_secs(5));
-        for lane in 0..5 {
-            pool.handle(Timestamp::ZERO, PoolEvent::Want(asker(lane)));
-        }
-        assert_eq!((pool.poll_action(), pool.wants()), (None, LIMIT));
-        for n in 0..LIMIT as u64 {
-            pool.allow();
-            let id = SessionId(n);
-            assert_eq!(
-                pool.poll_action(),
-                Some(PoolAction::Open(id, asker(n as u16)))
-            );
-        }
-        pool.allow();
-        assert_eq!((pool.poll_action(), pool.wants()), (None, 0));
-        // One that could not be opened here and now is opened for the same lane later.
-        pool.postpone(SessionId(1));
-        pool.allow();
-        let again = PoolAction::Open(SessionId(3), asker(1));
-        assert_eq!(pool.poll_action(), Some(again));
-        pool.handle(Timestamp::ZERO, PoolEvent::Opened(SessionId(0)));
-        assert!(matches!(pool.poll_action(), Some(PoolAction::Lend(..))));
-        // Owed: two lanes wait, and still the session goes.
-        pool.owe(1);
-        let back = PoolEvent::Returned {
-            session: SessionId(0),
-            open: true,
-        };
-        pool.handle(Timestamp::ZERO, back);
-        assert_eq!(pool.poll_action(), Some(PoolAction::Close(SessionId(0))));
-        assert_eq!((pool.poll_action(), pool.owed(), pool.len()), (None, 0, 2));
-    }
-
-    proptest! {
-        #[test]
-        fn nothing_is_lent_twice_and_nobody_is_forgotten(choices in proptest::collection::vec(any::<u8>(), 1..200)) {
-            let mut pool = Pool::new(LIMIT, Duration::from_secs(5));
-            let mut world = World::default();
-            for (i, choice) in choices.iter().enumerate() {
-                world.step(&mut pool, *choice, Timestamp::from_micros(i as u64 * 500_000));
-            }
-            // Everything that is out comes back: then everybody who still wants is served.
-            pool.owe(0);
-            for _ in 0..500 {
-                if let Some(id) = world.opening.first().copied() {
-                    pool.handle(Timestamp::ZERO, PoolEvent::Opened(id));
-                } else if let Some((id, _)) = world.lent.pop_first() {
-                    pool.handle(Timestamp::ZERO, PoolEvent::Returned { session: id, open: false });
-                }
-                world.allow(&mut pool, LIMIT);
-            }
-            prop_assert!(world.wanting.is_empty(), "left waiting: {:?}", world.wanting);
-            pool.handle(Timestamp::NEVER, PoolEvent::Tick);
-            world.obey(&mut pool);
-            prop_assert!(pool.is_empty());
-        }
-    }
-}
+mod tests;

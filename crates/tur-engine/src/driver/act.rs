@@ -141,11 +141,11 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
 
     /// Returns a lane's session; it can be used again if it is still open.
     pub(super) fn return_session(&mut self, id: LaneId) {
-        let now = self.now();
+        let (now, asker) = (self.now(), self.asker(id));
         let Some(lent) = self.lanes.get_mut(&id).and_then(|lane| lane.lent.take()) else {
             return;
         };
-        let open = lent.session.is_open();
+        let room = room(&*lent.session);
         let Lent {
             id: session,
             origin,
@@ -155,7 +155,7 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
         drop(ours);
         self.world
             .sessions
-            .tell(now, &origin, PoolEvent::Returned { session, open });
+            .tell(now, &origin, returned(session, asker, room));
     }
 
     /// Stops everything and returns everything.
@@ -221,7 +221,8 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
         if !self.transfer.may_give_way(brought) {
             // All of it would have to come again, and might never come to its end.
             let (now, origin) = (self.world.clock.now(), lent.origin.clone());
-            return self.world.sessions.keep(now, &origin, session);
+            let asker = self.asker(id);
+            return self.world.sessions.keep(now, &origin, (session, asker));
         }
         // Stopped first: then nothing is between what the gate has granted and what is written.
         lane.stop();
@@ -273,41 +274,20 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
     }
 
     fn lend(&mut self, lane_id: LaneId, lent: Lent<T::Session>) {
-        let now = self.now();
+        let (now, asker) = (self.now(), self.asker(lane_id));
         let wanted = self
             .lanes
             .get_mut(&lane_id)
             .filter(|lane| lane.wanting.as_ref() == Some(&lent.origin));
         let Some(lane) = wanted else {
-            let open = lent.session.is_open();
-            self.world.sessions.tell(
-                now,
-                &lent.origin,
-                PoolEvent::Returned {
-                    session: lent.id,
-                    open,
-                },
-            );
-            return;
+            let back = returned(lent.id, asker, room(&*lent.session));
+            return self.world.sessions.tell(now, &lent.origin, back);
         };
         if !lent.session.is_open() {
             // Closed by the origin while nobody looked: another one, then.
-            let asker = Asker {
-                transfer: self.id,
-                lane: lane_id,
-            };
-            self.world.sessions.tell(
-                now,
-                &lent.origin,
-                PoolEvent::Returned {
-                    session: lent.id,
-                    open: false,
-                },
-            );
-            self.world
-                .sessions
-                .tell(now, &lent.origin, PoolEvent::Want(asker));
-            return;
+            let sessions = &self.world.sessions;
+            sessions.tell(now, &lent.origin, returned(lent.id, asker, 0));
+            return sessions.tell(now, &lent.origin, PoolEvent::Want(asker));
         }
         lane.wanting = None;
         let fresh = lane.connected.take() == Some(lent.id);
@@ -362,9 +342,10 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
             Ok(session) => {
                 self.tally.connection(session.facts().protocol);
                 self.lanes.entry(lane).or_default().connected = Some(id);
+                let room = room(&session);
                 self.world
                     .sessions
-                    .opened(now, &origin, id, Arc::new(session));
+                    .opened(now, &origin, (id, room), Arc::new(session));
             }
             Err(fault) => {
                 let short = matches!(fault, Fault::Exhausted(_));
@@ -484,5 +465,22 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
             session: false,
         };
         self.transfer.handle(now, event);
+    }
+}
+
+/// Requests that a session runs at once; 0 if it can take no other one.
+fn room<S: Session>(session: &S) -> usize {
+    match session.is_open() {
+        true => session.capacity().max(1),
+        false => 0,
+    }
+}
+
+/// A lane gives its session back.
+fn returned(session: SessionId, asker: Asker, room: usize) -> PoolEvent {
+    PoolEvent::Returned {
+        session,
+        asker,
+        room,
     }
 }

@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tur_core::{Origin, Timestamp};
-use tur_sched::{Asker, BudgetAction, Pool, PoolAction, PoolEvent, Shortage, Standing, TicketId};
+use tur_sched::{
+    Asker, BudgetAction, Pool, PoolAction, PoolEvent, SessionId, Shortage, Standing, TicketId,
+};
 
 use super::{Drivers, Entry, IDLE_MAX, PerOrigin, Shared, User, Word};
 use crate::permits::{Permits, Turn};
@@ -28,31 +30,58 @@ impl<S> Shared<S> {
                 }
             }
             PoolEvent::Withdraw(asker) => {
-                let lent = |user: &&User| user.asker == asker && user.lent;
                 let entry = self.origins.get(origin);
-                if entry.is_some_and(|entry| entry.users.values().any(|user| lent(&user))) {
+                let mut users = entry.into_iter().flat_map(|entry| &entry.users);
+                if users.any(|((_, user), how)| *user == asker && how.lent) {
                     // The session is on its way to the lane, which will send it back, and the permit with it.
                     self.permits.detach(asker);
                 } else {
                     self.permits.withdraw(now, asker);
                 }
             }
-            PoolEvent::Failed(id) | PoolEvent::Returned { session: id, .. } => {
-                let entry = self.origins.get_mut(origin);
-                let user = entry.and_then(|entry| entry.users.remove(&id));
-                if let Some(ticket) = user.and_then(|user| user.ticket) {
-                    self.permits.rest(now, ticket);
+            PoolEvent::Failed(id) => {
+                let entry = self.origins.get(origin);
+                let mut users = entry.into_iter().flat_map(|entry| entry.users.keys());
+                if let Some((_, opener)) = users.find(|(session, _)| *session == id).copied() {
+                    self.rest(now, origin, (id, opener));
                 }
             }
-            PoolEvent::Opened(_) | PoolEvent::Tick => {}
+            PoolEvent::Returned { session, asker, .. } => self.rest(now, origin, (session, asker)),
+            PoolEvent::Opened { .. } | PoolEvent::Tick => {}
         }
         self.entry(origin).pool.handle(now, event);
+        self.allow_crowd(origin);
+    }
+
+    /// What somebody used a session for is over.
+    fn rest(&mut self, now: Timestamp, origin: &Origin, who: (SessionId, Asker)) {
+        let entry = self.origins.get_mut(origin);
+        let user = entry.and_then(|entry| entry.users.remove(&who));
+        if let Some(ticket) = user.and_then(|user| user.ticket) {
+            self.permits.rest(now, ticket);
+        }
+    }
+
+    /// Where sessions run many requests at once it is they that are counted by origin, and not the requests: of those there
+    /// may be as many as the process may have.
+    fn allow_crowd(&mut self, origin: &Origin) {
+        let Some(entry) = self.origins.get_mut(origin) else {
+            return;
+        };
+        let roomy = entry.pool.room().is_some_and(|room| room > 1);
+        if roomy != entry.roomy {
+            entry.roomy = roomy;
+            let permits = roomy.then_some(usize::MAX);
+            self.permits.set_at(self.now, origin, permits);
+        }
     }
 
     fn entry(&mut self, origin: &Origin) -> &mut Entry<S> {
         let (PerOrigin::AtLeast(limit) | PerOrigin::Given(limit)) = self.per_origin;
+        let rooms = &self.rooms;
         self.origins.entry(origin.clone()).or_insert_with(|| Entry {
-            pool: Pool::new(limit, IDLE_MAX),
+            pool: Pool::new(limit, IDLE_MAX, rooms(origin)),
+            roomy: false,
             live: BTreeMap::new(),
             paused: BTreeSet::new(),
             users: BTreeMap::new(),
@@ -81,7 +110,7 @@ impl<S> Shared<S> {
             .into_iter()
             .flatten()
             .find(|(_, user)| user.ticket == Some(ticket))
-            .map(|(id, user)| (*id, user.lent));
+            .map(|((id, _), user)| (*id, user.lent));
         if let Some((id, _)) = user {
             let lane = asker.lane;
             say(&self.drivers, asker, Word::GiveWay { lane, id });
@@ -228,7 +257,7 @@ fn carry<S>(origin: &Origin, entry: &mut Entry<S>, (drivers, permits): (&Drivers
         let (asker, id, session) = match action {
             PoolAction::Close(id) => {
                 entry.live.remove(&id);
-                entry.users.remove(&id);
+                entry.users.retain(|(session, _), _| *session != id);
                 continue;
             }
             PoolAction::Open(id, asker) => (asker, id, None),
@@ -238,11 +267,10 @@ fn carry<S>(origin: &Origin, entry: &mut Entry<S>, (drivers, permits): (&Drivers
             },
         };
         let user = User {
-            asker,
             ticket: permits.ticket(asker),
             lent: session.is_some(),
         };
-        entry.users.insert(id, user);
+        entry.users.insert((id, asker), user);
         let (lane, origin) = (asker.lane, origin.clone());
         let word = match session {
             Some(session) => Word::Lend {

@@ -56,6 +56,8 @@ struct Transfer {
 }
 
 struct World {
+    /// Requests that a session runs at once.
+    room: usize,
     sessions: Sessions<Socket>,
     sockets: Arc<AtomicUsize>,
     transfers: BTreeMap<u64, Transfer>,
@@ -67,6 +69,7 @@ struct World {
 impl World {
     fn new(process: usize, per_origin: usize) -> Self {
         Self {
+            room: 1,
             sessions: Sessions::new(Caps {
                 process,
                 per_origin: PerOrigin::Given(per_origin),
@@ -76,6 +79,16 @@ impl World {
             next: 0,
             now: Timestamp::ZERO,
             opened: 0,
+        }
+    }
+
+    /// Sessions that run so many requests at once, which is to be seen by the first.
+    fn with_room(self, room: usize) -> Self {
+        let sessions = self.sessions.with_rooms(Box::new(|_| None));
+        Self {
+            room,
+            sessions,
+            ..self
         }
     }
 
@@ -174,7 +187,8 @@ impl World {
                 0 | 1 => {
                     self.put(place, lane, Lane::Opening(origin.clone(), id));
                     let socket = Socket::new(&self.sockets);
-                    self.sessions.opened(self.now, &origin, id, socket);
+                    self.sessions
+                        .opened(self.now, &origin, (id, self.room), socket);
                 }
                 2 => self.sessions.tell(self.now, &origin, PoolEvent::Failed(id)),
                 _ => {
@@ -203,8 +217,8 @@ impl World {
             }
             Lane::Using(origin, session, ours) => {
                 drop(ours);
-                self.sessions
-                    .tell(self.now, &origin, PoolEvent::Returned { session, open });
+                let back = returned(session, asker, if open { self.room } else { 0 });
+                self.sessions.tell(self.now, &origin, back);
             }
         }
     }
@@ -233,9 +247,10 @@ proptest! {
     fn no_way_out_of_a_transfer_leaks_a_slot(
         process in 1usize..10,
         per_origin in 1usize..6,
+        room in 1usize..4,
         choices in proptest::collection::vec(any::<(u8, u8, u8)>(), 0..250),
     ) {
-        let mut world = World::new(process, per_origin);
+        let mut world = World::new(process, per_origin).with_room(room);
         for (what, who, n) in choices {
             let (place, lane) = (u64::from(who) % TRANSFERS, u16::from(who / 8) % LANES);
             world.now = world.now + Duration::from_millis(u64::from(n) * 100);
@@ -290,11 +305,19 @@ fn with_one_unused(sockets: &Arc<AtomicUsize>) -> Sessions<Socket> {
     let Ok(Word::Open { id, .. }) = words.try_recv() else {
         panic!("it may connect");
     };
-    sessions.opened(now, &at, id, Socket::new(sockets));
+    sessions.opened(now, &at, (id, 1), Socket::new(sockets));
     drop(words.try_recv().expect("it is lent"));
-    let (session, open) = (id, true);
-    sessions.tell(now, &at, PoolEvent::Returned { session, open });
+    sessions.tell(now, &at, returned(id, lane, 1));
     sessions
+}
+
+/// A lane gives its session back.
+fn returned(session: SessionId, asker: Asker, room: usize) -> PoolEvent {
+    PoolEvent::Returned {
+        session,
+        asker,
+        room,
+    }
 }
 
 #[test]
@@ -449,4 +472,36 @@ fn who_comes_while_connections_are_short_is_told_too() {
         world.sessions.pressure(later, &[Sign::Descriptors(1_000)]);
     }
     assert_eq!(world.sessions.shortage(8), None, "it is over");
+}
+
+/// What counts by origin is connections: where one of them runs many requests, more may run than there are connections.
+#[test]
+fn transfers_share_a_session_that_has_room_for_many() {
+    let mut world = World::new(64, 4).with_room(100);
+    for place in 0..50 {
+        world.want(place, 0, 0);
+    }
+    world.hear();
+    assert_eq!(world.opened, 1, "one tells what there is room for");
+    world.connect(0, 0, 0);
+    world.hear();
+    let using = (0..50)
+        .filter(|place| world.using(*place).is_some())
+        .count();
+    assert_eq!((using, world.opened), (50, 1));
+    // With the last of them goes what holds for this origin.
+    for place in 0..50 {
+        world.leave(place, false);
+    }
+    world.sessions.expire(Timestamp::NEVER);
+    assert!(world.sessions.lock().origins.is_empty());
+    let mut world = World { room: 1, ..world };
+    for place in 0..50 {
+        world.want(place, 0, 0);
+        world.hear();
+    }
+    assert_eq!(world.opened, 2, "again one tells");
+    world.connect(0, 0, 0);
+    world.hear();
+    assert_eq!(world.opened, 5, "as many as there may be");
 }

@@ -144,6 +144,8 @@ pub(super) struct Board {
     asked: BTreeMap<PeerId, Asked>,
     /// Tickets that wait and are to be asked, likewise.
     live: BTreeMap<TicketId, Asked>,
+    /// Caps of origins that have their own.
+    limits: BTreeMap<SiteId, usize>,
     /// Numbers turns, ages and starts.
     count: u64,
 }
@@ -164,6 +166,7 @@ impl Board {
             vacant: Vec::new(),
             asked: BTreeMap::new(),
             live: BTreeMap::new(),
+            limits: BTreeMap::new(),
             count: 0,
         }
     }
@@ -295,6 +298,21 @@ impl Board {
         for site in self.sites.keys().copied().collect::<Vec<_>>() {
             self.settle(site);
         }
+    }
+
+    /// Sets the cap of one origin; `None`: that of all.
+    pub(super) fn set_at(&mut self, site: SiteId, limit: Option<usize>) {
+        match limit {
+            Some(limit) => self.limits.insert(site, limit),
+            None => self.limits.remove(&site),
+        };
+        self.settle(site);
+    }
+
+    /// Permits at an origin.
+    pub(super) fn limit_at(&self, site: SiteId) -> usize {
+        let own = self.limits.get(&site);
+        own.copied().unwrap_or(self.config.per_origin)
     }
 
     pub(super) fn set_reserve(&mut self, reserve: bool) {
@@ -534,7 +552,7 @@ impl Board {
         let Some(site) = self.sites.get(&id) else {
             return;
         };
-        let limit = self.config.per_origin;
+        let limit = self.limit_at(id);
         let room = if site.running >= limit {
             Room::Nobody
         } else if site.prefetches >= self.for_prefetches(limit) {
@@ -574,6 +592,7 @@ impl Board {
         site.tickets -= 1;
         if site.tickets == 0 {
             self.sites.remove(&id);
+            self.limits.remove(&id);
             self.lines.set_room(id, Room::Everybody);
             self.vacant.push(id);
         }

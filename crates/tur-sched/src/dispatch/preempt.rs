@@ -85,7 +85,7 @@ fn victims(board: &Board, demand: &dyn Demand) -> Vec<Victim> {
 /// Where urgent tickets wait for which no permit is free or on its way back: the origin that is full, or none if it is
 /// the process. Once for each peer, slot and origin.
 fn blocked(board: &Board) -> Vec<Option<SiteId>> {
-    let (permits, per_origin) = (board.config.permits, board.config.per_origin);
+    let permits = board.config.permits;
     let mut permits = permits.saturating_sub(board.running.len()) + board.closing;
     let mut of_peers: BTreeMap<PeerId, usize> = BTreeMap::new();
     let mut of_sites: BTreeMap<SiteId, usize> = BTreeMap::new();
@@ -94,7 +94,7 @@ fn blocked(board: &Board) -> Vec<Option<SiteId>> {
         for (id, row) in board.lines.rows(slot) {
             let at_site = of_sites.entry(id).or_insert_with(|| {
                 let site = board.sites.get(&id).copied().unwrap_or_default();
-                per_origin.saturating_sub(site.running) + site.closing
+                board.limit_at(id).saturating_sub(site.running) + site.closing
             });
             for who in row {
                 let Some(peer) = board.peers.get(&who.peer) else {

@@ -286,6 +286,32 @@ fn fewer_permits_stop_nobody_and_start_nobody() {
     assert_eq!(desk.starts(), [5], "none at all would be for ever");
 }
 
+/// Where a connection runs many requests, more of them may go than elsewhere.
+#[test]
+fn an_origin_may_have_a_cap_of_its_own() {
+    let mut desk = Desk::new(9, 2);
+    desk.join(1, High);
+    let at = |permits| DispatchEvent::At { origin: 0, permits };
+    // Said before anybody asks for it, and kept while nobody does.
+    desk.tell(at(Some(4)));
+    desk.want(1, 0, 0..1);
+    assert_eq!(desk.starts(), [0]);
+    desk.end(0);
+    desk.want(1, 0, 1..6);
+    desk.want(1, 1, 10..13);
+    assert_eq!(desk.starts(), [1, 2, 3, 4, 10, 11]);
+    desk.tell(at(Some(5)));
+    assert_eq!(desk.starts(), [5]);
+    desk.tell(at(None));
+    desk.want(1, 0, 20..21);
+    for ticket in 1..4 {
+        desk.end(ticket);
+        assert_eq!(desk.starts(), []);
+    }
+    desk.end(4);
+    assert_eq!(desk.starts(), [20]);
+}
+
 #[test]
 fn the_last_permit_of_process_and_origin_is_for_urgent_work() {
     for (permits, per_origin) in [(3, 32), (32, 3)] {

@@ -222,7 +222,7 @@ impl World<'_> {
             return;
         };
         let open = open && self.is_open(conn);
-        self.tell_pool(&origin, PoolEvent::Returned { session, open });
+        self.tell_pool(&origin, returned(session, asker(d, id), open));
     }
 
     /// True unless we know that the far end has closed the connection.
@@ -339,7 +339,11 @@ impl World<'_> {
             if let Some(side) = self.origins.get_mut(origin) {
                 side.live.insert(id, conn);
             }
-            return self.tell_pool(origin, PoolEvent::Opened(id));
+            let opened = PoolEvent::Opened {
+                session: id,
+                room: 1,
+            };
+            return self.tell_pool(origin, opened);
         }
         lane.wanting = None;
         self.tell_pool(origin, PoolEvent::Failed(id));
@@ -362,11 +366,11 @@ impl World<'_> {
         };
         let open = self.is_open(conn);
         if !self.wants(d, lane, &origin) {
-            return self.tell_pool(&origin, PoolEvent::Returned { session: id, open });
+            return self.tell_pool(&origin, returned(id, asker(d, lane), open));
         }
         if !open {
             // Closed by the origin while nobody looked: another one, then.
-            self.tell_pool(&origin, PoolEvent::Returned { session: id, open });
+            self.tell_pool(&origin, returned(id, asker(d, lane), open));
             return self.tell_pool(&origin, PoolEvent::Want(asker(d, lane)));
         }
         let entry = self.downloads[d].lanes.entry(lane).or_default();
@@ -398,5 +402,14 @@ pub(super) fn asker(d: usize, lane: LaneId) -> Asker {
     Asker {
         transfer: d as u64,
         lane,
+    }
+}
+
+/// A lane gives its connection back.
+fn returned(session: SessionId, asker: Asker, open: bool) -> PoolEvent {
+    PoolEvent::Returned {
+        session,
+        asker,
+        room: usize::from(open),
     }
 }

@@ -63,7 +63,7 @@ impl World<'_> {
             .origins
             .entry(origin.clone())
             .or_insert_with(|| OriginSide {
-                pool: Pool::new(limit, IDLE_MAX),
+                pool: Pool::new(limit, IDLE_MAX, Some(1)),
                 live: BTreeMap::new(),
                 lanes: None,
             });
@@ -106,9 +106,10 @@ impl World<'_> {
 
     /// A download takes nothing any more: its wishes go from every pool.
     pub(super) fn forget_wishes(&mut self, d: usize) {
+        let now = self.timestamp();
         for origin in self.origins.keys().cloned().collect::<Vec<_>>() {
             if let Some(side) = self.origins.get_mut(&origin) {
-                side.pool.forget(d as u64);
+                side.pool.forget(now, d as u64);
             }
             self.settle(&origin);
         }

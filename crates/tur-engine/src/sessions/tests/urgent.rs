@@ -18,6 +18,8 @@ struct Member {
 }
 
 struct World {
+    /// Requests that a session runs at once.
+    room: usize,
     sessions: Sessions<Socket>,
     sockets: Arc<AtomicUsize>,
     granted: mpsc::UnboundedReceiver<News>,
@@ -58,6 +60,7 @@ impl World {
             }
         });
         Self {
+            room: 1,
             sessions,
             sockets: Arc::default(),
             granted,
@@ -66,6 +69,16 @@ impl World {
             active,
             next: PEERS,
             now: Timestamp::ZERO,
+        }
+    }
+
+    /// Sessions that run so many requests at once, which is to be seen by the first.
+    fn with_room(self, room: usize) -> Self {
+        let sessions = self.sessions.with_rooms(Box::new(|_| None));
+        Self {
+            room,
+            sessions,
+            ..self
         }
     }
 
@@ -169,7 +182,7 @@ impl World {
         match how % 4 {
             0 | 1 => {
                 let socket = Socket::new(&self.sockets);
-                self.sessions.opened(now, &at, session, socket);
+                self.sessions.opened(now, &at, (session, self.room), socket);
             }
             3 if self.sessions.exhausted(now, &at, session) => {}
             _ => {
@@ -191,7 +204,8 @@ impl World {
             }
             Some(Lane::Using(at, session, ours)) => {
                 drop(ours);
-                let event = PoolEvent::Returned { session, open };
+                let room = if open { self.room } else { 0 };
+                let event = returned(session, asker(id, lane), room);
                 self.sessions.tell(now, &at, event);
             }
         }
@@ -241,10 +255,7 @@ impl World {
                 Some(state) if state.wants(&origin) => *state = Lane::Using(origin, given, session),
                 _ => {
                     drop(session);
-                    let event = PoolEvent::Returned {
-                        session: given,
-                        open: true,
-                    };
+                    let event = returned(given, asker(id, lane.0), self.room);
                     self.sessions.tell(now, &origin, event);
                 }
             },
@@ -259,7 +270,8 @@ impl World {
                 Some(Lane::Using(origin, used, _)) if *used == taken => {
                     let origin = origin.clone();
                     if how.is_multiple_of(4) {
-                        self.sessions.keep(now, &origin, taken);
+                        let who = (taken, asker(id, lane.0));
+                        self.sessions.keep(now, &origin, who);
                     } else {
                         self.release(id, lane.0, how.is_multiple_of(2));
                         self.want(id, lane.0, origin);
@@ -367,9 +379,10 @@ proptest! {
     fn no_permit_is_lost_and_none_is_had_twice(
         process in 1usize..6,
         per_origin in 1usize..4,
+        room in 1usize..4,
         choices in proptest::collection::vec(any::<(u8, u8, u8)>(), 0..250),
     ) {
-        let mut world = World::new(process, per_origin);
+        let mut world = World::new(process, per_origin).with_room(room);
         for (what, who, n) in choices {
             world.now = world.now + Duration::from_millis(u64::from(n) * 20);
             world.step(what, who, n);

@@ -29,6 +29,8 @@ struct Naive {
     config: DispatchConfig,
     now: Timestamp,
     demand: Now,
+    /// Origins that have a cap of their own.
+    own: BTreeMap<u8, usize>,
     people: BTreeMap<u64, Person>,
     papers: BTreeMap<u64, Paper>,
     /// Tickets that are to be dropped.
@@ -52,6 +54,7 @@ impl Naive {
             config,
             now: T0,
             demand: Now::default(),
+            own: BTreeMap::new(),
             people: BTreeMap::new(),
             papers: BTreeMap::new(),
             dropped: BTreeSet::new(),
@@ -86,6 +89,11 @@ impl Naive {
             .count()
     }
 
+    fn limit_at(&self, origin: u8) -> usize {
+        let own = self.own.get(&origin).copied();
+        own.unwrap_or(self.config.per_origin)
+    }
+
     fn peer_has_room(&self, peer: u64) -> bool {
         self.runs(|_, other| other.peer == peer) < self.people[&peer].limit
     }
@@ -99,11 +107,11 @@ impl Naive {
         paper.run.is_none()
             && self.peer_has_room(paper.peer)
             && self.runs(|_, _| true) < self.config.permits
-            && self.runs(|_, other| here(other)) < self.config.per_origin
+            && self.runs(|_, other| here(other)) < self.limit_at(paper.origin)
             && (!self.is_low(paper.peer)
                 || (self.runs(low) < reserve(self.config.permits)
                     && self.runs(|id, other| low(id, other) && here(other))
-                        < reserve(self.config.per_origin)))
+                        < reserve(self.limit_at(paper.origin))))
     }
 
     /// Everything that could start, in order: by slot, turn and age.
@@ -293,7 +301,7 @@ impl Naive {
 
     fn room_at(&self, origin: u8) -> usize {
         let runs = self.runs(|_, other| other.origin == origin);
-        self.config.per_origin.saturating_sub(runs)
+        self.limit_at(origin).saturating_sub(runs)
     }
 
     fn remove(&mut self, ticket: u64) {
@@ -351,6 +359,14 @@ impl Both {
             22 => {
                 self.naive.config.permits = usize::from(a % 7).max(1);
                 self.tell(DispatchEvent::Permits(usize::from(a % 7)));
+            }
+            23 if b < 128 => {
+                let (origin, permits) = (b % ORIGINS, (a > 40).then_some(usize::from(a % 9)));
+                match permits {
+                    Some(permits) => self.naive.own.insert(origin, permits.max(1)),
+                    None => self.naive.own.remove(&origin),
+                };
+                self.tell(DispatchEvent::At { origin, permits });
             }
             _ => {
                 self.naive.config.per_origin = usize::from(a % 5).max(1);
