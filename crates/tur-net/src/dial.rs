@@ -13,7 +13,7 @@ use tokio::time::Sleep;
 use tur_core::{Fault, Origin};
 
 use crate::public::public_only;
-use crate::wire::io_text;
+use crate::stream::io_text;
 
 /// Connects to the first address of `origin` that answers, with a receive buffer of so many bytes if one is given, and
 /// only to public ones if that is asked for: those that are checked are those that are connected to.

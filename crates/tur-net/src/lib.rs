@@ -9,16 +9,15 @@
 
 mod body;
 mod config;
-mod diagnosis;
 mod dial;
+mod h1;
 mod head;
-mod link;
 mod message;
 mod public;
 mod session;
+mod stream;
 mod tls;
 mod transport;
-mod wire;
 
 pub use body::HttpBody;
 pub use config::{

@@ -1,40 +1,30 @@
-//! A session: one HTTP/1.1 connection that takes one request at a time.
+//! A session: a connection to one origin, whatever protocol it speaks.
 
 use std::fmt;
-use std::sync::Arc;
 
-use http::HeaderValue;
 use tur_core::Fault;
 use tur_core::port::{Reply, Request, Session, SessionFacts};
 
-use crate::NetConfig;
-use crate::body::HttpBody;
-use crate::link::Link;
-use crate::wire::Stream;
-use crate::{head, message};
+use crate::body::{self, HttpBody};
+use crate::h1::H1Session;
 
-/// An HTTP/1.1 connection to one origin.
+/// A connection to one origin.
 ///
-/// Dropping it closes the connection, whatever runs on it. So do a fetch that is dropped, and a body that is dropped
-/// before its end.
+/// Dropping it closes the connection, whatever runs on it. Over HTTP/1.1 so do a fetch that is dropped, and a body that
+/// is dropped before its end.
 pub struct HttpSession {
-    link: Arc<Link>,
+    inner: Inner,
     facts: SessionFacts,
-    user_agent: HeaderValue,
+}
+
+/// The session by protocol.
+pub(crate) enum Inner {
+    H1(H1Session),
 }
 
 impl HttpSession {
-    pub(crate) async fn start(
-        stream: Stream,
-        facts: SessionFacts,
-        config: &NetConfig,
-        user_agent: HeaderValue,
-    ) -> Result<Self, Fault> {
-        Ok(Self {
-            link: Link::start(stream, config).await?,
-            facts,
-            user_agent,
-        })
+    pub(crate) fn new(inner: Inner, facts: SessionFacts) -> Self {
+        Self { inner, facts }
     }
 }
 
@@ -43,30 +33,22 @@ impl Session for HttpSession {
 
     /// A request that cannot be sent is `Malformed` and leaves the session as it was; every other fault closes it.
     async fn fetch(&self, request: Request) -> Result<Reply<HttpBody>, Fault> {
-        let message = message::message(&request, &self.user_agent)?;
-        let claim = self.link.claim()?;
-        let (parts, incoming) = claim.exchange(message).await?.into_parts();
-        let facts = head::read(&parts)?;
-        Ok(Reply {
-            answer: facts.answer,
-            body: HttpBody::new(claim, incoming, facts.body, facts.reusable),
-        })
+        match &self.inner {
+            Inner::H1(session) => session
+                .fetch(request)
+                .await
+                .map(|reply| wrap(reply, body::Inner::H1)),
+        }
     }
 
     fn facts(&self) -> SessionFacts {
         self.facts.clone()
     }
 
-    /// While an answer is being read this says whether its connection still stands; whether the peer keeps it is known
-    /// at the end of the body.
     fn is_open(&self) -> bool {
-        self.link.is_claimed() || self.link.is_idle()
-    }
-}
-
-impl Drop for HttpSession {
-    fn drop(&mut self) {
-        self.link.close();
+        match &self.inner {
+            Inner::H1(session) => session.is_open(),
+        }
     }
 }
 
@@ -75,5 +57,12 @@ impl fmt::Debug for HttpSession {
         f.debug_struct("HttpSession")
             .field("facts", &self.facts)
             .finish_non_exhaustive()
+    }
+}
+
+fn wrap<B>(reply: Reply<B>, body: impl FnOnce(B) -> body::Inner) -> Reply<HttpBody> {
+    Reply {
+        answer: reply.answer,
+        body: HttpBody(body(reply.body)),
     }
 }

@@ -17,7 +17,7 @@ use tur_core::{Fault, Origin, TlsCause};
 
 use crate::NetError;
 use crate::dial::bare_host;
-use crate::wire::io_text;
+use crate::stream::io_text;
 
 /// The trusted roots, read once: given ones at once, the system's at the first handshake.
 pub(crate) struct Trust {

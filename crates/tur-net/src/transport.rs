@@ -9,9 +9,10 @@ use tur_core::port::{SessionFacts, Transport};
 use tur_core::{Fault, Origin, Scheme, Wait};
 
 use crate::dial::dial;
-use crate::session::HttpSession;
+use crate::h1::H1Session;
+use crate::session::{self, HttpSession};
+use crate::stream::Stream;
 use crate::tls::Trust;
-use crate::wire::Stream;
 use crate::{NetConfig, NetError};
 
 /// Opens HTTP/1.1 connections. Clones share the trusted roots and the memory of TLS sessions.
@@ -87,7 +88,9 @@ impl Transport for HttpTransport {
             handshake: began.elapsed(),
         };
         tracing::debug!(%origin, address = %facts.address, handshake = ?facts.handshake, "connected");
-        HttpSession::start(stream, facts, &self.config, self.shared.user_agent.clone()).await
+        let user_agent = self.shared.user_agent.clone();
+        let session = H1Session::start(stream, &self.config, user_agent).await?;
+        Ok(HttpSession::new(session::Inner::H1(session), facts))
     }
 }
 

@@ -24,9 +24,11 @@ use hyper_util::rt::TokioIo;
 use tur_core::Fault;
 
 use crate::config::{FIELDS_MAX, NetConfig};
-use crate::diagnosis::{HeadLimits, diagnose};
 use crate::message::Message;
-use crate::wire::{Stream, Tap, Wire};
+use crate::stream::Stream;
+
+use super::diagnosis::{HeadLimits, diagnose};
+use super::wire::{Tap, Wire};
 
 /// A connection.
 pub(crate) struct Link {
