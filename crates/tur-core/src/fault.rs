@@ -161,6 +161,16 @@ pub enum Fault {
     /// Reset or broken before the head of an answer was complete.
     #[error("connection lost: {0}")]
     Lost(String),
+    /// The origin refused a request before it did anything about it (RFC 9113, section 8.7): it may be made again at once,
+    /// on another connection if this one ends.
+    #[error("the request was refused: {0}")]
+    StreamRefused(String),
+    /// The origin says that it is asked too much (`ENHANCE_YOUR_CALM`; RFC 9113, section 7).
+    #[error("the server asks for calm: {0}")]
+    Calm(String),
+    /// The protocol that was asked for is not spoken there.
+    #[error("{0}; leave the choice of the protocol open to use another")]
+    ProtocolUnavailable(String),
     /// The body ended before its declared or marked end.
     #[error("the body ended early: {0}")]
     Truncated(String),
@@ -235,10 +245,14 @@ impl Fault {
             | Fault::Offline { .. }
             | Fault::Exhausted(_)
             | Fault::Lost(_)
+            | Fault::StreamRefused(_)
+            | Fault::Calm(_)
             | Fault::Truncated(_)
             | Fault::TimedOut(..) => Kind::Network,
             Fault::Tls(_) => Kind::Tls,
-            Fault::Malformed(_) | Fault::Undecodable(_) => Kind::Protocol,
+            Fault::Malformed(_) | Fault::ProtocolUnavailable(_) | Fault::Undecodable(_) => {
+                Kind::Protocol
+            }
             Fault::HeadTooLarge { .. }
             | Fault::TooManyInterim { .. }
             | Fault::Inflated { .. }

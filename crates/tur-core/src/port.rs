@@ -84,7 +84,8 @@ pub trait Transport: Send + Sync + 'static {
     /// Connects to `origin`: resolves, races addresses, shakes hands.
     ///
     /// # Errors
-    /// `Resolve`, `AddressRefused`, `Connect`, `Tls`, `Exhausted` or `TimedOut(Connect)`.
+    /// `Resolve`, `AddressRefused`, `Connect`, `Tls`, `Exhausted`, `TimedOut(Connect)` or `ProtocolUnavailable`; where a
+    /// protocol begins with words of the peer also `Lost` or `Malformed`.
     fn open(&self, origin: &Origin) -> impl Future<Output = Result<Self::Session, Fault>> + Send;
 }
 
@@ -97,7 +98,7 @@ pub trait Session: Send + Sync + 'static {
     /// a session that runs one at a time the next may begin when the body has said [`Fill::End`].
     ///
     /// # Errors
-    /// `Lost`, `Malformed`, `HeadTooLarge` or `TooManyInterim`.
+    /// `Lost`, `Malformed`, `HeadTooLarge` or `TooManyInterim`; of protocols with streams also `StreamRefused` or `Calm`.
     fn fetch(
         &self,
         request: Request,
@@ -123,7 +124,7 @@ pub trait Body: Send + 'static {
     /// Cancel-safe: a dropped future has appended what it appended and lost nothing.
     ///
     /// # Errors
-    /// `Lost`, `Truncated` or `Malformed`. Bytes appended before the error are good.
+    /// `Lost`, `Truncated`, `Calm` or `Malformed`. Bytes appended before the error are good.
     fn fill(
         &mut self,
         chunks: &mut Chunks,

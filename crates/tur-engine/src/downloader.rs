@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 use tur_core::{Kind, Rate};
-use tur_net::{HttpSession, HttpTransport, NetConfig};
+use tur_net::{HttpSession, HttpTransport, NetConfig, Spawner};
 use tur_sched::DispatchConfig;
 use tur_sched::abr::AbrConfig;
 use tur_storage::{FileDisk, PosixDisk};
@@ -208,7 +208,7 @@ impl DownloaderBuilder {
     /// # Errors
     /// `Usage` if a setting cannot be used, `Other` if the system has no thread to give.
     pub fn build(self) -> Result<Downloader, Error> {
-        let transport = HttpTransport::new(self.net)
+        let transport = HttpTransport::new(self.net, spawner())
             .map_err(|error| Error::new(Kind::Usage, error.to_string()))?;
         let clock = Clock::start();
         let bus = Bus::new(clock);
@@ -505,6 +505,16 @@ impl fmt::Debug for Downloader {
             .field("transport", &self.shared.transport)
             .finish_non_exhaustive()
     }
+}
+
+/// Runs what drives a connection on the data thread, where all connections are opened.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the engine owns the runtime that a connection lives on"
+)]
+pub(crate) fn spawner() -> Spawner {
+    // The handle is dropped: a driver ends with its session.
+    Spawner::new(|driver| drop(tokio::spawn(driver)))
 }
 
 /// The transport of a download under `limits`.

@@ -171,6 +171,8 @@ fn name(fault: &Fault) -> Cow<'static, str> {
         Fault::Exhausted(_) => "exhausted",
         Fault::Tls(_) => "tls",
         Fault::Lost(_) => "lost",
+        Fault::StreamRefused(_) => "refused",
+        Fault::Calm(_) => "calm",
         Fault::Truncated(_) => "truncated",
         Fault::TimedOut(Wait::Connect, _) => "connect timed out",
         Fault::TimedOut(Wait::FirstByte, _) => "answer timed out",

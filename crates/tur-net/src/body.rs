@@ -6,6 +6,7 @@ use tur_core::port::{Body, Fill};
 use tur_core::{Chunks, Fault};
 
 use crate::h1::H1Body;
+use crate::h2::H2Body;
 
 /// The body of an answer. Dropped before its end it frees its connection (HTTP/1.1) or stream.
 pub struct HttpBody(pub(crate) Inner);
@@ -13,12 +14,14 @@ pub struct HttpBody(pub(crate) Inner);
 /// The body by protocol.
 pub(crate) enum Inner {
     H1(H1Body),
+    H2(H2Body),
 }
 
 impl Body for HttpBody {
     async fn fill(&mut self, chunks: &mut Chunks, budget: usize) -> Result<Fill, Fault> {
         match &mut self.0 {
             Inner::H1(body) => body.fill(chunks, budget).await,
+            Inner::H2(body) => body.fill(chunks, budget).await,
         }
     }
 }
@@ -27,6 +30,7 @@ impl fmt::Debug for HttpBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Inner::H1(body) => f.debug_tuple("HttpBody").field(body).finish(),
+            Inner::H2(body) => f.debug_tuple("HttpBody").field(body).finish(),
         }
     }
 }

@@ -26,6 +26,16 @@ pub struct NetConfig {
     /// take twice of it for its own accounts, and allows no more than its administrator does. A read is then no larger
     /// than an eighth of it. Default: none, the system finds a size by measurement.
     pub receive_buffer: Option<usize>,
+    /// Which protocols are spoken. Default: [`Protocols::Auto`].
+    pub protocols: Protocols,
+    /// Bytes of one HTTP/2 stream that a peer may send before they were taken; from 16 KiB to 1 GiB, and never more than
+    /// the connection's. Default: 16 MiB, which is 128 MB/s at a round trip of 130 ms. With a `receive_buffer` it is
+    /// no larger than that.
+    pub h2_stream_window: u32,
+    /// Bytes of all streams of one HTTP/2 connection that a peer may send before they were taken; from 64 KiB to 1 GiB.
+    /// All connections of a transport share 64 MiB: each gets what is set here, or half of what is left, at least 512 KiB.
+    /// Default: 32 MiB. With a `receive_buffer` it is no larger than that.
+    pub h2_connection_window: u32,
     /// True to connect to public addresses alone: not to loopback, private, link-local, shared, documentation and multicast
     /// networks, in any form, nor to other special-purpose ones. Each connection is checked after its name was resolved;
     /// others than public addresses are left out, and a host that has no public one is refused. Default: false.
@@ -43,9 +53,26 @@ impl Default for NetConfig {
             // Beyond 128 KiB a read costs no less per byte.
             read_buffer: 128 * 1024,
             receive_buffer: None,
+            protocols: Protocols::Auto,
+            h2_stream_window: H2_STREAM_WINDOW,
+            h2_connection_window: H2_CONNECTION_WINDOW,
             no_private: false,
         }
     }
+}
+
+/// Which protocols a transport speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Protocols {
+    /// HTTP/2 where TLS agrees to it (ALPN), else HTTP/1.1.
+    #[default]
+    Auto,
+    /// HTTP/1.1 alone.
+    Http1,
+    /// HTTP/2 alone: over TLS it must be agreed to, in clear text it is spoken without asking (RFC 9113, section 3.3).
+    /// Where that cannot be, `open` fails with `ProtocolUnavailable`.
+    Http2,
 }
 
 impl NetConfig {
@@ -98,6 +125,27 @@ impl NetConfig {
         self
     }
 
+    /// Sets which protocols are spoken.
+    #[must_use]
+    pub fn protocols(mut self, protocols: Protocols) -> Self {
+        self.protocols = protocols;
+        self
+    }
+
+    /// Sets the window of an HTTP/2 stream, in bytes.
+    #[must_use]
+    pub fn h2_stream_window(mut self, bytes: u32) -> Self {
+        self.h2_stream_window = bytes;
+        self
+    }
+
+    /// Sets the window of an HTTP/2 connection, in bytes.
+    #[must_use]
+    pub fn h2_connection_window(mut self, bytes: u32) -> Self {
+        self.h2_connection_window = bytes;
+        self
+    }
+
     /// Sets whether only public addresses are connected to.
     #[must_use]
     pub fn no_private(mut self, yes: bool) -> Self {
@@ -118,6 +166,14 @@ impl NetConfig {
             .min(most)
             .clamp(BUFFER_MIN, BUFFER_MAX)
             .next_power_of_two();
+        // The windows hold back what the socket no longer does: a driver reads it as it comes.
+        let most = self.receive_buffer.map_or(WINDOW_MAX, |bytes| {
+            u32::try_from(bytes).unwrap_or(WINDOW_MAX)
+        });
+        let stream = self.h2_stream_window.min(most);
+        self.h2_stream_window = stream.clamp(STREAM_WINDOW_MIN, WINDOW_MAX);
+        let connection = self.h2_connection_window.min(most);
+        self.h2_connection_window = connection.clamp(CONNECTION_WINDOW_MIN, WINDOW_MAX);
         self
     }
 }
@@ -149,12 +205,22 @@ pub const INTERIM_BYTES_MAX: usize = 64 * 1024;
 /// Most bytes of chunk extensions in one body. The bound is hyper's; a test keeps it.
 pub const CHUNK_EXTENSION_BYTES_MAX: usize = 16 * 1024;
 
+/// Default window of an HTTP/2 stream, in bytes.
+pub const H2_STREAM_WINDOW: u32 = 16 * 1024 * 1024;
+/// Default window of an HTTP/2 connection, in bytes.
+pub const H2_CONNECTION_WINDOW: u32 = 32 * 1024 * 1024;
+
 /// hyper's first buffer; it takes no smaller one.
 const BUFFER_MIN: usize = 8 * 1024;
 const BUFFER_MAX: usize = 1024 * 1024;
 /// Beyond it there is no reason not to leave the size to the system.
 const RECEIVE_MAX: usize = 64 * 1024 * 1024;
 const HEAD_MAX: usize = 16 * 1024 * 1024;
+/// One frame of the smallest size that a peer may always send.
+const STREAM_WINDOW_MIN: u32 = 16 * 1024;
+/// A connection begins with so much, and cannot take it back (RFC 9113, section 6.9.2).
+const CONNECTION_WINDOW_MIN: u32 = 65_535;
+const WINDOW_MAX: u32 = 1 << 30;
 
 #[cfg(test)]
 mod tests {

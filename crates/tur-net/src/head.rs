@@ -1,6 +1,6 @@
 //! From a head that was read to an answer, the same for every protocol.
 
-use http::response;
+use http::{HeaderMap, response};
 use hyper::ext::ReasonPhrase;
 use tur_core::{Answer, BodyKind, Fault};
 
@@ -27,6 +27,16 @@ pub(crate) fn answer(head: &response::Parts, body: BodyKind) -> Result<Answer, F
         fields: &fields,
         body,
     })
+}
+
+/// About the size of a head with these fields, in bytes.
+pub(crate) fn size(fields: &HeaderMap) -> usize {
+    const STATUS_LINE: usize = 16;
+    const SEPARATORS: usize = 4;
+    fields
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + SEPARATORS)
+        .fold(STATUS_LINE, usize::saturating_add)
 }
 
 /// The reason phrase as it came, cut to what a person can read.

@@ -1,28 +1,35 @@
-//! HTTP/1.1 over TCP and TLS, behind the transport port of tur-core.
+//! HTTP/1.1 and HTTP/2 over TCP and TLS, behind the transport port of tur-core.
 //!
 //! Read [`HttpTransport`] first; [`NetConfig`] says what can be set. The traits it keeps are in
 //! [`tur_core::port`]: one attempt yields one fault, nothing is retried here, and no redirect is followed.
 //!
-//! Nothing here spawns. A connection moves only while somebody awaits [`HttpSession::fetch`](tur_core::port::Session)
-//! or [`HttpBody::fill`](tur_core::port::Body): reading happens on the caller, and a connection dies with its owner.
+//! Nothing here spawns. An HTTP/1.1 connection moves only while somebody awaits
+//! [`HttpSession::fetch`](tur_core::port::Session) or [`HttpBody::fill`](tur_core::port::Body): reading happens on the
+//! caller. One with many streams is driven by a future that the caller's [`Spawner`] runs. Either dies with its session.
+//!
+//! [`h1`] and [`h2`] hold what differs by protocol; [`session`] and [`body`] choose between them.
 #![forbid(unsafe_code)]
 
 mod body;
 mod config;
 mod dial;
 mod h1;
+mod h2;
 mod head;
+mod legacy;
 mod message;
 mod public;
 mod session;
+mod spawner;
 mod stream;
 mod tls;
 mod transport;
 
 pub use body::HttpBody;
 pub use config::{
-    CHUNK_EXTENSION_BYTES_MAX, CONNECT_TIMEOUT, FIELDS_MAX, HEAD_BYTES_MAX, INTERIM_BYTES_MAX,
-    INTERIM_MAX, NetConfig, NetError,
+    CHUNK_EXTENSION_BYTES_MAX, CONNECT_TIMEOUT, FIELDS_MAX, H2_CONNECTION_WINDOW, H2_STREAM_WINDOW,
+    HEAD_BYTES_MAX, INTERIM_BYTES_MAX, INTERIM_MAX, NetConfig, NetError, Protocols,
 };
 pub use session::HttpSession;
+pub use spawner::{Driver, Spawner};
 pub use transport::HttpTransport;

@@ -2,18 +2,46 @@
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_LENGTH, EXPECT, HOST, IF_MATCH,
+    ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, IF_MATCH,
     IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE, USER_AGENT,
 };
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version};
 use http_body_util::Empty;
 use tur_core::port::Request;
 use tur_core::{Ask, Fault};
 
 /// A request as hyper takes it.
 pub(crate) type Message = http::Request<Empty<Bytes>>;
+
+/// Writes `request` for a protocol with streams, as a GET with its target in parts (RFC 9113, section 8.3.1; RFC 9114,
+/// section 4.3.1). The caller's `Host` becomes the authority, and what is about an HTTP/1 connection is left out (RFC 9113,
+/// section 8.2.2).
+///
+/// # Errors
+/// `Malformed` where a part of it cannot be sent: nothing was sent then.
+pub(crate) fn streamed(
+    request: &Request,
+    user_agent: &HeaderValue,
+) -> Result<http::Request<()>, Fault> {
+    let mut fields = fields(request, user_agent)?;
+    let host = fields.remove(HOST).unwrap_or(HeaderValue::from_static(""));
+    for name in OF_THE_CONNECTION {
+        fields.remove(name);
+    }
+    let uri = Uri::builder()
+        .scheme(request.target.origin.scheme.as_str())
+        .authority(host.as_bytes())
+        .path_and_query(request.target.path.as_str())
+        .build()
+        .map_err(|_invalid| Fault::Malformed("the target cannot be sent".to_owned()))?;
+    let mut message = http::Request::new(());
+    *message.version_mut() = Version::HTTP_2;
+    *message.uri_mut() = uri;
+    *message.headers_mut() = fields;
+    Ok(message)
+}
 
 /// Writes `request` as a GET in origin form (RFC 9112, section 3.2.1).
 ///
@@ -107,6 +135,13 @@ const RESERVED: [HeaderName; 12] = [
     TE,
     EXPECT,
     UPGRADE,
+];
+
+/// Fields that speak of an HTTP/1 connection: no stream has one. The others of their kind are [`RESERVED`].
+const OF_THE_CONNECTION: [HeaderName; 3] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
 ];
 
 #[cfg(test)]

@@ -7,11 +7,14 @@ use tur_core::port::{Reply, Request, Session, SessionFacts};
 
 use crate::body::{self, HttpBody};
 use crate::h1::H1Session;
+use crate::h2::H2Session;
 
 /// A connection to one origin.
 ///
 /// Dropping it closes the connection, whatever runs on it. Over HTTP/1.1 so do a fetch that is dropped, and a body that
-/// is dropped before its end.
+/// is dropped before its end. Over HTTP/2 those end their stream alone: 8 of them at once and one a second, 20 in all, by
+/// resetting it; beyond that the session takes no more requests, and its connection is closed when its other streams
+/// have ended.
 pub struct HttpSession {
     inner: Inner,
     facts: SessionFacts,
@@ -20,6 +23,17 @@ pub struct HttpSession {
 /// The session by protocol.
 pub(crate) enum Inner {
     H1(H1Session),
+    H2(H2Session),
+}
+
+impl Inner {
+    /// The word for it in [`SessionFacts`].
+    pub(crate) fn protocol(&self) -> &'static str {
+        match self {
+            Inner::H1(_) => "h1",
+            Inner::H2(_) => "h2",
+        }
+    }
 }
 
 impl HttpSession {
@@ -31,13 +45,18 @@ impl HttpSession {
 impl Session for HttpSession {
     type Body = HttpBody;
 
-    /// A request that cannot be sent is `Malformed` and leaves the session as it was; every other fault closes it.
+    /// A request that cannot be sent is `Malformed` and leaves the session as it was; every other fault closes it over
+    /// HTTP/1.1. Over HTTP/2 faults that concern one stream leave it open too.
     async fn fetch(&self, request: Request) -> Result<Reply<HttpBody>, Fault> {
         match &self.inner {
             Inner::H1(session) => session
                 .fetch(request)
                 .await
                 .map(|reply| wrap(reply, body::Inner::H1)),
+            Inner::H2(session) => session
+                .fetch(request)
+                .await
+                .map(|reply| wrap(reply, body::Inner::H2)),
         }
     }
 
@@ -48,6 +67,14 @@ impl Session for HttpSession {
     fn is_open(&self) -> bool {
         match &self.inner {
             Inner::H1(session) => session.is_open(),
+            Inner::H2(session) => session.is_open(),
+        }
+    }
+
+    fn capacity(&self) -> usize {
+        match &self.inner {
+            Inner::H1(_) => 1,
+            Inner::H2(session) => session.capacity(),
         }
     }
 }

@@ -8,7 +8,7 @@ use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{CertificateError, ClientConfig, RootCertStore};
+use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
 use rustls_platform_verifier::Verifier;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -40,18 +40,23 @@ impl Trust {
         })
     }
 
-    /// Makes a TLS connection of `tcp`, verified for the host of `origin`.
+    /// Makes a TLS connection of `tcp`, verified for the host of `origin`, and offers these protocols (ALPN).
     ///
     /// # Errors
-    /// `Tls` for what TLS found wrong; `Connect` where the connection broke meanwhile.
+    /// `Tls` for what TLS found wrong; `Connect` where the connection broke meanwhile; `ProtocolUnavailable` where the
+    /// peer wants none of the protocols.
     pub(crate) async fn shake_hands(
         &self,
         origin: &Origin,
         tcp: TcpStream,
+        offered: &[&[u8]],
     ) -> Result<TlsStream<TcpStream>, Fault> {
         let config = self
             .config()
             .map_err(|error| Fault::Tls(TlsCause::Handshake(error.to_string())))?;
+        // A copy shares the memory of sessions, the roots and the provider.
+        let mut config = ClientConfig::clone(&config);
+        config.alpn_protocols = offered.iter().map(|name| name.to_vec()).collect();
         let name =
             ServerName::try_from(bare_host(&origin.host).to_owned()).map_err(|_invalid| {
                 Fault::Tls(TlsCause::WrongName(format!(
@@ -59,7 +64,7 @@ impl Trust {
                     origin.host
                 )))
             })?;
-        TlsConnector::from(config)
+        TlsConnector::from(Arc::new(config))
             .connect(name, tcp)
             .await
             .map_err(|error| handshake_fault(origin, &error))
@@ -79,12 +84,11 @@ impl Trust {
                 // Two providers in one program make rustls panic where none is named.
                 let provider = Arc::new(aws_lc_rs::default_provider());
                 let verifier = self.verifier(&provider)?;
-                let mut config = ClientConfig::builder_with_provider(provider)
+                let config = ClientConfig::builder_with_provider(provider)
                     .with_safe_default_protocol_versions()?
                     .dangerous()
                     .with_custom_certificate_verifier(verifier)
                     .with_no_client_auth();
-                config.alpn_protocols = vec![b"http/1.1".to_vec()];
                 Ok(Arc::new(config))
             })
             .clone()
@@ -142,6 +146,11 @@ fn read_roots(pem: &[u8]) -> Result<Arc<RootCertStore>, NetError> {
 
 fn handshake_fault(origin: &Origin, error: &io::Error) -> Fault {
     match tls_error(error) {
+        Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => {
+            Fault::ProtocolUnavailable(
+                "the server speaks none of the protocols that were offered".to_owned(),
+            )
+        }
         Some(found) => Fault::Tls(cause(found)),
         None => Fault::Connect {
             host: format!("{}:{}", origin.host, origin.port),

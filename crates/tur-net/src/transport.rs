@@ -1,4 +1,4 @@
-//! The transport: opens sessions over TCP or TLS within one limit of time.
+//! The transport: opens sessions over TCP or TLS within one limit of time, in the protocol that both sides speak.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,14 +8,17 @@ use tokio::time::Instant;
 use tur_core::port::{SessionFacts, Transport};
 use tur_core::{Fault, Origin, Scheme, Wait};
 
+use crate::config::Protocols;
 use crate::dial::dial;
 use crate::h1::H1Session;
-use crate::session::{self, HttpSession};
+use crate::h2::{self, Opening, Windows};
+use crate::legacy::Legacy;
+use crate::session::{HttpSession, Inner};
 use crate::stream::Stream;
 use crate::tls::Trust;
-use crate::{NetConfig, NetError};
+use crate::{NetConfig, NetError, Spawner};
 
-/// Opens HTTP/1.1 connections. Clones share the trusted roots and the memory of TLS sessions.
+/// Opens connections. Clones share the trusted roots, the memory of TLS sessions, and what origins said about protocols.
 #[derive(Clone)]
 pub struct HttpTransport {
     shared: Arc<Shared>,
@@ -25,19 +28,29 @@ pub struct HttpTransport {
 struct Shared {
     user_agent: HeaderValue,
     trust: Trust,
+    spawner: Spawner,
+    windows: Windows,
+    legacy: Legacy,
 }
 
 impl HttpTransport {
-    /// A transport with these settings. Sizes out of bounds are moved to the nearest bound.
+    /// A transport with these settings; `spawner` runs what drives its connections. Sizes out of bounds are moved to the
+    /// nearest bound.
     ///
     /// # Errors
     /// `Roots` if the certificates cannot be used; `UserAgent` if it cannot be sent. The system's roots are read
     /// later, at the first `https` origin.
-    pub fn new(config: NetConfig) -> Result<Self, NetError> {
+    pub fn new(config: NetConfig, spawner: Spawner) -> Result<Self, NetError> {
         let user_agent = HeaderValue::from_bytes(config.user_agent.as_bytes())
             .map_err(|_invalid| NetError::UserAgent)?;
         let trust = Trust::new(config.roots_pem.as_deref())?;
-        let shared = Shared { user_agent, trust };
+        let shared = Shared {
+            user_agent,
+            trust,
+            spawner,
+            windows: Windows::new(),
+            legacy: Legacy::default(),
+        };
         Ok(Self {
             shared: Arc::new(shared),
             config: config.bounded(),
@@ -80,30 +93,94 @@ impl Transport for HttpTransport {
         let limit = self.config.connect_timeout;
         let began = Instant::now();
         let connected = tokio::time::timeout(limit, self.connect(origin)).await;
-        let (stream, address) =
+        let (inner, address) =
             connected.map_err(|_elapsed| Fault::TimedOut(Wait::Connect, limit))??;
         let facts = SessionFacts {
-            protocol: "h1",
+            protocol: inner.protocol(),
             address,
             handshake: began.elapsed(),
         };
-        tracing::debug!(%origin, address = %facts.address, handshake = ?facts.handshake, "connected");
-        let user_agent = self.shared.user_agent.clone();
-        let session = H1Session::start(stream, &self.config, user_agent).await?;
-        Ok(HttpSession::new(session::Inner::H1(session), facts))
+        tracing::debug!(%origin, protocol = facts.protocol, address = %facts.address, handshake = ?facts.handshake, "connected");
+        Ok(HttpSession::new(inner, facts))
     }
 }
 
+/// What runs on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spoken {
+    H1,
+    /// Agreed to by the peer, or not.
+    H2 {
+        agreed: bool,
+    },
+}
+
 impl HttpTransport {
-    async fn connect(&self, origin: &Origin) -> Result<(Stream, String), Fault> {
+    async fn connect(&self, origin: &Origin) -> Result<(Inner, String), Fault> {
         let config = &self.config;
         let (tcp, address) = dial(origin, config.receive_buffer, config.no_private).await?;
-        let stream = match origin.scheme {
-            Scheme::Http => Stream::Plain(tcp),
+        let (stream, spoken) = match origin.scheme {
+            Scheme::Http => (Stream::Plain(tcp), self.in_clear_text()),
             Scheme::Https => {
-                Stream::Tls(Box::new(self.shared.trust.shake_hands(origin, tcp).await?))
+                let offered = self.offered(origin);
+                let tls = self.shared.trust.shake_hands(origin, tcp, offered).await?;
+                let spoken = self.agreed(tls.get_ref().1.alpn_protocol())?;
+                (Stream::Tls(Box::new(tls)), spoken)
             }
         };
-        Ok((stream, address.to_string()))
+        let inner = self.start(origin, stream, spoken).await?;
+        Ok((inner, address.to_string()))
+    }
+
+    async fn start(&self, origin: &Origin, stream: Stream, spoken: Spoken) -> Result<Inner, Fault> {
+        let user_agent = self.shared.user_agent.clone();
+        match spoken {
+            Spoken::H1 => H1Session::start(stream, &self.config, user_agent)
+                .await
+                .map(Inner::H1),
+            Spoken::H2 { agreed } => h2::open(Opening {
+                stream,
+                config: &self.config,
+                user_agent,
+                spawner: &self.shared.spawner,
+                windows: &self.shared.windows,
+                legacy: self.shared.legacy.note(origin),
+                prior_knowledge: !agreed,
+            })
+            .await
+            .map(Inner::H2),
+        }
+    }
+
+    fn in_clear_text(&self) -> Spoken {
+        match self.config.protocols {
+            Protocols::Auto | Protocols::Http1 => Spoken::H1,
+            Protocols::Http2 => Spoken::H2 { agreed: false },
+        }
+    }
+
+    /// The names for ALPN (RFC 7301), the preferred one first.
+    fn offered(&self, origin: &Origin) -> &'static [&'static [u8]] {
+        match self.config.protocols {
+            Protocols::Auto if self.shared.legacy.contains(origin) => &[ALPN_H1],
+            Protocols::Auto => &[ALPN_H2, ALPN_H1],
+            Protocols::Http1 => &[ALPN_H1],
+            Protocols::Http2 => &[ALPN_H2],
+        }
+    }
+
+    /// A peer that agrees to nothing speaks HTTP/1.1.
+    fn agreed(&self, alpn: Option<&[u8]>) -> Result<Spoken, Fault> {
+        match (alpn, self.config.protocols) {
+            (Some(ALPN_H2), _) => Ok(Spoken::H2 { agreed: true }),
+            (_, Protocols::Auto | Protocols::Http1) => Ok(Spoken::H1),
+            (_, Protocols::Http2) => Err(Fault::ProtocolUnavailable(
+                "HTTP/2 was asked for, and the server does not agree to it".to_owned(),
+            )),
+        }
     }
 }
+
+/// The registered names.
+const ALPN_H1: &[u8] = b"http/1.1";
+const ALPN_H2: &[u8] = b"h2";

@@ -3,7 +3,7 @@
 
 use tur_core::port::{Body, Fill, Request, Session, Transport};
 use tur_core::{Ask, Chunks, Origin, Scheme, Target};
-use tur_net::{HttpTransport, NetConfig};
+use tur_net::{HttpTransport, NetConfig, Spawner};
 use tur_testkit::{Behaviour, Loopback};
 
 const LANES: usize = 16;
@@ -26,6 +26,12 @@ fn anonymous_kib() -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
+/// Runs drivers on the runtime of the test.
+#[expect(clippy::disallowed_methods, reason = "the test owns its runtime")]
+fn spawner() -> Spawner {
+    Spawner::new(|driver| drop(tokio::spawn(driver)))
+}
+
 /// Each lane is drawn from in turn and keeps what it drew until all have drawn: a writer that is always behind.
 #[tokio::test]
 async fn sixteen_lanes_hold_less_than_16_mib() {
@@ -38,7 +44,7 @@ async fn sixteen_lanes_hold_less_than_16_mib() {
         },
         path: "/big".to_owned(),
     };
-    let transport = HttpTransport::new(NetConfig::default()).unwrap();
+    let transport = HttpTransport::new(NetConfig::default(), spawner()).unwrap();
     let mut lanes = Vec::new();
     let before = anonymous_kib();
     for _ in 0..LANES {

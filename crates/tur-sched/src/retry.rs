@@ -11,6 +11,8 @@ use tur_core::{Fault, RetryAfter};
 pub enum Remedy {
     /// Another attempt after a backoff.
     Again,
+    /// Another attempt at once; after a second one in a row that failed, as `Again`.
+    AtOnce,
     /// The origin (or this machine) takes fewer connections: another attempt with fewer lanes.
     Fewer,
     /// The URL may have expired: ask the user's URL again if this one was derived from it; else it is final.
@@ -30,6 +32,7 @@ impl Remedy {
     pub const fn as_str(self) -> &'static str {
         match self {
             Remedy::Again => "again",
+            Remedy::AtOnce => "at once",
             Remedy::Fewer => "fewer",
             Remedy::Resolve => "resolve",
             Remedy::IfProven => "if proven",
@@ -46,8 +49,10 @@ pub fn remedy(fault: &Fault) -> Remedy {
     match fault {
         Fault::Lost(_) | Fault::Truncated(_) | Fault::TimedOut(..) => Remedy::Again,
         Fault::NotAdmitted(_) => Remedy::Again,
+        // Nothing was done about the request, so nothing speaks against making it again.
+        Fault::StreamRefused(_) => Remedy::AtOnce,
         // An origin that refuses a connection while it serves others has had enough of them.
-        Fault::Connect { .. } | Fault::Exhausted(_) => Remedy::Fewer,
+        Fault::Connect { .. } | Fault::Exhausted(_) | Fault::Calm(_) => Remedy::Fewer,
         Fault::Resolve { .. } | Fault::Malformed(_) => Remedy::IfProven,
         Fault::Offline { .. } => Remedy::Await,
         Fault::Status { status, .. } => match status {
@@ -58,6 +63,7 @@ pub fn remedy(fault: &Fault) -> Remedy {
             _ => Remedy::Never,
         },
         Fault::Tls(_)
+        | Fault::ProtocolUnavailable(_)
         | Fault::HeadTooLarge { .. }
         | Fault::TooManyInterim { .. }
         | Fault::Undecodable(_)
@@ -131,6 +137,9 @@ mod tests {
             Fault::Exhausted(text()),
             Fault::Tls(TlsCause::Handshake(text())),
             Fault::Lost(text()),
+            Fault::StreamRefused(text()),
+            Fault::Calm(text()),
+            Fault::ProtocolUnavailable(text()),
             Fault::Truncated(text()),
             Fault::TimedOut(Wait::Body, Duration::ZERO),
             Fault::Malformed(text()),

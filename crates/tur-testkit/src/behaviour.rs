@@ -319,7 +319,8 @@ pub enum Deed {
     HoldHead(Gate),
     /// The connection closes in good order after so many bytes of the body, if there would be more.
     CutAfter(u64),
-    /// The connection is reset after so many bytes of the body, if there would be more.
+    /// The connection, or over HTTP/2 the stream (`INTERNAL_ERROR`), is reset after so many bytes of the body, if there
+    /// would be more.
     ResetAfter(u64),
     /// Nothing more comes after so many bytes of the body, and the connection stays, if there would be more.
     StallAfter(u64),
@@ -356,8 +357,12 @@ pub enum Deed {
     Interim(u32),
     /// So many bytes follow the end of the body; then the connection closes.
     Extra(u64),
-    /// The connection closes after this answer.
+    /// The connection closes after this answer; over HTTP/2 it says GOAWAY, and streams that run go on.
     Close,
+    /// The stream is reset with this code (RFC 9113, section 7) instead of an answer. Over HTTP/1 the connection closes.
+    ResetStream(u32),
+    /// GOAWAY with this code instead of an answer, and every stream of the connection ends. Over HTTP/1 it closes.
+    GoAway(u32),
     /// The connection closes before the answer.
     Hangup,
     /// No answer ever comes.
@@ -440,6 +445,10 @@ pub struct Link {
     pub refuse_after: Option<u64>,
     /// How many connections may stand at a time.
     pub crowd: Option<Crowd>,
+    /// Streams that an HTTP/2 connection may have at a time; `None` for the library's default.
+    pub streams: Option<u32>,
+    /// Bytes of the largest HTTP/2 DATA frame.
+    pub frame: Option<u64>,
     /// Connections stand, and nothing is ever answered.
     pub black_hole: bool,
     /// Origins (`host`, or `host:port` where it is not the scheme's default) that refuse each connection. In a

@@ -2,6 +2,10 @@
 //!
 //! Give [`run`] a transport and a [`Rig`] that serves behaviours where that transport can reach them. Each case reads
 //! every byte and compares it with [`content`]; a case that fails panics and says which one it was.
+//!
+//! Protocols differ in what ends with a request: over HTTP/1.1 the connection, over those with streams the stream alone.
+//! What a case expects of either is said in the case, by [`has_streams`]; what cannot be said in a protocol is left out
+//! there and named.
 
 pub mod answers;
 pub mod framing;
@@ -48,6 +52,14 @@ pub async fn run<T: Transport>(transport: &T, rig: &impl Rig) {
     lifetime::survives_a_cancelled_fetch(transport, rig).await;
     lifetime::survives_cancelled_fills(transport, rig).await;
     lifetime::keeps_to_the_budget(transport, rig).await;
+    lifetime::runs_as_many_as_it_says(transport, rig).await;
+}
+
+/// True if a session runs each request on a stream of its own: then what goes wrong with one ends that one, and the end of
+/// a body is always marked.
+#[must_use]
+pub fn has_streams<S: Session>(session: &S) -> bool {
+    session.facts().protocol != "h1"
 }
 
 /// Opens a session to the target's origin.

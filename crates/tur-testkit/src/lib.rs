@@ -27,4 +27,4 @@ pub use content::{byte_at, content};
 pub use date::http_date;
 pub use gate::Gate;
 pub use log::Seen;
-pub use loopback::{Loopback, Refusing, Setup, Tls};
+pub use loopback::{Loopback, Refusing, Setup, Speaks, Tls};

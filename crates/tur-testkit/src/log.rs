@@ -22,8 +22,12 @@ pub struct Seen {
     pub if_range: Option<Vec<u8>>,
     /// All fields in their order, names in lower case.
     pub fields: Vec<(String, Vec<u8>)>,
+    /// The protocol: `h1` or `h2`; a simulated connection speaks `h1`.
+    pub protocol: &'static str,
     /// Number of the connection, from 1.
     pub connection: u64,
+    /// Number of the HTTP/2 stream; 0 elsewhere.
+    pub stream: u32,
     /// Time since the origin started.
     pub at: Duration,
     /// Status of the answer; 0 if none was begun.

@@ -78,6 +78,8 @@ pub(crate) enum Act {
     Hangup,
     NotHttp,
     EndlessHead,
+    ResetStream(u32),
+    GoAway(u32),
     Answer(Box<Script>),
 }
 
@@ -95,6 +97,8 @@ pub(crate) struct Script {
     pub(crate) delay: Duration,
     pub(crate) gate: Option<Gate>,
     pub(crate) keep_alive: bool,
+    /// True if the body leaves an HTTP/1 connection where no other answer can follow.
+    pub(crate) used_up: bool,
 }
 
 impl Script {

@@ -127,6 +127,8 @@ impl Scene {
             Deed::Hangup => self.instead = Some(Instead::Act(Act::Hangup)),
             Deed::BlackHole => self.instead = Some(Instead::Act(Act::BlackHole)),
             Deed::NotHttp => self.instead = Some(Instead::Act(Act::NotHttp)),
+            Deed::ResetStream(code) => self.instead = Some(Instead::Act(Act::ResetStream(*code))),
+            Deed::GoAway(code) => self.instead = Some(Instead::Act(Act::GoAway(*code))),
             Deed::EndlessHead => self.instead = Some(Instead::Act(Act::EndlessHead)),
             Deed::Busy { limit, .. } if asked.active <= *limit => {}
             Deed::Busy { .. }
@@ -311,7 +313,8 @@ impl Scene {
             pace: self.behaviour.pace,
             delay: self.body_delay,
             gate: self.gate.clone(),
-            keep_alive: self.behaviour.keep_alive && !broken && self.extra == 0,
+            keep_alive: self.behaviour.keep_alive,
+            used_up: broken || self.extra > 0,
         }))
     }
 

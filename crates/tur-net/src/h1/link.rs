@@ -24,6 +24,7 @@ use hyper_util::rt::TokioIo;
 use tur_core::Fault;
 
 use crate::config::{FIELDS_MAX, NetConfig};
+use crate::head;
 use crate::message::Message;
 use crate::stream::Stream;
 
@@ -154,7 +155,7 @@ impl Claim {
     pub(crate) async fn exchange(&self, mut message: Message) -> Result<Response<Incoming>, Fault> {
         let tap = Arc::clone(&self.link.tap);
         hyper::ext::on_informational(&mut message, move |interim| {
-            tap.interim(head_size(interim.headers()));
+            tap.interim(head::size(interim.headers()));
         });
         self.ready().await?;
         self.link.tap.head_begins();
@@ -242,16 +243,6 @@ impl Drop for Claim {
             self.link.close();
         }
     }
-}
-
-/// About the size of a head with these fields, in bytes.
-fn head_size(fields: &http::HeaderMap) -> usize {
-    const STATUS_LINE: usize = 16;
-    const SEPARATORS: usize = 4;
-    fields
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + SEPARATORS)
-        .fold(STATUS_LINE, usize::saturating_add)
 }
 
 fn lost(text: &str) -> Fault {

@@ -2,10 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::script::spawner;
 use tur_core::{Origin, Scheme, Target};
-use tur_net::{HttpTransport, NetConfig};
+use tur_net::{HttpTransport, NetConfig, Protocols};
 use tur_testkit::conformance::{self, Rig};
-use tur_testkit::{Behaviour, Loopback, Refusing, Setup, Tls};
+use tur_testkit::{Behaviour, Loopback, Refusing, Setup, Speaks, Tls};
 
 /// The loopback origin, each behaviour under a number.
 struct LoopbackRig {
@@ -15,9 +16,10 @@ struct LoopbackRig {
 }
 
 impl LoopbackRig {
-    fn new(tls: Option<Tls>) -> Self {
+    fn new(tls: Option<Tls>, speaks: Speaks) -> Self {
         let setup = Setup {
             tls,
+            speaks,
             ..Setup::default()
         };
         Self {
@@ -65,23 +67,48 @@ impl Rig for LoopbackRig {
 
 #[tokio::test]
 async fn clear_text_keeps_the_rules_of_the_port() {
-    let rig = LoopbackRig::new(None);
-    let transport = HttpTransport::new(NetConfig::default()).unwrap();
+    let rig = LoopbackRig::new(None, Speaks::H1);
+    let transport = HttpTransport::new(NetConfig::default(), spawner()).unwrap();
     conformance::run(&transport, &rig).await;
 }
 
 #[tokio::test]
 async fn small_buffers_keep_the_rules_of_the_port() {
-    let rig = LoopbackRig::new(None);
+    let rig = LoopbackRig::new(None, Speaks::H1);
     let config = NetConfig::default().read_buffer(8 * 1024);
-    let transport = HttpTransport::new(config).unwrap();
+    let transport = HttpTransport::new(config, spawner()).unwrap();
     conformance::run(&transport, &rig).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tls_keeps_the_rules_of_the_port() {
-    let rig = LoopbackRig::new(Some(Tls::default()));
+    let rig = LoopbackRig::new(Some(Tls::default()), Speaks::H1);
     let pem = rig.loopback.ca_pem().unwrap().as_bytes().to_vec();
-    let transport = HttpTransport::new(NetConfig::default().roots_pem(pem)).unwrap();
+    let transport = HttpTransport::new(NetConfig::default().roots_pem(pem), spawner()).unwrap();
+    conformance::run(&transport, &rig).await;
+}
+
+#[tokio::test]
+async fn streams_in_clear_text_keep_the_rules_of_the_port() {
+    let rig = LoopbackRig::new(None, Speaks::H2);
+    let config = NetConfig::default().protocols(Protocols::Http2);
+    let transport = HttpTransport::new(config, spawner()).unwrap();
+    conformance::run(&transport, &rig).await;
+}
+
+#[tokio::test]
+async fn streams_in_small_windows_keep_the_rules_of_the_port() {
+    let rig = LoopbackRig::new(None, Speaks::H2);
+    let config = NetConfig::default().protocols(Protocols::Http2);
+    let config = config.h2_stream_window(16 * 1024).receive_buffer(64 * 1024);
+    let transport = HttpTransport::new(config, spawner()).unwrap();
+    conformance::run(&transport, &rig).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_over_tls_keep_the_rules_of_the_port() {
+    let rig = LoopbackRig::new(Some(Tls::default()), Speaks::Both);
+    let pem = rig.loopback.ca_pem().unwrap().as_bytes().to_vec();
+    let transport = HttpTransport::new(NetConfig::default().roots_pem(pem), spawner()).unwrap();
     conformance::run(&transport, &rig).await;
 }

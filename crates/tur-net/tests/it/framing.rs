@@ -1,6 +1,6 @@
 //! Answers byte by byte: what is taken, what is refused, and in which words.
 
-use crate::script::{Script, Step, get, outcome, transport};
+use crate::script::{Script, Step, get, outcome, spawner, transport};
 use tur_core::Fault;
 use tur_core::port::{Session, Transport};
 use tur_net::{HttpTransport, NetConfig};
@@ -220,7 +220,7 @@ async fn a_head_may_come_byte_by_byte() {
 
 #[tokio::test]
 async fn the_limit_of_a_head_is_exact() {
-    let small = HttpTransport::new(NetConfig::default().head_limit(8_192)).unwrap();
+    let small = HttpTransport::new(NetConfig::default().head_limit(8_192), spawner()).unwrap();
     for (len, fits) in [
         (8_000, true),
         (8_192, true),

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 
 use tur_core::port::{Body, Fill, Request, Session, Transport};
 use tur_core::{Answer, Ask, Chunks, Fault, Origin, Scheme, Target};
-use tur_net::{HttpTransport, NetConfig};
+use tur_net::{HttpTransport, NetConfig, Spawner};
 
 /// One thing a scripted server does.
 #[derive(Clone, Debug)]
@@ -109,7 +109,13 @@ pub(crate) fn get(target: &Target) -> Request {
 }
 
 pub(crate) fn transport() -> HttpTransport {
-    HttpTransport::new(NetConfig::default()).unwrap()
+    HttpTransport::new(NetConfig::default(), spawner()).unwrap()
+}
+
+/// Runs drivers on the runtime of the test.
+#[expect(clippy::disallowed_methods, reason = "the test owns its runtime")]
+pub(crate) fn spawner() -> Spawner {
+    Spawner::new(|driver| drop(tokio::spawn(driver)))
 }
 
 /// Everything that one fetch came to, in one line.

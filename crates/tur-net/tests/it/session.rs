@@ -1,6 +1,6 @@
 //! How a session lives: what it sends, when it can be used again, and what ends it.
 
-use crate::script::{Script, Step, drain, get, transport};
+use crate::script::{Script, Step, drain, get, spawner, transport};
 use tur_core::port::{Body, Field, Fill, Request, Session, Transport};
 use tur_core::{Ask, ByteRange, Chunks, Fault};
 use tur_net::{HttpTransport, NetConfig};
@@ -24,7 +24,7 @@ async fn a_request_is_these_bytes() {
     let target = script.target();
     let port = script.port;
     let config = NetConfig::default().user_agent("test/1");
-    let transport = HttpTransport::new(config).unwrap();
+    let transport = HttpTransport::new(config, spawner()).unwrap();
     let session = transport.open(&target.origin).await.unwrap();
     let request = Request {
         ask: Ask::Range(ByteRange::new(10, 20)),

@@ -13,7 +13,7 @@ use tur_core::{Fault, Scheme, Target, TlsCause, Wait};
 use tur_net::{HttpTransport, NetConfig, NetError};
 use tur_testkit::{Behaviour, Loopback, Setup, Tls};
 
-use crate::script::{Script, Step, drain, get, target};
+use crate::script::{Script, Step, drain, get, spawner, target};
 
 fn loopback(names: &[&str]) -> Loopback {
     let setup = Setup {
@@ -27,7 +27,7 @@ fn loopback(names: &[&str]) -> Loopback {
 
 fn trusting(loopback: &Loopback) -> HttpTransport {
     let pem = loopback.ca_pem().unwrap().as_bytes().to_vec();
-    HttpTransport::new(NetConfig::default().roots_pem(pem)).unwrap()
+    HttpTransport::new(NetConfig::default().roots_pem(pem), spawner()).unwrap()
 }
 
 async fn refused(transport: &HttpTransport, target: &Target) -> Fault {
@@ -77,7 +77,7 @@ async fn an_authority_that_is_not_ours_is_refused() {
         matches!(fault, Fault::Tls(TlsCause::Untrusted(_))),
         "{fault:?}"
     );
-    let system = HttpTransport::new(NetConfig::default()).unwrap();
+    let system = HttpTransport::new(NetConfig::default(), spawner()).unwrap();
     assert_eq!(
         refused(&system, &target).await,
         Fault::Tls(TlsCause::Untrusted("unknown issuer".to_owned()))
@@ -91,7 +91,7 @@ async fn a_peer_without_tls_is_said_so() {
         Step::Hold,
     ]);
     let target = target(Scheme::Https, "127.0.0.1", script.port);
-    let transport = HttpTransport::new(NetConfig::default()).unwrap();
+    let transport = HttpTransport::new(NetConfig::default(), spawner()).unwrap();
     assert_eq!(
         refused(&transport, &target).await,
         Fault::Tls(TlsCause::Handshake(
@@ -104,7 +104,7 @@ async fn a_peer_without_tls_is_said_so() {
 async fn a_handshake_that_is_cut_is_no_matter_of_trust() {
     let script = Script::start(vec![]);
     let target = target(Scheme::Https, "127.0.0.1", script.port);
-    let transport = HttpTransport::new(NetConfig::default()).unwrap();
+    let transport = HttpTransport::new(NetConfig::default(), spawner()).unwrap();
     let fault = refused(&transport, &target).await;
     assert!(matches!(fault, Fault::Connect { .. }), "{fault:?}");
 }
@@ -114,7 +114,8 @@ async fn a_silent_peer_is_waited_for_only_so_long() {
     let script = Script::start(vec![Step::Hold]);
     let target = target(Scheme::Https, "127.0.0.1", script.port);
     let limit = Duration::from_millis(100);
-    let transport = HttpTransport::new(NetConfig::default().connect_timeout(limit)).unwrap();
+    let transport =
+        HttpTransport::new(NetConfig::default().connect_timeout(limit), spawner()).unwrap();
     assert_eq!(
         refused(&transport, &target).await,
         Fault::TimedOut(Wait::Connect, limit)
@@ -127,10 +128,10 @@ async fn a_silent_peer_is_waited_for_only_so_long() {
 fn roots_that_cannot_be_used_are_refused_at_once() {
     let bad = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     for pem in ["", "nothing", bad] {
-        let made = HttpTransport::new(NetConfig::default().roots_pem(pem.into()));
+        let made = HttpTransport::new(NetConfig::default().roots_pem(pem.into()), spawner());
         assert!(matches!(made, Err(NetError::Roots(_))), "{pem:?}: {made:?}");
     }
-    let made = HttpTransport::new(NetConfig::default().user_agent("a\nb"));
+    let made = HttpTransport::new(NetConfig::default().user_agent("a\nb"), spawner());
     assert!(matches!(made, Err(NetError::UserAgent)));
 }
 
@@ -169,7 +170,7 @@ fn serve_once(answer: &'static [u8], close_notify: bool) -> (HttpTransport, Targ
         stream.flush().unwrap();
     });
     let pem = issuer.pem().into_bytes();
-    let transport = HttpTransport::new(NetConfig::default().roots_pem(pem)).unwrap();
+    let transport = HttpTransport::new(NetConfig::default().roots_pem(pem), spawner()).unwrap();
     (transport, target(Scheme::Https, "localhost", port))
 }
 

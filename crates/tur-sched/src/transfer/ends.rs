@@ -157,7 +157,7 @@ impl Transfer {
                 return self.give_up(fault, wait);
             }
             Remedy::Fewer => self.fewer(id, &fault),
-            Remedy::Again | Remedy::IfProven | Remedy::Await => {}
+            Remedy::Again | Remedy::AtOnce | Remedy::IfProven | Remedy::Await => {}
         }
         if !self.pace.failed(now, started) {
             return self.give_up(fault, None);
@@ -167,7 +167,10 @@ impl Transfer {
         };
         lane.faults += 1;
         let nth = lane.faults.max(self.pace.failures());
-        let backoff = self.pace.backoff(nth);
+        let backoff = match remedy(&fault) {
+            Remedy::AtOnce if nth <= 1 => Duration::ZERO,
+            _ => self.pace.backoff(nth),
+        };
         let after = wait
             .map_or(backoff, |wait| wait.max(backoff))
             .min(self.pace.policy().wait_max.max(backoff));

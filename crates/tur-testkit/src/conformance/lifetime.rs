@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use tur_core::port::{Body as _, Fill, Session as _, Transport};
 use tur_core::{ByteRange, Chunks, Fault, Rate};
 
@@ -50,6 +51,40 @@ pub async fn reuses_one_connection<T: Transport>(transport: &T, rig: &impl Rig) 
         assert!(session.is_open(), "reuse: open after request {i}");
     }
     assert_eq!(rig.connections() - before, 1, "reuse: one connection");
+}
+
+/// A session runs as many requests at once as it says, and what one of them meets is not the others' concern.
+///
+/// # Panics
+/// If it does not.
+pub async fn runs_as_many_as_it_says<T: Transport>(transport: &T, rig: &impl Rig) {
+    let before = rig.connections();
+    let target = rig.serve(Behaviour::new(BIG));
+    let session = open(transport, &target).await;
+    let many = session.capacity().min(8);
+    assert!(many >= 1, "at once: it runs at least one");
+    let mut running = JoinSet::new();
+    for nth in 0..many as u64 {
+        let range = ByteRange::new(nth * 1_000, BIG - nth);
+        let mut reply = fetch("at once", &session, ranged(&target, range)).await;
+        // They share the connection's windows: each is read while the others are. Every third is given up.
+        running.spawn(async move {
+            if nth % 3 == 1 {
+                let mut chunks = Chunks::new();
+                let filled = limited("at once", reply.body.fill(&mut chunks, 1)).await;
+                assert_eq!(filled, Ok(Fill::More), "at once: {range}");
+            } else {
+                assert_body("at once", reply, range).await;
+            }
+        });
+    }
+    while let Some(ended) = running.join_next().await {
+        if let Err(error) = ended {
+            panic!("at once: {error}");
+        }
+    }
+    assert!(session.is_open(), "at once: the connection stands");
+    assert_eq!(rig.connections() - before, 1, "at once: one connection");
 }
 
 /// A body dropped before its end closes its connection; a session dropped ends its body.

@@ -1,10 +1,11 @@
-//! The loopback origin: real sockets on 127.0.0.1, HTTP/1.1, with or without TLS, on a thread and runtime of its own.
+//! The loopback origin: real sockets on 127.0.0.1, HTTP/1.1 and HTTP/2, with or without TLS, on a thread and runtime of its own.
 //!
 //! Read [`Loopback`] first. Tests may be synchronous, asynchronous or under a paused clock: the origin keeps real
 //! time by itself.
 
 mod request;
 mod serve;
+mod streams;
 mod tls;
 mod wire;
 
@@ -44,6 +45,20 @@ pub struct Setup {
     pub port: u16,
     /// `Some` for TLS.
     pub tls: Option<Tls>,
+    /// Which protocols it speaks.
+    pub speaks: Speaks,
+}
+
+/// The protocols that an origin speaks: over TLS as ALPN agrees, in clear text as the client begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Speaks {
+    /// HTTP/1.1 alone.
+    #[default]
+    H1,
+    /// HTTP/2 alone.
+    H2,
+    /// Both; HTTP/2 is preferred.
+    Both,
 }
 
 /// The certificate of an origin, issued by a fresh authority ([`Loopback::ca_pem`]) that nobody else trusts.
@@ -107,7 +122,7 @@ impl Loopback {
         let (acceptor, ca_pem) = match &setup.tls {
             None => (None, None),
             Some(tls) => {
-                let (acceptor, pem) = tls::acceptor(&tls.names);
+                let (acceptor, pem) = tls::acceptor(&tls.names, setup.speaks);
                 (Some(acceptor), Some(pem))
             }
         };
@@ -119,7 +134,7 @@ impl Loopback {
             .local_addr()
             .expect("a bound socket has an address");
         let (stop, stopped) = oneshot::channel();
-        let accepting = accept(listener, acceptor, stage.clone());
+        let accepting = accept(listener, acceptor, (stage.clone(), setup.speaks));
         let thread = std::thread::spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
@@ -288,11 +303,11 @@ fn listen(port: u16, send_buffer: Option<u32>) -> std::io::Result<TcpListener> {
 }
 
 /// Takes connections until the runtime goes.
-async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, stage: Arc<Stage>) {
+async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, world: (Arc<Stage>, Speaks)) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                clock::launch(serve::connection(stream, acceptor.clone(), stage.clone()));
+                clock::launch(serve::connection(stream, acceptor.clone(), world.clone()));
             }
             // The client went away in the queue, or descriptors ran out: let others end, and go on.
             Err(_) => clock::pass(ACCEPT_PAUSE).await,

@@ -14,7 +14,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::request::{Inbox, Request};
-use super::wire;
+use super::{Speaks, streams, wire};
 use crate::behaviour::Framing;
 use crate::clock;
 use crate::content::CHUNK_MAX;
@@ -23,7 +23,7 @@ use crate::play::{Act, Break, Play, Script};
 use crate::stage::{Schedule, Seat, Stage, Turn};
 
 /// A stream that can be broken off without good-bye.
-trait Wire: AsyncRead + AsyncWrite + Unpin + Send {
+pub(super) trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// The socket beneath.
     fn socket(&self) -> &TcpStream;
 }
@@ -57,7 +57,7 @@ enum After {
 pub(super) async fn connection(
     stream: TcpStream,
     acceptor: Option<TlsAcceptor>,
-    stage: Arc<Stage>,
+    (stage, speaks): (Arc<Stage>, Speaks),
 ) {
     let Some(seat) = stage.connect() else {
         reset(&stream);
@@ -67,11 +67,31 @@ pub(super) async fn connection(
         return;
     }
     match acceptor {
+        None if in_streams(&stream, speaks).await => streams::converse(stream, stage, seat).await,
         None => converse(stream, stage, &seat).await,
         Some(acceptor) => {
-            if let Ok(stream) = acceptor.accept(stream).await {
+            let Ok(stream) = acceptor.accept(stream).await else {
+                return;
+            };
+            let agreed = stream.get_ref().1.alpn_protocol();
+            if agreed == Some(b"h2") || (agreed.is_none() && speaks == Speaks::H2) {
+                streams::converse(stream, stage, seat).await;
+            } else {
                 converse(stream, stage, &seat).await;
             }
+        }
+    }
+}
+
+/// Whether a client in clear text is to be spoken to in HTTP/2: by the first bytes it sends, where both are spoken.
+async fn in_streams(stream: &TcpStream, speaks: Speaks) -> bool {
+    match speaks {
+        Speaks::H1 => false,
+        Speaks::H2 => true,
+        Speaks::Both => {
+            let mut first = [0; 3];
+            // Fewer bytes than these begin no request of either.
+            stream.peek(&mut first).await.is_ok() && first == *b"PRI"
         }
     }
 }
@@ -123,7 +143,7 @@ async fn answer<S: Wire>(
     }
     match act {
         Act::BlackHole => Ok(hold(stream).await),
-        Act::Hangup => Ok(After::Drop),
+        Act::Hangup | Act::ResetStream(_) | Act::GoAway(_) => Ok(After::Drop),
         Act::NotHttp => {
             stream
                 .write_all(b"\x00\x01\x1b[31mthis is not HTTP\xff\r\n\r\n")
@@ -133,7 +153,7 @@ async fn answer<S: Wire>(
         }
         Act::EndlessHead => endless_head(stream).await,
         Act::Answer(script) => {
-            let keep_alive = keep_alive && script.keep_alive;
+            let keep_alive = keep_alive && script.keep_alive && !script.used_up;
             let mut ahead = Ahead(wire::head(&script, keep_alive));
             let after = match no_body {
                 true => After::Next,
@@ -334,7 +354,7 @@ fn reset(socket: &TcpStream) {
 
 /// Slices as large as chunks, so that many paced connections cost little; and an origin that shares a machine with its
 /// clients is woken late, which must not make it slower than it says.
-const GRAIN: Grain = Grain {
+pub(super) const GRAIN: Grain = Grain {
     slice_max: CHUNK_MAX,
     slack: Duration::from_millis(200),
 };

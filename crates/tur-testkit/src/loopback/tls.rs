@@ -7,8 +7,10 @@ use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::TlsAcceptor;
 
+use super::Speaks;
+
 /// An acceptor with a certificate for `names`, and the authority that issued it in PEM.
-pub(super) fn acceptor(names: &[String]) -> (TlsAcceptor, String) {
+pub(super) fn acceptor(names: &[String], speaks: Speaks) -> (TlsAcceptor, String) {
     let ca_key = KeyPair::generate().expect("a key can be made");
     let mut ca = CertificateParams::default();
     ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -36,6 +38,11 @@ pub(super) fn acceptor(names: &[String]) -> (TlsAcceptor, String) {
             PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
         )
         .expect("the key is that of the certificate");
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let offered: &[&[u8]] = match speaks {
+        Speaks::H1 => &[b"http/1.1"],
+        Speaks::H2 => &[b"h2"],
+        Speaks::Both => &[b"h2", b"http/1.1"],
+    };
+    config.alpn_protocols = offered.iter().map(|name| name.to_vec()).collect();
     (TlsAcceptor::from(Arc::new(config)), ca_pem)
 }

@@ -6,11 +6,28 @@ use crate::behaviour::Framing;
 use crate::date::http_date;
 use crate::play::{Head, Label, Script};
 
-/// The head of an answer with its empty line.
+/// The head of an answer over HTTP/1 with its empty line.
 pub(super) fn head(script: &Script, keep_alive: bool) -> Vec<u8> {
     let head = &script.head;
     let mut out = format!("HTTP/1.1 {} {}\r\n", head.status, head.reason).into_bytes();
-    framing(&mut out, script);
+    for (name, value) in fields(script) {
+        line(&mut out, &name, &value);
+    }
+    if head.framing == Framing::Chunked {
+        line(&mut out, "Transfer-Encoding", b"chunked");
+    }
+    if !keep_alive {
+        line(&mut out, "Connection", b"close");
+    }
+    out.extend_from_slice(b"\r\n");
+    out
+}
+
+/// The fields of an answer, but for what only HTTP/1 has.
+pub(super) fn fields(script: &Script) -> Vec<(String, Vec<u8>)> {
+    let head = &script.head;
+    let mut out = Vec::new();
+    lengths(&mut out, script);
     if let Some(label) = &head.label {
         field(&mut out, "Content-Range", content_range(label).as_bytes());
     }
@@ -31,25 +48,20 @@ pub(super) fn head(script: &Script, keep_alive: bool) -> Vec<u8> {
     for (name, value) in &head.fields {
         field(&mut out, name, value);
     }
-    if !keep_alive {
-        field(&mut out, "Connection", b"close");
-    }
-    out.extend_from_slice(b"\r\n");
     out
 }
 
-fn framing(out: &mut Vec<u8>, script: &Script) {
+fn lengths(out: &mut Fields, script: &Script) {
     let mut length = |text: &str| field(out, "Content-Length", text.as_bytes());
     match &script.head.framing {
         Framing::Length => length(&script.length.to_string()),
         Framing::LyingLength(said) => length(&said.to_string()),
         Framing::Lengths(said) => said.iter().for_each(|text| length(text)),
-        Framing::Chunked => field(out, "Transfer-Encoding", b"chunked"),
-        Framing::UntilClose => {}
+        Framing::Chunked | Framing::UntilClose => {}
     }
 }
 
-fn representation(out: &mut Vec<u8>, head: &Head) {
+fn representation(out: &mut Fields, head: &Head) {
     if let Some(tag) = &head.etag {
         let prefix: &[u8] = if tag.weak { b"W/" } else { b"" };
         field(out, "ETag", &[prefix, &tag.opaque].concat());
@@ -89,7 +101,13 @@ fn content_range(label: &Label) -> String {
     }
 }
 
-fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+type Fields = Vec<(String, Vec<u8>)>;
+
+fn field(out: &mut Fields, name: &str, value: &[u8]) {
+    out.push((name.to_owned(), value.to_vec()));
+}
+
+fn line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);

@@ -87,6 +87,7 @@ impl SimBody {
         if let Some(hold) = &mut hold
             && outcome.is_ok()
             && self.script.keep_alive
+            && !self.script.used_up
         {
             hold.release();
         }

@@ -113,6 +113,15 @@ impl SimSession {
         match act {
             Act::BlackHole => std::future::pending().await,
             Act::Hangup => Err(Fault::Lost("closed before the answer".to_owned())),
+            Act::ResetStream(REFUSED_STREAM) => {
+                Err(Fault::StreamRefused("REFUSED_STREAM".to_owned()))
+            }
+            Act::ResetStream(ENHANCE_YOUR_CALM) | Act::GoAway(ENHANCE_YOUR_CALM) => {
+                Err(Fault::Calm("ENHANCE_YOUR_CALM".to_owned()))
+            }
+            Act::ResetStream(code) | Act::GoAway(code) => {
+                Err(Fault::Lost(format!("ended by the origin with code {code}")))
+            }
             Act::NotHttp => Err(Fault::Malformed("not HTTP".to_owned())),
             Act::EndlessHead => Err(Fault::HeadTooLarge { limit: HEAD_MAX }),
             Act::Answer(script) => self.reply(*script, turn, hold),
@@ -157,7 +166,9 @@ impl SimSession {
             range,
             if_range,
             fields,
+            protocol: "h1",
             connection: self.seat.number,
+            stream: 0,
             at: Duration::ZERO,
             status: 0,
             sent: 0,
@@ -188,6 +199,10 @@ impl Session for SimSession {
         self.line.0.load(Ordering::Acquire) != CLOSED
     }
 }
+
+/// Codes of RFC 9113, section 7.
+const REFUSED_STREAM: u32 = 7;
+const ENHANCE_YOUR_CALM: u32 = 11;
 
 /// Interim answers that a transport takes.
 const INTERIM_MAX: u32 = 100;

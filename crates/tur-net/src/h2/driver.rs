@@ -1,0 +1,194 @@
+//! Runs a connection: reads and writes frames while nobody awaits one of its streams.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use ::h2::client::Connection;
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
+use tur_core::{Fault, Wait};
+
+use crate::stream::Stream;
+
+use super::faults;
+use super::shared::{Life, Parked, Shared};
+use super::windows::Share;
+
+/// A stream as the h2 crate sees it: each read passes the meter.
+pub(crate) struct Metered {
+    stream: Stream,
+    shared: Arc<Shared>,
+}
+
+impl Metered {
+    pub(crate) fn new(stream: Stream, shared: Arc<Shared>) -> Self {
+        Self { stream, shared }
+    }
+}
+
+impl AsyncRead for Metered {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        let allowed = self.shared.received(&buf.filled()[before..]);
+        Poll::Ready(if allowed {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::InvalidData.into())
+        })
+    }
+}
+
+impl AsyncWrite for Metered {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// Drives one connection until its session is dropped, its last stream has ended after it took no more requests, the peer
+/// closes, or the peer's SETTINGS do not come in time.
+pub(crate) struct Driver {
+    connection: Connection<Metered, Bytes>,
+    shared: Arc<Shared>,
+    window: Share,
+    parked: Vec<Parked>,
+    /// Bytes that were taken from parked streams: the peer may send as many more for the others.
+    forgone: u32,
+    limit: Duration,
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl Driver {
+    /// The peer's SETTINGS have to come within `limit`.
+    pub(crate) fn new(
+        connection: Connection<Metered, Bytes>,
+        shared: Arc<Shared>,
+        window: Share,
+        limit: Duration,
+    ) -> Self {
+        Self {
+            connection,
+            shared,
+            window,
+            parked: Vec::new(),
+            forgone: 0,
+            limit,
+            deadline: Some(sleep(limit)),
+        }
+    }
+
+    /// Runs to the end.
+    pub(crate) async fn run(mut self) {
+        poll_fn(|cx| self.poll(cx)).await;
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let orders = self.shared.drive(cx);
+        if orders.stop {
+            return Poll::Ready(());
+        }
+        self.parked.extend(orders.parked);
+        if orders.greeted {
+            self.deadline = None;
+        }
+        if let Some(deadline) = &mut self.deadline
+            && deadline.as_mut().poll(cx).is_ready()
+        {
+            self.shared
+                .condemn(Fault::TimedOut(Wait::Connect, self.limit));
+            return Poll::Ready(());
+        }
+        if let Poll::Ready(ended) = Pin::new(&mut self.connection).poll(cx) {
+            if let Err(error) = ended {
+                tracing::debug!(error = %error, "connection ended");
+                faults::learn(&error, &self.shared);
+            }
+            return Poll::Ready(());
+        }
+        self.drain(cx);
+        Poll::Pending
+    }
+
+    /// Drops what comes for parked streams. Their own windows are not opened again, so each costs at most one of them; the
+    /// connection's is, so that the other streams do not starve.
+    fn drain(&mut self, cx: &mut Context<'_>) {
+        let before = self.forgone;
+        let parked = std::mem::take(&mut self.parked);
+        for mut stream in parked {
+            let (kept, bytes) = drained(&mut stream, cx);
+            self.forgone = self.forgone.saturating_add(bytes);
+            if kept {
+                self.parked.push(stream);
+            }
+        }
+        if self.forgone != before {
+            let target = self.window.bytes().saturating_add(self.forgone);
+            self.connection
+                .set_target_window_size(target.min(WINDOW_MAX));
+        }
+    }
+}
+
+impl Drop for Driver {
+    /// The socket is closed next, and streams that wait are told.
+    fn drop(&mut self) {
+        self.shared.advance(Life::Over);
+    }
+}
+
+/// Takes what is there. False if the stream has ended; and how many bytes were taken.
+fn drained(parked: &mut Parked, cx: &mut Context<'_>) -> (bool, u32) {
+    if let Parked::Head(head) = parked {
+        while let Poll::Ready(Some(Ok(_interim))) = head.poll_informational(cx) {}
+        match Pin::new(head).poll(cx) {
+            Poll::Pending => return (true, 0),
+            Poll::Ready(Err(_ended)) => return (false, 0),
+            Poll::Ready(Ok(answer)) => *parked = Parked::Body(answer.into_body()),
+        }
+    }
+    let Parked::Body(body) = parked else {
+        return (false, 0);
+    };
+    let mut bytes = 0u32;
+    loop {
+        match body.poll_data(cx) {
+            Poll::Pending => return (true, bytes),
+            Poll::Ready(Some(Ok(data))) => {
+                bytes = bytes.saturating_add(u32::try_from(data.len()).unwrap_or(u32::MAX));
+            }
+            Poll::Ready(Some(Err(_)) | None) => return (false, bytes),
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the preface of the peer is part of connecting"
+)]
+fn sleep(limit: Duration) -> Pin<Box<Sleep>> {
+    Box::pin(tokio::time::sleep(limit))
+}
+
+/// RFC 9113, section 6.9.1.
+const WINDOW_MAX: u32 = (1 << 31) - 1;

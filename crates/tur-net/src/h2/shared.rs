@@ -1,0 +1,281 @@
+//! What a session, its bodies and its driver share.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use ::h2::RecvStream;
+use ::h2::client::ResponseFuture;
+use tokio::time::Instant;
+use tur_core::Fault;
+
+use crate::legacy::LegacyNote;
+
+use super::meter::{Breach, CONTROL_MAX, Meter, MeterLimits};
+use super::resets::Resets;
+
+/// The shared state of one connection.
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    born: Instant,
+    limits: MeterLimits,
+    /// True if nothing but our word says that the peer speaks HTTP/2.
+    prior_knowledge: bool,
+    legacy: LegacyNote,
+}
+
+struct State {
+    meter: Meter,
+    resets: Resets,
+    /// Requests that wait for a head, and bodies that are being read.
+    heads: usize,
+    bodies: usize,
+    life: Life,
+    /// What ended the connection, where the h2 crate does not know it.
+    verdict: Option<Fault>,
+    /// Streams that were given up and may not be reset, for the driver to take.
+    parked: Vec<Parked>,
+    driver: Option<Waker>,
+    opener: Option<Waker>,
+}
+
+/// How far a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Life {
+    /// It takes requests.
+    Open,
+    /// It takes no more; those that run go on, then it is closed.
+    Retired,
+    /// The driver is gone. What was read before may still be handed out.
+    Over,
+    /// The session was dropped: all ends now.
+    Closed,
+}
+
+/// A stream that nobody wants any more.
+pub(crate) enum Parked {
+    /// Its head has not come.
+    Head(ResponseFuture),
+    /// Its body has not ended.
+    Body(RecvStream),
+}
+
+impl Shared {
+    pub(crate) fn new(limits: MeterLimits, prior_knowledge: bool, legacy: LegacyNote) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(State {
+                meter: Meter::new(limits),
+                resets: Resets::new(),
+                heads: 0,
+                bodies: 0,
+                life: Life::Open,
+                verdict: None,
+                parked: Vec::new(),
+                driver: None,
+                opener: None,
+            }),
+            born: now(),
+            limits,
+            prior_knowledge,
+            legacy,
+        })
+    }
+
+    /// A request begins.
+    pub(crate) fn begin(self: &Arc<Self>) -> Turn {
+        let mut state = self.state();
+        state.heads += 1;
+        state.expect();
+        Turn {
+            shared: Arc::clone(self),
+            reading: false,
+        }
+    }
+
+    pub(crate) fn life(&self) -> Life {
+        self.state().life
+    }
+
+    /// Moves on to `life`, never back, and lets the driver see it.
+    pub(crate) fn advance(&self, life: Life) {
+        let mut state = self.state();
+        state.life = state.life.max(life);
+        let (driver, opener) = (state.driver.take(), state.opener.take());
+        drop(state);
+        driver.into_iter().chain(opener).for_each(Waker::wake);
+    }
+
+    /// Tells why the connection ends; the first word counts.
+    pub(crate) fn condemn(&self, fault: Fault) {
+        self.state().verdict.get_or_insert(fault);
+    }
+
+    /// What ended the connection, where the h2 crate does not know it.
+    pub(crate) fn verdict(&self) -> Option<Fault> {
+        self.state().verdict.clone()
+    }
+
+    /// The origin wants HTTP/1.1.
+    pub(crate) fn note_legacy(&self) {
+        self.legacy.set();
+    }
+
+    /// Bytes on the wire of the header section that came last.
+    pub(crate) fn last_section(&self) -> usize {
+        self.state().meter.last_section()
+    }
+
+    /// Bytes that a header section may have.
+    pub(crate) fn head_limit(&self) -> usize {
+        self.limits.head
+    }
+
+    /// The meter sees what was read. False if it found a breach: nothing more is to be read then.
+    pub(crate) fn received(&self, bytes: &[u8]) -> bool {
+        let mut state = self.state();
+        let greeted = state.meter.greeted();
+        let breach = state.meter.read(bytes).err();
+        if let Some(breach) = breach {
+            let fault = self.fault(breach);
+            state.verdict.get_or_insert(fault);
+        }
+        let opener = (state.meter.greeted() != greeted || breach.is_some())
+            .then(|| state.opener.take())
+            .flatten();
+        drop(state);
+        opener.into_iter().for_each(Waker::wake);
+        breach.is_none()
+    }
+
+    /// Ready once the peer's SETTINGS came, or the connection is over.
+    pub(crate) fn poll_greeted(&self, cx: &mut Context<'_>) -> Poll<bool> {
+        let mut state = self.state();
+        if state.meter.greeted() {
+            return Poll::Ready(true);
+        }
+        if state.life >= Life::Over {
+            return Poll::Ready(false);
+        }
+        state.opener = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// What the driver has to know before each of its turns.
+    pub(crate) fn drive(&self, cx: &mut Context<'_>) -> Orders {
+        let mut state = self.state();
+        state.driver = Some(cx.waker().clone());
+        Orders {
+            parked: std::mem::take(&mut state.parked),
+            greeted: state.meter.greeted(),
+            stop: state.life >= Life::Over
+                || (state.life == Life::Retired && state.heads + state.bodies == 0),
+        }
+    }
+
+    fn fault(&self, breach: Breach) -> Fault {
+        match breach {
+            Breach::NoPreface { http1: true } if self.prior_knowledge => {
+                Fault::ProtocolUnavailable(
+                    "HTTP/2 was asked for, and the server speaks HTTP/1 here".to_owned(),
+                )
+            }
+            Breach::NoPreface { .. } => {
+                Fault::Malformed("the peer does not speak HTTP/2 here".to_owned())
+            }
+            Breach::Flood => Fault::Malformed(format!(
+                "a flood of HTTP/2 frames: {CONTROL_MAX} in a row without content"
+            )),
+            Breach::Head => Fault::HeadTooLarge {
+                limit: self.limits.head,
+            },
+            Breach::Heads => Fault::TooManyInterim {
+                limit: self.limits.interim,
+            },
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the driver has to know.
+pub(crate) struct Orders {
+    /// Streams that it is to look after.
+    pub(crate) parked: Vec<Parked>,
+    /// True once the peer's SETTINGS came.
+    pub(crate) greeted: bool,
+    /// True if the connection is to be closed now.
+    pub(crate) stop: bool,
+}
+
+impl State {
+    fn expect(&mut self) {
+        self.meter.expect(self.heads, self.bodies);
+    }
+}
+
+/// A request that runs, from before it is sent until its body has ended or is given up.
+pub(crate) struct Turn {
+    shared: Arc<Shared>,
+    reading: bool,
+}
+
+impl Turn {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The head has come.
+    pub(crate) fn head_came(&mut self) {
+        let mut state = self.shared.state();
+        if !std::mem::replace(&mut self.reading, true) {
+            state.heads -= 1;
+            state.bodies += 1;
+            state.expect();
+        }
+    }
+
+    /// The stream has not ended and nobody wants it: it is reset, or parked if there were too many of those.
+    pub(crate) fn give_up(&self, stream: Parked) {
+        let mut state = self.shared.state();
+        let age = now().saturating_duration_since(self.shared.born);
+        let refused = state.life < Life::Over && !state.resets.take(age);
+        if refused {
+            state.life = state.life.max(Life::Retired);
+            state.parked.push(stream);
+            let driver = state.driver.take();
+            drop(state);
+            driver.into_iter().for_each(Waker::wake);
+            return;
+        }
+        // Outside the lock: the h2 crate resets the stream in here, and wakes the driver.
+        drop(state);
+        drop(stream);
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut state = self.shared.state();
+        if self.reading {
+            state.bodies -= 1;
+        } else {
+            state.heads -= 1;
+        }
+        state.expect();
+        // A retired connection is closed after its last stream.
+        let driver = (state.life == Life::Retired)
+            .then(|| state.driver.take())
+            .flatten();
+        drop(state);
+        driver.into_iter().for_each(Waker::wake);
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the age of a connection is measured where it lives; no decision of the engine is made of it"
+)]
+fn now() -> Instant {
+    Instant::now()
+}
