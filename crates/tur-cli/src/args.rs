@@ -199,6 +199,14 @@ pub(crate) struct Args {
     #[arg(short = 'u', value_name = "USER:PASS", help_heading = REQUEST)]
     pub(crate) credentials: Option<String>,
 
+    /// Speak HTTP/1.1 alone [default: HTTP/2 where TLS agrees to it, else HTTP/1.1]
+    #[arg(long = "http1.1", help_heading = REQUEST)]
+    pub(crate) http1: bool,
+
+    /// Speak HTTP/2 alone, to http: URLs without asking whether they understand it; fail where it is not spoken
+    #[arg(long, conflicts_with = "http1", help_heading = REQUEST)]
+    pub(crate) http2: bool,
+
     /// Trust the certificate authorities in FILE (PEM) [default: those of the system]
     #[arg(long, visible_alias = "cacert", value_name = "FILE", help_heading = REQUEST)]
     pub(crate) ca_file: Option<PathBuf>,

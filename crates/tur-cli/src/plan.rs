@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tur_engine::{
-    Checksum, OnChange, OnExists, Rate, RetryPolicy, Schedule, SpeedFloor, StorageKind, TypeGlob,
-    bounds,
+    Checksum, OnChange, OnExists, Protocols, Rate, RetryPolicy, Schedule, SpeedFloor, StorageKind,
+    TypeGlob, bounds,
 };
 
 use crate::args::{Args, Change, Exists, Plan as FirstPlan, Progress, Storage};
@@ -64,6 +64,7 @@ pub(crate) struct Job {
     pub(crate) fields: Vec<Field>,
     pub(crate) credentials: Option<Credentials>,
     pub(crate) user_agent: Option<String>,
+    pub(crate) protocols: Protocols,
     pub(crate) ca_file: Option<PathBuf>,
     /// Where the memory of origins is kept.
     pub(crate) origins: Option<PathBuf>,
@@ -229,6 +230,7 @@ impl Job {
                 .as_deref()
                 .map(|text| Credentials::parse(text).map_err(|why| format!("-u: {why}")))
                 .transpose()?,
+            protocols: protocols(&args),
             user_agent: args.user_agent.as_deref().map(user_agent).transpose()?,
             limits: Limits::new(&args),
             ca_file: args.ca_file,
@@ -329,6 +331,14 @@ fn directory(text: &OsStr) -> Result<PathBuf, String> {
 
 fn checksum(text: &str) -> Result<Checksum, String> {
     text.parse().map_err(|why| format!("--checksum: {why}"))
+}
+
+fn protocols(args: &Args) -> Protocols {
+    match (args.http1, args.http2) {
+        (true, _) => Protocols::Http1,
+        (false, true) => Protocols::Http2,
+        (false, false) => Protocols::Auto,
+    }
 }
 
 fn user_agent(text: &str) -> Result<String, String> {

@@ -19,6 +19,7 @@ pub(crate) fn downloader(job: &Job) -> Result<Downloader, (Kind, String)> {
     let mut builder = Downloader::builder()
         .limit(job.rate)
         .storage(job.storage)
+        .protocols(job.protocols)
         .no_private(job.demands.public);
     if let Some(limit) = job.limits.connect {
         builder = builder.connect_timeout(limit);

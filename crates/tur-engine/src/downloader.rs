@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 use tur_core::{Kind, Rate};
-use tur_net::{HttpSession, HttpTransport, NetConfig, Spawner};
+use tur_net::{HttpSession, HttpTransport, NetConfig, Protocols, Spawner};
 use tur_sched::DispatchConfig;
 use tur_sched::abr::AbrConfig;
 use tur_storage::{FileDisk, PosixDisk};
@@ -107,6 +107,13 @@ impl DownloaderBuilder {
     /// Value of `User-Agent`. Default: `tur/VERSION`.
     pub fn user_agent(mut self, value: impl Into<String>) -> Self {
         self.net = self.net.user_agent(value);
+        self
+    }
+
+    /// Which protocols are spoken. Default: HTTP/2 where TLS agrees to it, else HTTP/1.1. One that is asked for alone and is
+    /// not to be had fails with kind `Protocol`.
+    pub fn protocols(mut self, protocols: Protocols) -> Self {
+        self.net = self.net.protocols(protocols);
         self
     }
 

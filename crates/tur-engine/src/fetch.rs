@@ -103,7 +103,7 @@ pub struct Head {
     pub encoding: Option<String>,
     /// Entity tag or date that every later answer must agree with.
     pub validator: Option<String>,
-    /// The protocol of the connection: `h1`.
+    /// The protocol of the connection: `h1` or `h2`.
     pub protocol: &'static str,
 }
 

@@ -81,6 +81,7 @@ pub use peer::{Peer, PeerHandle, Response, WeakPeerHandle};
 pub use pipe::Body;
 pub use tur_core::{ByteRange, Kind, Rate, Secret};
 pub use tur_http::{TypeGlob, TypeGlobError, is_hidden, printable};
+pub use tur_net::Protocols;
 pub use tur_sched::abr;
 pub use tur_sched::{OnChange, Priority, RetryPolicy, Schedule, SpeedFloor, WaitsFor};
 pub use tur_storage::StorageKind;
