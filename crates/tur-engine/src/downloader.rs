@@ -39,7 +39,7 @@ use crate::pressure::Watch;
 use crate::sampler::Sampler;
 use crate::scaling::Scaling;
 use crate::seats::Seats;
-use crate::sessions::{Caps, PerOrigin, Sessions};
+use crate::sessions::{Caps, PerOrigin, Rooms, Sessions};
 use crate::{
     CancelToken, Download, DownloaderMetrics, Error, Events, Handle, OriginRecord, Peer,
     PeerHandle, PeerNo, StorageKind, WeakPeerHandle, What, bounds,
@@ -224,7 +224,7 @@ impl DownloaderBuilder {
             ..DispatchConfig::default()
         };
         let sessions = Sessions::with_dispatch(self.caps, dispatch)
-            .with_rooms(Box::new(|_| Some(1)))
+            .with_rooms(rooms(&transport))
             .told_in(bus.scope().clone());
         let origins = match &self.origins {
             Some(path) => Origins::open(PosixDisk, path)?,
@@ -522,6 +522,12 @@ impl fmt::Debug for Downloader {
 pub(crate) fn spawner() -> Spawner {
     // The handle is dropped: a driver ends with its session.
     Spawner::new(|driver| drop(tokio::spawn(driver)))
+}
+
+/// What is known of sessions before there are any.
+fn rooms(transport: &HttpTransport) -> Rooms {
+    let transport = transport.clone();
+    Box::new(move |origin| transport.room(origin))
 }
 
 /// The transport of a download under `limits`.

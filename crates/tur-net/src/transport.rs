@@ -67,6 +67,18 @@ impl HttpTransport {
         }
     }
 
+    /// How many requests a session to this origin will run at once, as far as that is known before there is one: one, where
+    /// only HTTP/1.1 can come of it.
+    #[must_use]
+    pub fn room(&self, origin: &Origin) -> Option<usize> {
+        let h1_only = match (self.config.protocols, origin.scheme) {
+            (Protocols::Http1, _) | (Protocols::Auto, Scheme::Http) => true,
+            (Protocols::Auto, Scheme::Https) => self.shared.legacy.contains(origin),
+            (Protocols::Http2, _) => false,
+        };
+        h1_only.then_some(1)
+    }
+
     /// What the user should be told about this transport, such as that bundled root certificates are in use.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
