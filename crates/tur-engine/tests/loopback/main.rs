@@ -8,3 +8,4 @@ mod metrics;
 mod origins;
 mod secrets;
 mod stand;
+mod streams;
