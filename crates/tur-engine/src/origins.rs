@@ -119,14 +119,15 @@ impl Origins {
 
     /// Waits until the file was read, within bounds.
     pub(crate) async fn ready(&self) {
+        self.ready_within(READY_MAX).await;
+    }
+
+    async fn ready_within(&self, most: Duration) {
         let mut ready = self.remembered.ready.subscribe();
         if *ready.borrow_and_update() {
             return;
         }
-        if timeout(READY_MAX, ready.wait_for(|ready| *ready))
-            .await
-            .is_err()
-        {
+        if timeout(most, ready.wait_for(|ready| *ready)).await.is_err() {
             tracing::warn!("the memory of origins is not there yet: going on without");
         }
     }

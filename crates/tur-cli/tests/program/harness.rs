@@ -8,6 +8,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -282,9 +283,16 @@ impl Running {
         child
     }
 
-    /// Waits for its end without reading what it says.
+    /// Waits for its end without reading what it says. One that is stuck is killed, and fails the test.
     pub(crate) fn end_unread(mut self) -> Option<i32> {
-        self.child.wait().expect("a child can be waited for").code()
+        for _ in 0..1_200 {
+            if let Some(status) = self.child.try_wait().expect("it can be asked") {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        self.signal(Signal::KILL);
+        panic!("it does not end");
     }
 
     /// Reads on to the end.
