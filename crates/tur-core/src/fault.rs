@@ -227,6 +227,32 @@ pub enum Fault {
         /// The first of its addresses.
         address: String,
     },
+    /// Whoever resolves the host is not this machine, and addresses were to be checked.
+    #[error(
+        "refused: the proxy {proxy} would look up {host}, so nothing here can tell that its address is public"
+    )]
+    AddressUnchecked {
+        /// The name.
+        host: String,
+        /// The proxy, without credentials.
+        proxy: String,
+    },
+    /// The proxy does not connect, and would say the same again.
+    #[error("the proxy {proxy} {cause}")]
+    ProxyRefused {
+        /// The proxy, without credentials.
+        proxy: String,
+        /// Why.
+        cause: ProxyRefusal,
+    },
+    /// The proxy could not connect, or went away meanwhile.
+    #[error("the proxy {proxy} {detail}")]
+    ProxyFailed {
+        /// The proxy, without credentials.
+        proxy: String,
+        /// What it said or did.
+        detail: String,
+    },
     /// More redirects than we follow.
     #[error("more than {limit} redirects")]
     TooManyRedirects {
@@ -248,6 +274,7 @@ impl Fault {
             | Fault::StreamRefused(_)
             | Fault::Calm(_)
             | Fault::Truncated(_)
+            | Fault::ProxyFailed { .. }
             | Fault::TimedOut(..) => Kind::Network,
             Fault::Tls(_) => Kind::Tls,
             Fault::Malformed(_) | Fault::ProtocolUnavailable(_) | Fault::Undecodable(_) => {
@@ -267,7 +294,44 @@ impl Fault {
             } => Kind::Auth,
             Fault::Status { .. } => Kind::Server,
             Fault::NotAdmitted(refusal) => refusal.kind(),
-            Fault::RedirectRefused(_) | Fault::AddressRefused { .. } => Kind::Policy,
+            Fault::ProxyRefused { cause, .. } => cause.kind(),
+            Fault::RedirectRefused(_)
+            | Fault::AddressRefused { .. }
+            | Fault::AddressUnchecked { .. } => Kind::Policy,
+        }
+    }
+}
+
+/// Why a proxy does not connect.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ProxyRefusal {
+    /// It wants credentials, or other ones.
+    #[error("wants other credentials: {0}")]
+    Credentials(String),
+    /// Its rules are against it.
+    #[error("refuses to connect: {0}")]
+    Forbidden(String),
+    /// What it says is not what such a proxy says.
+    #[error("gave no valid answer: {0}")]
+    Garbled(String),
+    /// It says more than we take.
+    #[error("answered with more than {limit} bytes")]
+    TooLarge {
+        /// The bound.
+        limit: usize,
+    },
+}
+
+impl ProxyRefusal {
+    /// How the failure is reported if it is final.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            ProxyRefusal::Credentials(_) => Kind::Auth,
+            ProxyRefusal::Forbidden(_) => Kind::Server,
+            ProxyRefusal::Garbled(_) => Kind::Protocol,
+            ProxyRefusal::TooLarge { .. } => Kind::Limit,
         }
     }
 }

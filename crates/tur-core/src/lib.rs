@@ -28,7 +28,7 @@ mod time;
 
 pub use answer::{Answer, Ask, BodyKind, Content, ContentRange, Representation};
 pub use chunks::Chunks;
-pub use fault::{Fault, Kind, Refusal, RetryAfter, TlsCause, Wait};
+pub use fault::{Fault, Kind, ProxyRefusal, Refusal, RetryAfter, TlsCause, Wait};
 pub use identity::{ETag, Identity, LastModified};
 pub use range::ByteRange;
 pub use range_set::RangeSet;

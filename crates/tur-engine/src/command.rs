@@ -236,7 +236,7 @@ impl Command {
             .map_err(|error| Error::new(Kind::Usage, error.to_string()))?;
         let range = self.range.clone()?;
         let mut fields = download::checked(&self.fields)?;
-        let credentials = userinfo.map(|info| download::basic(&info.user, &info.password));
+        let credentials = userinfo.map(|info| tur_http::basic(&info.user, &info.password));
         download::add_credentials(&mut fields, credentials);
         Ok((target, range, fields))
     }

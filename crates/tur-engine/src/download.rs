@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tur_core::port::Field;
 use tur_core::{Kind, Rate, Secret};
-use tur_http::{RedirectPolicy, Terms, TypeGlob};
+use tur_http::{RedirectPolicy, Terms, TypeGlob, basic};
 use tur_sched::{OnChange, Priority, RetryPolicy, Schedule, SpeedFloor};
 use tur_storage::FileName;
 
@@ -410,6 +410,11 @@ pub(crate) fn checked(fields: &[Field]) -> Result<Vec<Field>, Error> {
                 format!("{name:?} cannot be sent as a request field"),
             ));
         }
+        if name.eq_ignore_ascii_case("proxy-authorization") {
+            // An origin must never see it, and a field goes to an origin.
+            let text = format!("{name}: a proxy's credentials stand in its URL");
+            return Err(Error::new(Kind::Usage, text));
+        }
         if ours.contains(&name.to_ascii_lowercase().as_str()) {
             return Err(Error::new(
                 Kind::Usage,
@@ -442,49 +447,9 @@ pub(crate) fn add_credentials(fields: &mut Vec<Field>, credentials: Option<Secre
     }
 }
 
-/// The value of `Authorization` for a user and a password (RFC 7617, section 2).
-pub(crate) fn basic(user: &Secret, password: &Secret) -> Secret {
-    let pair = Secret::from([user.expose(), b":", password.expose()].concat());
-    Secret::from(format!("Basic {}", base64(pair.expose())))
-}
-
-/// Base64 (RFC 4648, section 4), with padding.
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let byte = |i: usize| u32::from(group.get(i).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for i in 0..4 {
-            let digit = (bits >> (18 - 6 * i)) & 63;
-            text.push(if i <= group.len() {
-                char::from(DIGITS[digit as usize])
-            } else {
-                '='
-            });
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn base64_has_the_values_of_rfc_4648() {
-        let rows = [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-            ("fooba", "Zm9vYmE="),
-        ];
-        for (plain, coded) in rows {
-            assert_eq!(base64(plain.as_bytes()), coded);
-        }
-    }
 
     #[test]
     fn fields_that_would_break_a_request_are_refused() {
@@ -496,6 +461,7 @@ mod tests {
             ("Range", "bytes=0-"),
             ("If-None-Match", "x"),
             ("TE", "trailers"),
+            ("Proxy-Authorization", "x"),
         ] {
             assert!(checked(&[field(name, value)]).is_err(), "{name}");
         }
@@ -530,11 +496,5 @@ mod tests {
         let sent = |name| checked(&[field(name, url)]).map(|fields| fields[0].value.clone());
         assert_eq!(sent("rEferer").ok(), Some("http://h/x".into()));
         assert_eq!(sent("X-From").ok(), Some(url.into()));
-    }
-
-    #[test]
-    fn credentials_are_those_of_rfc_7617() {
-        let value = basic(&"Aladdin".into(), &"open sesame".into());
-        assert_eq!(value.expose(), b"Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
     }
 }

@@ -178,6 +178,7 @@ fn name(fault: &Fault) -> Cow<'static, str> {
         Fault::TimedOut(Wait::FirstByte, _) => "answer timed out",
         Fault::TimedOut(Wait::Body, _) => "body timed out",
         Fault::Malformed(_) => "malformed",
+        Fault::ProxyFailed { .. } | Fault::ProxyRefused { .. } => "proxy",
         Fault::NotAdmitted(_) => "not admitted",
         Fault::Undecodable(_) => "undecodable",
         // The rest is not tried again.

@@ -2,7 +2,8 @@
 //!
 //! [`read`] turns the head of an answer into facts, [`admit`] compares those facts with the identity of the file and
 //! is the only way to an [`Admitted`], [`Terms`] are what the user demands beside that, [`follow`] resolves a redirect, [`target`] reads a URL, [`SafeName`] is the only
-//! kind of file name made from bytes of the network, and [`printable`] is how such bytes reach a terminal.
+//! kind of file name made from bytes of the network, [`Proxies`] choose the proxy for an origin, and [`printable`] is how such
+//! bytes reach a terminal.
 //!
 //! Read [`admit`] first: it holds the rules that keep two versions of a file apart.
 //!
@@ -15,21 +16,29 @@ extern crate alloc;
 extern crate std;
 
 mod admit;
+mod basic;
 mod date;
 mod disposition;
 mod fields;
+mod hosts;
 mod name;
+mod no_proxy;
 mod percent;
 mod printable;
+mod proxy;
 mod read;
 mod redirect;
 mod terms;
 mod url;
 
 pub use crate::admit::{Admitted, Asked, admit};
+pub use crate::basic::basic;
 pub use crate::date::{http_date, retry_after};
+pub use crate::hosts::{HostEntry, HostEntryError};
 pub use crate::name::{NAME_BYTES_MAX, SafeName};
+pub use crate::no_proxy::NoProxy;
 pub use crate::printable::{PRINTABLE_CHARS_MAX, is_hidden, printable};
+pub use crate::proxy::{Proxies, ProxiesError, Proxy, ProxyError, ProxyKind};
 pub use crate::read::{Head, read};
 pub use crate::redirect::{Hop, RedirectPolicy, follow};
 pub use crate::terms::{Coding, Terms, TypeGlob, TypeGlobError, is_surprising_page};

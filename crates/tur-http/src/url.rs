@@ -115,7 +115,7 @@ pub(crate) fn url_error(error: ParseError) -> UrlError {
     }
 }
 
-fn userinfo(url: &Url) -> Result<Option<Userinfo>, UrlError> {
+pub(crate) fn userinfo(url: &Url) -> Result<Option<Userinfo>, UrlError> {
     if url.username().is_empty() && url.password().is_none() {
         return Ok(None);
     }

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, IF_MATCH,
-    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE, USER_AGENT,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, PROXY_AUTHORIZATION, RANGE,
+    TE, TRAILER, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
 };
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version};
@@ -121,8 +121,9 @@ fn value(name: &str, bytes: &[u8]) -> Result<HeaderValue, Fault> {
     })
 }
 
-/// Fields that decide which bytes are meant or where a message ends: never taken from the caller.
-const RESERVED: [HeaderName; 12] = [
+/// Fields that decide which bytes are meant or where a message ends, and what only a proxy may see: never taken from the
+/// caller.
+const RESERVED: [HeaderName; 13] = [
     RANGE,
     IF_RANGE,
     IF_MATCH,
@@ -135,6 +136,7 @@ const RESERVED: [HeaderName; 12] = [
     TE,
     EXPECT,
     UPGRADE,
+    PROXY_AUTHORIZATION,
 ];
 
 /// Fields that speak of an HTTP/1 connection: no stream has one. The others of their kind are [`RESERVED`].

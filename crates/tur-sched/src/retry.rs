@@ -52,8 +52,13 @@ pub fn remedy(fault: &Fault) -> Remedy {
         // Nothing was done about the request, so nothing speaks against making it again.
         Fault::StreamRefused(_) => Remedy::AtOnce,
         // An origin that refuses a connection while it serves others has had enough of them.
-        Fault::Connect { .. } | Fault::Exhausted(_) | Fault::Calm(_) => Remedy::Fewer,
-        Fault::Resolve { .. } | Fault::Malformed(_) => Remedy::IfProven,
+        Fault::Connect { .. }
+        | Fault::ProxyFailed { .. }
+        | Fault::Exhausted(_)
+        | Fault::Calm(_) => Remedy::Fewer,
+        Fault::Resolve { .. } | Fault::Malformed(_) | Fault::ProxyRefused { .. } => {
+            Remedy::IfProven
+        }
         Fault::Offline { .. } => Remedy::Await,
         Fault::Status { status, .. } => match status {
             429 | 503 => Remedy::Fewer,
@@ -70,6 +75,7 @@ pub fn remedy(fault: &Fault) -> Remedy {
         | Fault::Inflated { .. }
         | Fault::RedirectRefused(_)
         | Fault::AddressRefused { .. }
+        | Fault::AddressUnchecked { .. }
         | Fault::TooManyRedirects { .. } => Remedy::Never,
         // Faults added later are final until a line here says otherwise.
         _ => Remedy::Never,
@@ -97,7 +103,7 @@ mod tests {
     use std::string::String;
     use std::vec::Vec;
 
-    use tur_core::{Refusal, TlsCause, Wait};
+    use tur_core::{ProxyRefusal, Refusal, TlsCause, Wait};
 
     use super::*;
 
@@ -131,6 +137,18 @@ mod tests {
             Fault::AddressRefused {
                 host: text(),
                 address: text(),
+            },
+            Fault::AddressUnchecked {
+                host: text(),
+                proxy: text(),
+            },
+            Fault::ProxyRefused {
+                proxy: text(),
+                cause: ProxyRefusal::Forbidden(text()),
+            },
+            Fault::ProxyFailed {
+                proxy: text(),
+                detail: text(),
             },
             Fault::Undecodable(text()),
             Fault::Inflated { limit: 1 },
