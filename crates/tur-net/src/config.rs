@@ -1,8 +1,13 @@
 //! What can be set about the network, and what can be wrong with it.
 
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use thiserror::Error;
+use tur_core::Secret;
+use tur_http::{HostEntry, Proxies};
 
 /// Settings of an [`HttpTransport`](crate::HttpTransport).
 #[derive(Clone, Debug)]
@@ -39,7 +44,74 @@ pub struct NetConfig {
     /// True to connect to public addresses alone: not to loopback, private, link-local, shared, documentation and multicast
     /// networks, in any form, nor to other special-purpose ones. Each connection is checked after its name was resolved;
     /// others than public addresses are left out, and a host that has no public one is refused. Default: false.
+    ///
+    /// Where a proxy looks names up, only an origin that is given by its address can be checked, and others are refused.
+    /// The proxy itself is not checked: the user has named it.
     pub no_private: bool,
+    /// Which origins are asked through which proxies. Default: none.
+    pub proxies: Proxies,
+    /// Addresses of hosts, in place of what a resolver would say. Default: none.
+    pub hosts: Vec<HostEntry>,
+    /// The only family of addresses that is connected to. Default: either.
+    pub family: Option<IpFamily>,
+    /// An address of this machine, or (on Linux) the name of one of its interfaces, that connections leave from. Default:
+    /// what the routes say.
+    pub interface: Option<String>,
+    /// True to take any certificate of an origin, from anybody: whoever is on the way can then read and change
+    /// everything. Proxies that are reached over TLS are checked all the same. Default: false.
+    pub insecure: bool,
+    /// A certificate of the client, shown to each origin that asks for one and to no proxy. Default: none.
+    pub client: Option<ClientIdentity>,
+    /// The oldest version of TLS that is spoken. Default: 1.2.
+    pub tls_min: TlsVersion,
+    /// A file that the keys of all TLS connections are appended to, in the format of `SSLKEYLOGFILE`; it is made with
+    /// mode 0600. Default: none.
+    pub key_log: Option<PathBuf>,
+}
+
+/// A family of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IpFamily {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl IpFamily {
+    /// True if the address is of this family.
+    pub(crate) fn has(self, address: IpAddr) -> bool {
+        address.is_ipv4() == (self == IpFamily::V4)
+    }
+}
+
+impl fmt::Display for IpFamily {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            IpFamily::V4 => "IPv4",
+            IpFamily::V6 => "IPv6",
+        })
+    }
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TlsVersion {
+    /// RFC 5246.
+    #[default]
+    V12,
+    /// RFC 8446.
+    V13,
+}
+
+/// A certificate of the client and its key, both PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientIdentity {
+    /// The certificate, then those that lead from it to an authority.
+    pub certificates_pem: Vec<u8>,
+    /// The private key of the first one, not encrypted; other sections are skipped.
+    pub key_pem: Secret,
 }
 
 impl Default for NetConfig {
@@ -57,6 +129,14 @@ impl Default for NetConfig {
             h2_stream_window: H2_STREAM_WINDOW,
             h2_connection_window: H2_CONNECTION_WINDOW,
             no_private: false,
+            proxies: Proxies::default(),
+            hosts: Vec::new(),
+            family: None,
+            interface: None,
+            insecure: false,
+            client: None,
+            tls_min: TlsVersion::default(),
+            key_log: None,
         }
     }
 }
@@ -153,6 +233,62 @@ impl NetConfig {
         self
     }
 
+    /// Sets which origins are asked through which proxies.
+    #[must_use]
+    pub fn proxies(mut self, proxies: Proxies) -> Self {
+        self.proxies = proxies;
+        self
+    }
+
+    /// Sets addresses of hosts, in place of what a resolver would say.
+    #[must_use]
+    pub fn hosts(mut self, entries: Vec<HostEntry>) -> Self {
+        self.hosts = entries;
+        self
+    }
+
+    /// Sets the only family of addresses that is connected to.
+    #[must_use]
+    pub fn family(mut self, family: Option<IpFamily>) -> Self {
+        self.family = family;
+        self
+    }
+
+    /// Sets the address or the interface of this machine that connections leave from.
+    #[must_use]
+    pub fn interface(mut self, name_or_address: Option<String>) -> Self {
+        self.interface = name_or_address;
+        self
+    }
+
+    /// Sets whether any certificate of an origin is taken.
+    #[must_use]
+    pub fn insecure(mut self, yes: bool) -> Self {
+        self.insecure = yes;
+        self
+    }
+
+    /// Sets the certificate of the client.
+    #[must_use]
+    pub fn client(mut self, identity: Option<ClientIdentity>) -> Self {
+        self.client = identity;
+        self
+    }
+
+    /// Sets the oldest version of TLS that is spoken.
+    #[must_use]
+    pub fn tls_min(mut self, version: TlsVersion) -> Self {
+        self.tls_min = version;
+        self
+    }
+
+    /// Sets the file that the keys of TLS connections are appended to.
+    #[must_use]
+    pub fn key_log(mut self, path: Option<PathBuf>) -> Self {
+        self.key_log = path;
+        self
+    }
+
     /// The same with every size inside its bounds.
     pub(crate) fn bounded(mut self) -> Self {
         self.head_limit = self.head_limit.clamp(BUFFER_MIN, HEAD_MAX);
@@ -185,6 +321,12 @@ pub enum NetError {
     /// `roots_pem` holds no certificate, or one that cannot be read.
     #[error("the CA certificates cannot be used: {0}")]
     Roots(String),
+    /// The certificate of the client or its key cannot be read, or they do not belong together.
+    #[error("the client certificate cannot be used: {0}")]
+    ClientCertificate(String),
+    /// `interface` is none of this machine's.
+    #[error("the interface cannot be used: {0}")]
+    Interface(String),
     /// `user_agent` holds a byte that may not stand in a field value.
     #[error("the User-Agent holds a forbidden character")]
     UserAgent,
@@ -209,6 +351,8 @@ pub const CHUNK_EXTENSION_BYTES_MAX: usize = 16 * 1024;
 pub const H2_STREAM_WINDOW: u32 = 16 * 1024 * 1024;
 /// Default window of an HTTP/2 connection, in bytes.
 pub const H2_CONNECTION_WINDOW: u32 = 32 * 1024 * 1024;
+/// Most bytes of a proxy's answer to CONNECT.
+pub const PROXY_HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// hyper's first buffer; it takes no smaller one.
 const BUFFER_MIN: usize = 8 * 1024;

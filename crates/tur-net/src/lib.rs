@@ -11,24 +11,31 @@
 #![forbid(unsafe_code)]
 
 mod body;
+mod carrier;
 mod config;
 mod dial;
 mod h1;
 mod h2;
 mod head;
 mod legacy;
+mod local;
 mod message;
+mod proxy;
 mod public;
+mod race;
 mod session;
 mod spawner;
+mod spread;
 mod stream;
 mod tls;
 mod transport;
+mod way;
 
 pub use body::HttpBody;
 pub use config::{
-    CHUNK_EXTENSION_BYTES_MAX, CONNECT_TIMEOUT, FIELDS_MAX, H2_CONNECTION_WINDOW, H2_STREAM_WINDOW,
-    HEAD_BYTES_MAX, INTERIM_BYTES_MAX, INTERIM_MAX, NetConfig, NetError, Protocols,
+    CHUNK_EXTENSION_BYTES_MAX, CONNECT_TIMEOUT, ClientIdentity, FIELDS_MAX, H2_CONNECTION_WINDOW,
+    H2_STREAM_WINDOW, HEAD_BYTES_MAX, INTERIM_BYTES_MAX, INTERIM_MAX, IpFamily, NetConfig,
+    NetError, PROXY_HEAD_BYTES_MAX, Protocols, TlsVersion,
 };
 pub use session::HttpSession;
 pub use spawner::{Driver, Spawner};

@@ -3,44 +3,90 @@
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
+use rustls::client::{WantsClientCert, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
+use rustls::sign::SingleCertAndKey;
+use rustls::version::{TLS12, TLS13};
+use rustls::{
+    AlertDescription, CertificateError, ClientConfig, ConfigBuilder, KeyLog, NoKeyLog,
+    RootCertStore, SupportedProtocolVersion,
+};
 use rustls_platform_verifier::Verifier;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tur_core::{Fault, Origin, TlsCause};
+use tur_http::Proxy;
 
-use crate::NetError;
-use crate::dial::bare_host;
+use crate::carrier::Carrier;
+use crate::dial::{Peer, bare_host};
 use crate::stream::io_text;
+use crate::{NetConfig, NetError, TlsVersion};
+use anybody::Anybody;
+use keys::KeyFile;
 
-/// The trusted roots, read once: given ones at once, the system's at the first handshake.
+mod anybody;
+mod identity;
+mod keys;
+
+/// Whom we trust and who we are. What the user gave is read at once, the system's roots at the first handshake.
 pub(crate) struct Trust {
+    provider: Arc<CryptoProvider>,
     /// The roots the user gave, instead of the system's.
     given: Option<Arc<RootCertStore>>,
-    config: OnceLock<Result<Arc<ClientConfig>, rustls::Error>>,
+    /// Origins may have any certificate.
+    insecure: bool,
+    client: Option<Arc<SingleCertAndKey>>,
+    tls_min: TlsVersion,
+    key_log: Arc<dyn KeyLog>,
+    verifier: OnceLock<Result<Arc<dyn ServerCertVerifier>, rustls::Error>>,
+    origins: OnceLock<Result<Arc<ClientConfig>, rustls::Error>>,
+    proxies: OnceLock<Result<Arc<ClientConfig>, rustls::Error>>,
     notes: Mutex<Vec<String>>,
 }
 
 impl Trust {
-    /// Trusts the certificates in `pem`, or the system's.
-    ///
     /// # Errors
-    /// `Roots` if `pem` holds no certificate, or one that cannot be read.
-    pub(crate) fn new(pem: Option<&[u8]>) -> Result<Self, NetError> {
+    /// `Roots` if those that are given hold no certificate, or one that cannot be read; `ClientCertificate`.
+    pub(crate) fn new(config: &NetConfig) -> Result<Self, NetError> {
+        // Two providers in one program make rustls panic where none is named.
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let client = config.client.as_ref();
+        let client = client.map(|identity| identity::read(identity, &provider));
+        let mut notes = Vec::new();
+        if config.insecure {
+            notes.push(INSECURE.to_owned());
+        }
+        let key_log: Arc<dyn KeyLog> = match config.key_log.as_deref().map(KeyFile::open) {
+            None => Arc::new(NoKeyLog),
+            Some(Ok((file, note))) => {
+                notes.push(note);
+                Arc::new(file)
+            }
+            Some(Err(note)) => {
+                notes.push(note);
+                Arc::new(NoKeyLog)
+            }
+        };
         Ok(Self {
-            given: pem.map(read_roots).transpose()?,
-            config: OnceLock::new(),
-            notes: Mutex::new(Vec::new()),
+            given: config.roots_pem.as_deref().map(read_roots).transpose()?,
+            insecure: config.insecure,
+            client: client.transpose()?.map(Arc::new),
+            tls_min: config.tls_min,
+            provider,
+            key_log,
+            verifier: OnceLock::new(),
+            origins: OnceLock::new(),
+            proxies: OnceLock::new(),
+            notes: Mutex::new(notes),
         })
     }
 
-    /// Makes a TLS connection of `tcp`, verified for the host of `origin`, and offers these protocols (ALPN).
+    /// Makes a TLS connection of `carrier`, verified for the host of `origin`, and offers these protocols (ALPN).
     ///
     /// # Errors
     /// `Tls` for what TLS found wrong; `Connect` where the connection broke meanwhile; `ProtocolUnavailable` where the
@@ -48,26 +94,35 @@ impl Trust {
     pub(crate) async fn shake_hands(
         &self,
         origin: &Origin,
-        tcp: TcpStream,
+        carrier: Carrier,
         offered: &[&[u8]],
+    ) -> Result<TlsStream<Carrier>, Fault> {
+        let config = self.origins.get_or_init(|| self.config_for_origins());
+        let config = config.clone().map(|config| {
+            // A copy shares the memory of sessions, the roots and the provider.
+            let mut config = ClientConfig::clone(&config);
+            config.alpn_protocols = offered.iter().map(|name| name.to_vec()).collect();
+            Arc::new(config)
+        });
+        shake_hands(&config, Peer::Origin(origin), carrier).await
+    }
+
+    /// Makes a TLS connection to a proxy of `tcp`, verified for its host whatever origins are allowed. It learns nothing of
+    /// a client certificate.
+    ///
+    /// # Errors
+    /// As [`shake_hands`](Self::shake_hands).
+    pub(crate) async fn shake_hands_with_proxy(
+        &self,
+        proxy: &Proxy,
+        tcp: TcpStream,
     ) -> Result<TlsStream<TcpStream>, Fault> {
-        let config = self
-            .config()
-            .map_err(|error| Fault::Tls(TlsCause::Handshake(error.to_string())))?;
-        // A copy shares the memory of sessions, the roots and the provider.
-        let mut config = ClientConfig::clone(&config);
-        config.alpn_protocols = offered.iter().map(|name| name.to_vec()).collect();
-        let name =
-            ServerName::try_from(bare_host(&origin.host).to_owned()).map_err(|_invalid| {
-                Fault::Tls(TlsCause::WrongName(format!(
-                    "{} is not a host name",
-                    origin.host
-                )))
-            })?;
-        TlsConnector::from(Arc::new(config))
-            .connect(name, tcp)
-            .await
-            .map_err(|error| handshake_fault(origin, &error))
+        let config = self.proxies.get_or_init(|| {
+            let mut config = self.builder(self.verifier()?)?.with_no_client_auth();
+            config.key_log = Arc::clone(&self.key_log);
+            Ok(Arc::new(config))
+        });
+        shake_hands(config, Peer::Proxy(proxy), tcp).await
     }
 
     /// What the user should be told.
@@ -78,26 +133,42 @@ impl Trust {
             .clone()
     }
 
-    fn config(&self) -> Result<Arc<ClientConfig>, rustls::Error> {
-        self.config
-            .get_or_init(|| {
-                // Two providers in one program make rustls panic where none is named.
-                let provider = Arc::new(aws_lc_rs::default_provider());
-                let verifier = self.verifier(&provider)?;
-                let config = ClientConfig::builder_with_provider(provider)
-                    .with_safe_default_protocol_versions()?
-                    .dangerous()
-                    .with_custom_certificate_verifier(verifier)
-                    .with_no_client_auth();
-                Ok(Arc::new(config))
-            })
-            .clone()
+    fn config_for_origins(&self) -> Result<Arc<ClientConfig>, rustls::Error> {
+        let verifier = match self.insecure {
+            true => Arc::new(Anybody(Arc::clone(&self.provider))),
+            false => self.verifier()?,
+        };
+        let builder = self.builder(verifier)?;
+        let mut config = match &self.client {
+            Some(client) => builder.with_client_cert_resolver(Arc::clone(client) as _),
+            None => builder.with_no_client_auth(),
+        };
+        config.key_log = Arc::clone(&self.key_log);
+        Ok(Arc::new(config))
     }
 
-    fn verifier(
+    fn builder(
         &self,
-        provider: &Arc<CryptoProvider>,
-    ) -> Result<Arc<dyn ServerCertVerifier>, rustls::Error> {
+        verifier: Arc<dyn ServerCertVerifier>,
+    ) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, rustls::Error> {
+        let versions: &[&SupportedProtocolVersion] = match self.tls_min {
+            TlsVersion::V12 => &[&TLS13, &TLS12],
+            TlsVersion::V13 => &[&TLS13],
+        };
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_protocol_versions(versions)?;
+        Ok(builder
+            .dangerous()
+            .with_custom_certificate_verifier(verifier))
+    }
+
+    /// The verifier, of which there is one: it reads all the system's roots.
+    fn verifier(&self) -> Result<Arc<dyn ServerCertVerifier>, rustls::Error> {
+        self.verifier.get_or_init(|| self.new_verifier()).clone()
+    }
+
+    fn new_verifier(&self) -> Result<Arc<dyn ServerCertVerifier>, rustls::Error> {
+        let provider = &self.provider;
         if let Some(given) = &self.given {
             return from_roots(Arc::clone(given), provider);
         }
@@ -144,18 +215,48 @@ fn read_roots(pem: &[u8]) -> Result<Arc<RootCertStore>, NetError> {
     Ok(Arc::new(roots))
 }
 
-fn handshake_fault(origin: &Origin, error: &io::Error) -> Fault {
-    match tls_error(error) {
+/// Shakes hands over a stream that leads to `peer`.
+async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(
+    config: &Result<Arc<ClientConfig>, rustls::Error>,
+    peer: Peer<'_>,
+    stream: S,
+) -> Result<TlsStream<S>, Fault> {
+    let tls = |cause| Fault::Tls(of_whom(cause, peer));
+    let config = match config {
+        Ok(config) => Arc::clone(config),
+        Err(error) => return Err(tls(TlsCause::Handshake(error.to_string()))),
+    };
+    let host = peer.host().0;
+    let Ok(name) = ServerName::try_from(bare_host(host).to_owned()) else {
+        let text = format!("{host} is not a host name");
+        return Err(tls(TlsCause::WrongName(text)));
+    };
+    let shaken = TlsConnector::from(config).connect(name, stream).await;
+    shaken.map_err(|error| match tls_error(&error) {
         Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => {
-            Fault::ProtocolUnavailable(
-                "the server speaks none of the protocols that were offered".to_owned(),
-            )
+            Fault::ProtocolUnavailable(format!(
+                "{peer} speaks none of the protocols that were offered"
+            ))
         }
-        Some(found) => Fault::Tls(cause(found)),
+        Some(found) => tls(cause(found)),
         None => Fault::Connect {
-            host: format!("{}:{}", origin.host, origin.port),
-            detail: format!("{} during the TLS handshake", io_text(error)),
+            host: peer.to_string(),
+            detail: format!("{} during the TLS handshake", io_text(&error)),
         },
+    })
+}
+
+/// Says so if it was the proxy's certificate or handshake.
+fn of_whom(cause: TlsCause, peer: Peer<'_>) -> TlsCause {
+    let Peer::Proxy(proxy) = peer else {
+        return cause;
+    };
+    let whose = |text| format!("{text}; this is the proxy {proxy}");
+    match cause {
+        TlsCause::Untrusted(text) => TlsCause::Untrusted(whose(text)),
+        TlsCause::WrongName(text) => TlsCause::WrongName(whose(text)),
+        TlsCause::Handshake(text) => TlsCause::Handshake(whose(text)),
+        other => other,
     }
 }
 
@@ -168,6 +269,11 @@ fn cause(error: &rustls::Error) -> TlsCause {
     let rustls::Error::InvalidCertificate(certificate) = error else {
         let text = match error {
             rustls::Error::InvalidMessage(_) => "the peer does not speak TLS here".to_owned(),
+            rustls::Error::AlertReceived(alert) if is_about_client(*alert) => about_client(*alert),
+            rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)
+            | rustls::Error::PeerIncompatible(_) => {
+                format!("no version or cipher in common: {error}")
+            }
             other => other.to_string(),
         };
         return TlsCause::Handshake(text);
@@ -179,6 +285,39 @@ fn cause(error: &rustls::Error) -> TlsCause {
             presented,
         } => TlsCause::WrongName(wrong_name(&expected.to_str(), presented)),
         other => TlsCause::Untrusted(distrust(other)),
+    }
+}
+
+/// What the peer thinks of the client's certificate, if that broke the connection. With TLS 1.3 it is heard after the
+/// handshake, in place of an answer (RFC 8446, section 4.4.2.4).
+pub(crate) fn client_refused(error: &io::Error) -> Option<TlsCause> {
+    match tls_error(error)? {
+        rustls::Error::AlertReceived(alert) if is_about_client(*alert) => {
+            Some(TlsCause::Handshake(about_client(*alert)))
+        }
+        _ => None,
+    }
+}
+
+/// RFC 8446, section 6.2: what is said of certificates, and a client hears it of its own.
+const fn is_about_client(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied
+            | AlertDescription::CertificateRequired
+    )
+}
+
+fn about_client(alert: AlertDescription) -> String {
+    match alert {
+        AlertDescription::CertificateRequired => "the peer wants a client certificate".to_owned(),
+        other => format!("the peer does not take our client certificate, or wants one: {other:?}"),
     }
 }
 
@@ -221,6 +360,10 @@ fn distrust(error: &CertificateError) -> String {
         other => other.to_string(),
     }
 }
+
+/// What is said on each run without checks.
+const INSECURE: &str =
+    "certificates are not checked, as was asked: anyone on the way can read and change what comes";
 
 const NAMES_SHOWN: usize = 3;
 const NAME_SHOWN: usize = 64;

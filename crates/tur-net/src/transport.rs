@@ -9,13 +9,13 @@ use tur_core::port::{SessionFacts, Transport};
 use tur_core::{Fault, Origin, Scheme, Wait};
 
 use crate::config::Protocols;
-use crate::dial::dial;
 use crate::h1::H1Session;
 use crate::h2::{self, Opening, Windows};
 use crate::legacy::Legacy;
+use crate::proxy::Via;
 use crate::session::{HttpSession, Inner};
 use crate::stream::Stream;
-use crate::tls::Trust;
+use crate::way::{Way, Ways};
 use crate::{NetConfig, NetError, Spawner};
 
 /// Opens connections. Clones share the trusted roots, the memory of TLS sessions, and what origins said about protocols.
@@ -27,7 +27,7 @@ pub struct HttpTransport {
 
 struct Shared {
     user_agent: HeaderValue,
-    trust: Trust,
+    ways: Ways,
     spawner: Spawner,
     windows: Windows,
     legacy: Legacy,
@@ -38,15 +38,15 @@ impl HttpTransport {
     /// nearest bound.
     ///
     /// # Errors
-    /// `Roots` if the certificates cannot be used; `UserAgent` if it cannot be sent. The system's roots are read
-    /// later, at the first `https` origin.
+    /// `Roots` or `ClientCertificate` if certificates cannot be used; `Interface` if there is none such; `UserAgent` if it
+    /// cannot be sent. The system's roots are read later, at the first `https` origin.
     pub fn new(config: NetConfig, spawner: Spawner) -> Result<Self, NetError> {
         let user_agent = HeaderValue::from_bytes(config.user_agent.as_bytes())
             .map_err(|_invalid| NetError::UserAgent)?;
-        let trust = Trust::new(config.roots_pem.as_deref())?;
+        let ways = Ways::new(&config, user_agent.clone())?;
         let shared = Shared {
             user_agent,
-            trust,
+            ways,
             spawner,
             windows: Windows::new(),
             legacy: Legacy::default(),
@@ -82,7 +82,15 @@ impl HttpTransport {
     /// What the user should be told about this transport, such as that bundled root certificates are in use.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
-        self.shared.trust.notes()
+        self.shared.ways.notes()
+    }
+
+    /// From now on `origin` is asked at this address alone, for as long as it connects: what to do when servers behind one
+    /// name disagree about a file. `address` is that of a session's facts; nothing happens for one that leads through a proxy.
+    pub fn pin(&self, origin: &Origin, address: &str) {
+        if let Ok(address) = address.parse() {
+            self.shared.ways.pin(origin, address);
+        }
     }
 }
 
@@ -129,27 +137,31 @@ enum Spoken {
 
 impl HttpTransport {
     async fn connect(&self, origin: &Origin) -> Result<(Inner, String), Fault> {
-        let config = &self.config;
-        let (tcp, address) = dial(origin, config.receive_buffer, config.no_private).await?;
-        let (stream, spoken) = match origin.scheme {
-            Scheme::Http => (Stream::Plain(tcp), self.in_clear_text()),
-            Scheme::Https => {
-                let offered = self.offered(origin);
-                let tls = self.shared.trust.shake_hands(origin, tcp, offered).await?;
-                let spoken = self.agreed(tls.get_ref().1.alpn_protocol())?;
-                (Stream::Tls(Box::new(tls)), spoken)
-            }
+        let (ways, buffer) = (&self.shared.ways, self.config.receive_buffer);
+        let Way {
+            stream,
+            address,
+            via,
+        } = ways.open(origin, buffer, self.offered(origin)).await?;
+        let spoken = match &stream {
+            Stream::Plain(_) => self.in_clear_text(via.as_ref())?,
+            Stream::Tls(tls) => self.agreed(tls.get_ref().1.alpn_protocol())?,
         };
-        let inner = self.start(origin, stream, spoken).await?;
-        Ok((inner, address.to_string()))
+        let inner = self.start(origin, (stream, via), spoken).await?;
+        Ok((inner, address))
     }
 
-    async fn start(&self, origin: &Origin, stream: Stream, spoken: Spoken) -> Result<Inner, Fault> {
+    async fn start(
+        &self,
+        origin: &Origin,
+        (stream, via): (Stream, Option<Via>),
+        spoken: Spoken,
+    ) -> Result<Inner, Fault> {
         let user_agent = self.shared.user_agent.clone();
         match spoken {
             Spoken::H1 => H1Session::start(stream, &self.config, user_agent)
                 .await
-                .map(Inner::H1),
+                .map(|session| Inner::H1(session.through(via))),
             Spoken::H2 { agreed } => h2::open(Opening {
                 stream,
                 config: &self.config,
@@ -164,10 +176,15 @@ impl HttpTransport {
         }
     }
 
-    fn in_clear_text(&self) -> Spoken {
-        match self.config.protocols {
-            Protocols::Auto | Protocols::Http1 => Spoken::H1,
-            Protocols::Http2 => Spoken::H2 { agreed: false },
+    /// A proxy that fetches what needs no tunnel is spoken with in HTTP/1.1: nothing tells that it knows another protocol.
+    fn in_clear_text(&self, via: Option<&Via>) -> Result<Spoken, Fault> {
+        match (self.config.protocols, via) {
+            (Protocols::Auto | Protocols::Http1, _) => Ok(Spoken::H1),
+            (Protocols::Http2, None) => Ok(Spoken::H2 { agreed: false }),
+            (Protocols::Http2, Some(_)) => Err(Fault::ProtocolUnavailable(
+                "HTTP/2 was asked for, and an HTTP proxy hands on http URLs in HTTP/1.1 alone"
+                    .to_owned(),
+            )),
         }
     }
 

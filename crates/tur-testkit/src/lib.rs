@@ -1,7 +1,8 @@
 //! A loopback origin that can misbehave, and a simulated one that misbehaves in the same words.
 //!
 //! Read [`Behaviour`] first: it says how one path of an origin behaves. [`Loopback`] plays it over real sockets,
-//! [`sim::SimTransport`] in memory on tokio's clock. Both write down what they saw, as [`Seen`].
+//! [`sim::SimTransport`] in memory on tokio's clock. Both write down what they saw, as [`Seen`]. A [`ProxyServer`] stands
+//! between.
 //!
 //! For tests and benchmarks only. Nothing is published.
 #![forbid(unsafe_code)]
@@ -16,6 +17,7 @@ mod log;
 mod loopback;
 mod pace;
 mod play;
+mod proxy;
 mod scene;
 pub mod sim;
 mod stage;
@@ -28,3 +30,4 @@ pub use date::http_date;
 pub use gate::Gate;
 pub use log::Seen;
 pub use loopback::{Loopback, Refusing, Setup, Speaks, Tls};
+pub use proxy::{ProxyDeed, ProxySeen, ProxyServer, ProxySetup, ProxySpeech};

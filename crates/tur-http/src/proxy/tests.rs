@@ -120,80 +120,89 @@ fn chosen(proxy: Option<&str>, except: Option<&str>, set: &[(&str, &str)]) -> St
     format!("{} {}", of(Scheme::Http), of(Scheme::Https))
 }
 
+/// `--proxy`, `--noproxy`, the environment, and the proxies for http and for https of a.example.
+type Words = (
+    Option<&'static str>,
+    Option<&'static str>,
+    &'static [(&'static str, &'static str)],
+    &'static str,
+);
+
+const WORDS: &[Words] = &[
+    (None, None, &[], "- -"),
+    (None, None, &[("http_proxy", "h")], "h -"),
+    // A field `Proxy` of a request would set it for a CGI program.
+    (None, None, &[("HTTP_PROXY", "h")], "- -"),
+    (None, None, &[("https_proxy", "s")], "- s"),
+    (None, None, &[("HTTPS_PROXY", "s")], "- s"),
+    (
+        None,
+        None,
+        &[("https_proxy", "s"), ("HTTPS_PROXY", "t")],
+        "- s",
+    ),
+    (
+        None,
+        None,
+        &[("https_proxy", ""), ("HTTPS_PROXY", "t")],
+        "- t",
+    ),
+    (None, None, &[("all_proxy", "a")], "a a"),
+    (None, None, &[("ALL_PROXY", "a")], "a a"),
+    (None, None, &[("all_proxy", "a"), ("ALL_PROXY", "b")], "a a"),
+    (
+        None,
+        None,
+        &[("all_proxy", "a"), ("http_proxy", "h")],
+        "h a",
+    ),
+    (
+        None,
+        None,
+        &[("all_proxy", "a"), ("HTTPS_PROXY", "s")],
+        "a s",
+    ),
+    (None, None, &[("http_proxy", ""), ("all_proxy", "a")], "a a"),
+    (
+        Some("p"),
+        None,
+        &[("http_proxy", "h"), ("https_proxy", "s")],
+        "p p",
+    ),
+    (Some(""), None, &[("all_proxy", "a")], "- -"),
+    (Some("p"), None, &[("no_proxy", "a.example")], "- -"),
+    (Some("p"), None, &[("no_proxy", "b.example")], "p p"),
+    (Some("p"), Some(""), &[("no_proxy", "a.example")], "p p"),
+    (Some("p"), Some("*"), &[], "- -"),
+    (Some("p"), Some("a.example:80"), &[], "- p"),
+    (
+        None,
+        None,
+        &[("all_proxy", "a"), ("NO_PROXY", "example")],
+        "- -",
+    ),
+    (
+        None,
+        None,
+        &[("all_proxy", "a"), ("no_proxy", "x"), ("NO_PROXY", "*")],
+        "a a",
+    ),
+    (Some("ftp://p"), None, &[], "None"),
+    (
+        None,
+        None,
+        &[("https_proxy", "ftp://p")],
+        "Some(\"https_proxy\")",
+    ),
+];
+
 #[test]
 fn flags_and_variables_as_curl_reads_them() {
-    type Set<'a> = &'a [(&'a str, &'a str)];
-    let rows: [(Option<&str>, Option<&str>, Set<'_>, &str); 24] = [
-        (None, None, &[], "- -"),
-        (None, None, &[("http_proxy", "h")], "h -"),
-        // A field `Proxy` of a request would set it for a CGI program.
-        (None, None, &[("HTTP_PROXY", "h")], "- -"),
-        (None, None, &[("https_proxy", "s")], "- s"),
-        (None, None, &[("HTTPS_PROXY", "s")], "- s"),
-        (
-            None,
-            None,
-            &[("https_proxy", "s"), ("HTTPS_PROXY", "t")],
-            "- s",
-        ),
-        (
-            None,
-            None,
-            &[("https_proxy", ""), ("HTTPS_PROXY", "t")],
-            "- t",
-        ),
-        (None, None, &[("all_proxy", "a")], "a a"),
-        (None, None, &[("ALL_PROXY", "a")], "a a"),
-        (None, None, &[("all_proxy", "a"), ("ALL_PROXY", "b")], "a a"),
-        (
-            None,
-            None,
-            &[("all_proxy", "a"), ("http_proxy", "h")],
-            "h a",
-        ),
-        (
-            None,
-            None,
-            &[("all_proxy", "a"), ("HTTPS_PROXY", "s")],
-            "a s",
-        ),
-        (None, None, &[("http_proxy", ""), ("all_proxy", "a")], "a a"),
-        (
-            Some("p"),
-            None,
-            &[("http_proxy", "h"), ("https_proxy", "s")],
-            "p p",
-        ),
-        (Some(""), None, &[("all_proxy", "a")], "- -"),
-        (Some("p"), None, &[("no_proxy", "a.example")], "- -"),
-        (Some("p"), None, &[("no_proxy", "b.example")], "p p"),
-        (Some("p"), Some(""), &[("no_proxy", "a.example")], "p p"),
-        (Some("p"), Some("*"), &[], "- -"),
-        (Some("p"), Some("a.example:80"), &[], "- p"),
-        (
-            None,
-            None,
-            &[("all_proxy", "a"), ("NO_PROXY", "example")],
-            "- -",
-        ),
-        (
-            None,
-            None,
-            &[("all_proxy", "a"), ("no_proxy", "x"), ("NO_PROXY", "*")],
-            "a a",
-        ),
-        (Some("ftp://p"), None, &[], "None"),
-        (
-            None,
-            None,
-            &[("https_proxy", "ftp://p")],
-            "Some(\"https_proxy\")",
-        ),
-    ];
-    for (proxy, except, set, told) in rows {
+    for (proxy, except, set, told) in WORDS {
+        let (proxy, except) = (*proxy, *except);
         assert_eq!(
             chosen(proxy, except, set),
-            told,
+            *told,
             "{proxy:?} {except:?} {set:?}"
         );
     }

@@ -226,6 +226,9 @@ impl Claim {
         if error.is_parse() {
             return diagnose(raw, self.link.limits);
         }
+        if let Some(cause) = self.link.tap.client_refused() {
+            return Fault::Tls(cause);
+        }
         if let Some(text) = self.broken() {
             return Fault::Lost(text);
         }

@@ -6,6 +6,7 @@ use http::HeaderValue;
 use tur_core::Fault;
 use tur_core::port::{Reply, Request};
 
+use crate::proxy::Via;
 use crate::stream::Stream;
 use crate::{NetConfig, head, message};
 
@@ -18,6 +19,8 @@ use super::link::Link;
 pub(crate) struct H1Session {
     link: Arc<Link>,
     user_agent: HeaderValue,
+    /// The proxy that requests are handed to.
+    via: Option<Via>,
 }
 
 impl H1Session {
@@ -33,14 +36,27 @@ impl H1Session {
         Ok(Self {
             link: Link::start(stream, config).await?,
             user_agent,
+            via: None,
         })
+    }
+
+    /// The same, whose requests are handed to a proxy.
+    pub(crate) fn through(mut self, via: Option<Via>) -> Self {
+        self.via = via;
+        self
     }
 
     /// A request that cannot be sent is `Malformed` and leaves the session as it was; every other fault closes it.
     pub(crate) async fn fetch(&self, request: Request) -> Result<Reply<H1Body>, Fault> {
-        let message = message::message(&request, &self.user_agent)?;
+        let mut message = message::message(&request, &self.user_agent)?;
+        if let Some(via) = &self.via {
+            via.forward(&mut message, &request.target)?;
+        }
         let claim = self.link.claim()?;
         let (parts, incoming) = claim.exchange(message).await?.into_parts();
+        if let Some(via) = &self.via {
+            via.check(&parts)?;
+        }
         let kind = framing::body_kind(&parts)?;
         Ok(Reply {
             answer: head::answer(&parts, kind)?,

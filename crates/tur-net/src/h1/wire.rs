@@ -9,9 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take};
+use tur_core::TlsCause;
 
 use crate::config::INTERIM_BYTES_MAX;
 use crate::stream::{Stream, io_text};
+use crate::tls::client_refused;
 
 /// A stream as hyper sees it.
 pub(crate) struct Wire {
@@ -98,6 +100,8 @@ struct Tapped {
     /// True if a read was refused for it.
     refused: bool,
     broken: Option<String>,
+    /// That the peer wants another certificate, or any.
+    tls: Option<TlsCause>,
 }
 
 enum NextRead {
@@ -150,6 +154,11 @@ impl Tap {
         self.state().broken.clone()
     }
 
+    /// Why the peer broke the connection, if it was about the client's certificate.
+    pub(crate) fn client_refused(&self) -> Option<TlsCause> {
+        self.state().tls.clone()
+    }
+
     fn exceeded(&self, state: &Tapped) -> bool {
         state.interim_count > self.interim_limit || state.interim_bytes > INTERIM_BYTES_MAX
     }
@@ -183,6 +192,7 @@ impl Tap {
         let mut state = self.state();
         if state.broken.is_none() {
             state.broken = Some(io_text(error));
+            state.tls = client_refused(error);
         }
     }
 

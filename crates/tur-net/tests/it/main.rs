@@ -4,6 +4,8 @@
 mod bounds;
 mod conformance;
 mod framing;
+mod identity;
+mod proxy;
 mod script;
 mod session;
 mod tls;

@@ -6,7 +6,7 @@
 mod request;
 mod serve;
 mod streams;
-mod tls;
+pub(crate) mod tls;
 mod wire;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -292,7 +292,7 @@ fn slice_of(rate: Rate) -> u64 {
 }
 
 /// Listens; accepted sockets inherit the buffer size.
-fn listen(port: u16, send_buffer: Option<u32>) -> std::io::Result<TcpListener> {
+pub(crate) fn listen(port: u16, send_buffer: Option<u32>) -> std::io::Result<TcpListener> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
     if let Some(bytes) = send_buffer {

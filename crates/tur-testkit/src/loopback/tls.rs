@@ -10,7 +10,7 @@ use tokio_rustls::TlsAcceptor;
 use super::Speaks;
 
 /// An acceptor with a certificate for `names`, and the authority that issued it in PEM.
-pub(super) fn acceptor(names: &[String], speaks: Speaks) -> (TlsAcceptor, String) {
+pub(crate) fn acceptor(names: &[String], speaks: Speaks) -> (TlsAcceptor, String) {
     let ca_key = KeyPair::generate().expect("a key can be made");
     let mut ca = CertificateParams::default();
     ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));

@@ -1,0 +1,267 @@
+//! TLS as the user wants it: versions, certificates of the client, no checks, and keys in a file.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener};
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::server::WebPkiClientVerifier;
+use rustls::{
+    ProtocolVersion, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
+    SupportedProtocolVersion, version,
+};
+use tur_core::port::{Session, Transport};
+use tur_core::{Fault, Scheme, Target, TlsCause};
+use tur_net::{ClientIdentity, HttpTransport, NetConfig, NetError, TlsVersion};
+
+use crate::script::{drain, get, spawner, target};
+
+type Issuer = CertifiedIssuer<'static, KeyPair>;
+
+/// What a server found out about its client.
+#[derive(Debug, PartialEq, Eq)]
+struct Met {
+    version: Option<ProtocolVersion>,
+    certificates: usize,
+}
+
+struct Server {
+    target: Target,
+    met: std::thread::JoinHandle<Option<Met>>,
+}
+
+impl Server {
+    fn met(self) -> Option<Met> {
+        self.met.join().unwrap()
+    }
+}
+
+fn authority() -> Issuer {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
+
+/// A certificate and its key, in PEM.
+fn leaf(issuer: &Issuer, name: &str) -> (String, String) {
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    let leaf = params.signed_by(&key, issuer).unwrap();
+    (leaf.pem(), key.serialize_pem())
+}
+
+/// Serves one connection for `localhost`, in these versions; a client certificate is required from `clients`.
+fn serve(
+    issuer: &Issuer,
+    versions: &[&'static SupportedProtocolVersion],
+    clients: Option<&Issuer>,
+) -> Server {
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let certificate = params.signed_by(&key, issuer).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(versions)
+        .unwrap();
+    let builder = match clients {
+        None => builder.with_no_client_auth(),
+        Some(issuer) => {
+            let mut roots = RootCertStore::empty();
+            roots.add(issuer.der().clone()).unwrap();
+            let verifier =
+                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+            builder.with_client_cert_verifier(verifier.unwrap())
+        }
+    };
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let config = builder
+        .with_single_cert(vec![certificate.der().clone()], key)
+        .unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let met = std::thread::spawn(move || {
+        let (tcp, _) = listener.accept().unwrap();
+        let mut stream = StreamOwned::new(ServerConnection::new(Arc::new(config)).unwrap(), tcp);
+        let mut head = [0; 4_096];
+        if !matches!(stream.read(&mut head), Ok(1..)) {
+            // One of the two goes away. What the client still sends is read, so that no reset overtakes an alert.
+            while matches!(stream.conn.write_tls(&mut stream.sock), Ok(1..)) {}
+            drop(stream.sock.shutdown(Shutdown::Write));
+            while matches!(stream.sock.read(&mut head), Ok(1..)) {}
+            return None;
+        }
+        let met = Met {
+            version: stream.conn.protocol_version(),
+            certificates: stream.conn.peer_certificates().map_or(0, <[_]>::len),
+        };
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+            .unwrap();
+        stream.conn.send_close_notify();
+        stream.flush().unwrap();
+        Some(met)
+    });
+    Server {
+        target: target(Scheme::Https, "localhost", port),
+        met,
+    }
+}
+
+const BOTH: [&SupportedProtocolVersion; 2] = [&version::TLS12, &version::TLS13];
+
+async fn fetch(config: NetConfig, target: &Target) -> Result<(), Fault> {
+    let transport = HttpTransport::new(config, spawner()).unwrap();
+    let session = transport.open(&target.origin).await?;
+    let mut reply = session.fetch(get(target)).await?;
+    assert_eq!(drain(&mut reply.body).await, (b"hello".to_vec(), Ok(())));
+    Ok(())
+}
+
+fn trusting(issuer: &Issuer) -> NetConfig {
+    NetConfig::default().roots_pem(issuer.pem().into_bytes())
+}
+
+#[tokio::test]
+async fn versions_are_those_that_both_speak() {
+    let issuer = authority();
+    let old: &[&SupportedProtocolVersion] = &[&version::TLS12];
+    for (min, served, spoken) in [
+        (TlsVersion::V12, &BOTH[..], Some(ProtocolVersion::TLSv1_3)),
+        (TlsVersion::V12, old, Some(ProtocolVersion::TLSv1_2)),
+        (TlsVersion::V13, &BOTH[..], Some(ProtocolVersion::TLSv1_3)),
+        (TlsVersion::V13, old, None),
+    ] {
+        let server = serve(&issuer, served, None);
+        let fetched = fetch(trusting(&issuer).tls_min(min), &server.target).await;
+        match (fetched, spoken) {
+            (Ok(()), Some(_)) => {}
+            (Err(Fault::Tls(TlsCause::Handshake(text))), None) => {
+                assert!(text.contains("no version or cipher in common"), "{text}");
+            }
+            (fetched, _) => panic!("{min:?} {served:?}: {fetched:?}"),
+        }
+        assert_eq!(server.met().and_then(|met| met.version), spoken);
+    }
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_shown_to_who_asks() {
+    let (issuer, clients) = (authority(), authority());
+    let (certificates, key) = leaf(&clients, "me");
+    let identity = ClientIdentity {
+        certificates_pem: certificates.into_bytes(),
+        key_pem: key.into(),
+    };
+    for version in BOTH {
+        for (asks, shown) in [(Some(&clients), 1), (None, 0)] {
+            let server = serve(&issuer, &[version], asks);
+            let config = trusting(&issuer).client(Some(identity.clone()));
+            fetch(config, &server.target).await.unwrap();
+            assert_eq!(server.met().unwrap().certificates, shown);
+        }
+        let server = serve(&issuer, &[version], Some(&clients));
+        let fault = fetch(trusting(&issuer), &server.target).await.unwrap_err();
+        let text = fault.to_string();
+        // TLS 1.2 refuses in the handshake; TLS 1.3 does when the first request has gone out.
+        assert!(text.contains("client certificate"), "{text}");
+        assert_eq!(fault.kind(), tur_core::Kind::Tls, "{fault:?}");
+        assert_eq!(server.met(), None);
+    }
+}
+
+#[test]
+fn identities_that_cannot_be_used_are_told_apart() {
+    let issuer = authority();
+    let (mine, key) = leaf(&issuer, "me");
+    let (other, other_key) = leaf(&issuer, "you");
+    let encrypted = key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
+    let damaged = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n".to_owned();
+    let cut = "-----BEGIN PRIVATE KEY-----\nAAAA".to_owned();
+    let bad = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_owned();
+    let both = mine.clone() + &key;
+    for (certificates, key, part) in [
+        (&mine, &key, None),
+        (&both, &both, None),
+        (&other, &other_key, None),
+        (&mine, &other_key, Some("not that of the certificate")),
+        (&key, &key, Some("no certificate")),
+        (&bad, &key, Some("certificate cannot be read")),
+        (&mine, &mine, Some("no private key")),
+        (&mine, &encrypted, Some("encrypted")),
+        (&mine, &damaged, Some("key cannot be read")),
+        (&mine, &cut, Some("damaged")),
+    ] {
+        let identity = ClientIdentity {
+            certificates_pem: certificates.clone().into_bytes(),
+            key_pem: key.clone().into(),
+        };
+        let made = HttpTransport::new(NetConfig::default().client(Some(identity)), spawner());
+        match (made, part) {
+            (Ok(_), None) => {}
+            (Err(NetError::ClientCertificate(text)), Some(part)) => {
+                assert!(text.contains(part), "{text}");
+            }
+            (made, _) => panic!("{part:?}: {made:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_checks_anybody_is_believed_and_it_is_said() {
+    let (issuer, stranger) = (authority(), authority());
+    for version in BOTH {
+        let server = serve(&issuer, &[version], None);
+        let config = trusting(&stranger).insecure(true);
+        let notes = HttpTransport::new(config.clone(), spawner())
+            .unwrap()
+            .notes();
+        assert!(
+            notes[0].contains("certificates are not checked"),
+            "{notes:?}"
+        );
+        // The name is another one, too.
+        let mut elsewhere = server.target.clone();
+        elsewhere.origin.host = "127.0.0.1".to_owned();
+        fetch(config, &elsewhere).await.unwrap();
+        assert!(server.met().is_some());
+    }
+}
+
+#[tokio::test]
+async fn keys_are_written_where_that_is_asked_for() {
+    let issuer = authority();
+    let dir = std::env::temp_dir().join(format!("tur-keys-{}", std::process::id()));
+    std::fs::create_dir(&dir).unwrap();
+    let file = dir.join("keys");
+    let config = || trusting(&issuer).key_log(Some(file.clone()));
+    let server = serve(&issuer, &BOTH, None);
+    fetch(config(), &server.target).await.unwrap();
+    let notes = HttpTransport::new(config(), spawner()).unwrap().notes();
+    assert!(notes[0].contains("who reads it"), "{notes:?}");
+    let text = std::fs::File::open(&file)
+        .and_then(std::io::read_to_string)
+        .unwrap();
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("CLIENT_TRAFFIC_SECRET_0 "));
+    let words: Vec<usize> = line.unwrap().split(' ').map(str::len).collect();
+    assert_eq!(words[1], 64, "the client's random number, in hexadecimal");
+    assert!(words[2] >= 64, "{words:?}");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = std::fs::File::open(&file)
+            .unwrap()
+            .metadata()
+            .unwrap()
+            .permissions();
+        assert_eq!(mode.mode() & 0o777, 0o600);
+    }
+    std::fs::remove_dir_all(&dir).unwrap();
+    // A file that cannot be written fails no download.
+    let server = serve(&issuer, &BOTH, None);
+    let notes = HttpTransport::new(config(), spawner()).unwrap().notes();
+    assert!(notes[0].contains("cannot be written"), "{notes:?}");
+    fetch(config(), &server.target).await.unwrap();
+}
