@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 use tur_core::{Kind, Rate};
-use tur_net::{HttpSession, HttpTransport, NetConfig, Protocols, Spawner};
+use tur_net::{HttpSession, HttpTransport, NetConfig, Spawner};
 use tur_sched::DispatchConfig;
 use tur_sched::abr::AbrConfig;
 use tur_storage::{FileDisk, PosixDisk};
@@ -28,7 +28,7 @@ use crate::careful::Careful;
 use crate::clock::Clock;
 use crate::command::Waits;
 use crate::compute::Compute;
-use crate::driver::{self, Outside, World};
+use crate::driver::{self, Outside, Pin, World};
 use crate::handle::Wish;
 use crate::hub::{Ground, Hub, HubConfig, Message, Newcomer, Run, Worlds};
 use crate::job::Job;
@@ -80,7 +80,7 @@ struct Shared {
 #[derive(Debug)]
 #[must_use = "a downloader is made by `build`"]
 pub struct DownloaderBuilder {
-    net: NetConfig,
+    pub(crate) net: NetConfig,
     caps: Caps,
     limit: Option<Rate>,
     origins: Option<PathBuf>,
@@ -92,39 +92,6 @@ pub struct DownloaderBuilder {
 }
 
 impl DownloaderBuilder {
-    /// Limit for name resolution, connect and TLS together. Default: 10 s.
-    pub fn connect_timeout(mut self, limit: Duration) -> Self {
-        self.net = self.net.connect_timeout(limit);
-        self
-    }
-
-    /// Trusts the certificates in `pem` instead of the system's.
-    pub fn roots_pem(mut self, pem: Vec<u8>) -> Self {
-        self.net = self.net.roots_pem(pem);
-        self
-    }
-
-    /// Value of `User-Agent`. Default: `tur/VERSION`.
-    pub fn user_agent(mut self, value: impl Into<String>) -> Self {
-        self.net = self.net.user_agent(value);
-        self
-    }
-
-    /// Which protocols are spoken. Default: HTTP/2 where TLS agrees to it, else HTTP/1.1. One that is asked for alone and is
-    /// not to be had fails with kind `Protocol`.
-    pub fn protocols(mut self, protocols: Protocols) -> Self {
-        self.net = self.net.protocols(protocols);
-        self
-    }
-
-    /// Connects to public addresses alone, on every hop: a host that has none (in this machine or network, link-local,
-    /// shared behind a carrier's NAT, or otherwise special) fails with kind `Policy` before a connection is made. The
-    /// addresses that are checked are those that are connected to. Default: any address.
-    pub fn no_private(mut self, yes: bool) -> Self {
-        self.net = self.net.no_private(yes);
-        self
-    }
-
     /// Most connections of this downloader, over all origins. Default: 128. Fewer are used while memory or
     /// descriptors are short.
     pub fn connections(mut self, n: usize) -> Self {
@@ -317,8 +284,10 @@ impl Shared {
     }
 
     fn world(&self, limits: Limits) -> World<HttpTransport, FileDisk> {
+        let pinned = Arc::clone(&self.transport);
         World {
             transport: transport(&self.transport, &limits),
+            pin: Pin::new(move |origin, address| pinned.pin(origin, address)),
             sessions: self.sessions.clone(),
             origins: self.origins.clone(),
             disk: FileDisk::new(self.storage),
@@ -396,6 +365,13 @@ impl Downloader {
         notes
     }
 
+    /// What the user should be told whatever they want to hear: which protection was switched off. Each download begins
+    /// with an event that says it too.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        self.shared.transport.warnings()
+    }
+
     /// What its downloads have counted and measured, those that run up to 200 ms ago, and how its connections stand. Waits
     /// for nobody, wherever it is called.
     #[must_use]
@@ -457,6 +433,9 @@ impl Downloader {
         let first = board.subscribe(ROOM);
         if job.is_ok() {
             board.tell(Duration::ZERO, What::Enqueued);
+            for warning in shared.transport.warnings() {
+                board.tell(Duration::ZERO, What::Note(warning));
+            }
         }
         let (commands, heard) = watch::channel(Wish::default());
         let (told, outcome) = oneshot::channel();

@@ -49,6 +49,7 @@ mod hub;
 mod job;
 mod limits;
 mod metrics;
+mod network;
 mod origins;
 mod overlap;
 mod peer;
@@ -80,8 +81,11 @@ pub use origins::OriginRecord;
 pub use peer::{Peer, PeerHandle, Response, WeakPeerHandle};
 pub use pipe::Body;
 pub use tur_core::{ByteRange, Kind, Rate, Secret};
-pub use tur_http::{TypeGlob, TypeGlobError, is_hidden, printable};
-pub use tur_net::Protocols;
+pub use tur_http::{
+    HostEntry, HostEntryError, NoProxy, Proxies, ProxiesError, Proxy, ProxyError, ProxyKind,
+    TypeGlob, TypeGlobError, is_hidden, printable,
+};
+pub use tur_net::{ClientIdentity, IpFamily, Protocols, TlsVersion};
 pub use tur_sched::abr;
 pub use tur_sched::{OnChange, Priority, RetryPolicy, Schedule, SpeedFloor, WaitsFor};
 pub use tur_storage::StorageKind;

@@ -47,6 +47,7 @@ pub(crate) struct Trust {
     origins: OnceLock<Result<Arc<ClientConfig>, rustls::Error>>,
     proxies: OnceLock<Result<Arc<ClientConfig>, rustls::Error>>,
     notes: Mutex<Vec<String>>,
+    warnings: Vec<String>,
 }
 
 impl Trust {
@@ -57,18 +58,18 @@ impl Trust {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let client = config.client.as_ref();
         let client = client.map(|identity| identity::read(identity, &provider));
-        let mut notes = Vec::new();
+        let mut warnings = Vec::new();
         if config.insecure {
-            notes.push(INSECURE.to_owned());
+            warnings.push(INSECURE.to_owned());
         }
         let key_log: Arc<dyn KeyLog> = match config.key_log.as_deref().map(KeyFile::open) {
             None => Arc::new(NoKeyLog),
             Some(Ok((file, note))) => {
-                notes.push(note);
+                warnings.push(note);
                 Arc::new(file)
             }
             Some(Err(note)) => {
-                notes.push(note);
+                warnings.push(note);
                 Arc::new(NoKeyLog)
             }
         };
@@ -82,7 +83,8 @@ impl Trust {
             verifier: OnceLock::new(),
             origins: OnceLock::new(),
             proxies: OnceLock::new(),
-            notes: Mutex::new(notes),
+            notes: Mutex::default(),
+            warnings,
         })
     }
 
@@ -131,6 +133,11 @@ impl Trust {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// Which protection was switched off.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        self.warnings.clone()
     }
 
     fn config_for_origins(&self) -> Result<Arc<ClientConfig>, rustls::Error> {

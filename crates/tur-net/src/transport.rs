@@ -85,6 +85,12 @@ impl HttpTransport {
         self.shared.ways.notes()
     }
 
+    /// What the user must be told: which protection was switched off.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        self.shared.ways.warnings()
+    }
+
     /// From now on `origin` is asked at this address alone, for as long as it connects: what to do when servers behind one
     /// name disagree about a file. `address` is that of a session's facts; nothing happens for one that leads through a proxy.
     pub fn pin(&self, origin: &Origin, address: &str) {

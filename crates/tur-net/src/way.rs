@@ -78,6 +78,11 @@ impl Ways {
         self.trust.notes()
     }
 
+    /// Which protection was switched off.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        self.trust.warnings()
+    }
+
     async fn direct(
         &self,
         origin: &Origin,

@@ -105,7 +105,7 @@ impl ProxyServer {
             }
         };
         let entered = runtime.enter();
-        let listener = listen(0, None).expect("a loopback port can be had");
+        let listener = listen((Ipv4Addr::LOCALHOST, 0), None).expect("a loopback port can be had");
         drop(entered);
         let address = listener
             .local_addr()

@@ -145,7 +145,10 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
         let Some(lent) = self.lanes.get_mut(&id).and_then(|lane| lane.lent.take()) else {
             return;
         };
-        let room = room(&*lent.session);
+        let room = match lent.unwanted {
+            true => 0,
+            false => room(&*lent.session),
+        };
         let Lent {
             id: session,
             origin,
@@ -196,6 +199,7 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
                     session,
                     used: false,
                     asked: false,
+                    unwanted: false,
                 },
             ),
         }

@@ -54,9 +54,14 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
             identity: self.identity(),
             terms: self.errand.terms,
         };
+        let first = asked.identity.is_none();
         match admit(&reply.answer, &asked) {
-            Ok(admitted) => self.open(lane, &order, (admitted, reply)),
+            Ok(admitted) => {
+                self.agrees(lane, first);
+                self.open(lane, &order, (admitted, reply));
+            }
             Err(fault) => {
+                let fault = self.disagrees(lane, fault);
                 let session = drained(reply.body);
                 self.refused(lane, &order, fault, session);
             }
@@ -89,7 +94,7 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
             && lane
                 .lent
                 .as_ref()
-                .is_some_and(|lent| lent.session.is_open());
+                .is_some_and(|lent| !lent.unwanted && lent.session.is_open());
         if !usable {
             self.return_session(id);
         }

@@ -54,6 +54,8 @@ pub(super) struct Lent<S> {
     pub(super) used: bool,
     /// True if it has carried a request.
     pub(super) asked: bool,
+    /// True if nobody is to have it after this one.
+    pub(super) unwanted: bool,
 }
 
 /// A request that runs.

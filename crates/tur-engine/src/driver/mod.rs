@@ -14,6 +14,7 @@ mod filing;
 mod finish;
 mod keep;
 mod lane;
+mod servers;
 mod slot;
 mod stalls;
 mod store;
@@ -55,6 +56,8 @@ use self::alarm::Alarm;
 pub(crate) use self::fetch::fetch;
 pub(crate) use self::finish::or_cancelled;
 use self::lane::{Done, Lane};
+pub(crate) use self::servers::Pin;
+use self::servers::Server;
 use self::slot::Running;
 use self::stalls::Stalls;
 use self::store::{Errand, Store};
@@ -67,6 +70,7 @@ const PUBLISH: Duration = Duration::from_millis(200);
 /// What drivers work with: the ports, and what they share.
 pub(crate) struct World<T: Transport, D: Disk> {
     pub(crate) transport: Arc<T>,
+    pub(crate) pin: Pin,
     pub(crate) sessions: Sessions<T::Session>,
     pub(crate) origins: Origins,
     pub(crate) disk: D,
@@ -83,6 +87,7 @@ impl<T: Transport, D: Disk + Clone> Clone for World<T, D> {
     fn clone(&self) -> Self {
         Self {
             transport: Arc::clone(&self.transport),
+            pin: self.pin.clone(),
             sessions: self.sessions.clone(),
             origins: self.origins.clone(),
             disk: self.disk.clone(),
@@ -197,6 +202,8 @@ struct Driver<'a, T: Transport, D: Disk + Clone, B: Store<D>> {
     alarm: Alarm,
     published: Timestamp,
     opened: bool,
+    /// Whose file it is.
+    server: Option<Server>,
     /// True once its first byte was told.
     flowing: bool,
     paused: bool,
@@ -250,6 +257,7 @@ impl<'a, T: Transport, D: Disk + Clone, B: Store<D>> Driver<'a, T, D, B> {
             alarm: Alarm::new(world.clock.instant(began + PUBLISH)),
             published: began,
             opened: false,
+            server: None,
             flowing: false,
             paused: false,
             slow_told: false,

@@ -7,5 +7,6 @@ mod limits;
 mod metrics;
 mod origins;
 mod secrets;
+mod servers;
 mod stand;
 mod streams;

@@ -215,7 +215,7 @@ async fn without_checks_anybody_is_believed_and_it_is_said() {
         let config = trusting(&stranger).insecure(true);
         let notes = HttpTransport::new(config.clone(), spawner())
             .unwrap()
-            .notes();
+            .warnings();
         assert!(
             notes[0].contains("certificates are not checked"),
             "{notes:?}"
@@ -237,7 +237,7 @@ async fn keys_are_written_where_that_is_asked_for() {
     let config = || trusting(&issuer).key_log(Some(file.clone()));
     let server = serve(&issuer, &BOTH, None);
     fetch(config(), &server.target).await.unwrap();
-    let notes = HttpTransport::new(config(), spawner()).unwrap().notes();
+    let notes = HttpTransport::new(config(), spawner()).unwrap().warnings();
     assert!(notes[0].contains("who reads it"), "{notes:?}");
     let text = std::fs::File::open(&file)
         .and_then(std::io::read_to_string)
@@ -261,7 +261,7 @@ async fn keys_are_written_where_that_is_asked_for() {
     std::fs::remove_dir_all(&dir).unwrap();
     // A file that cannot be written fails no download.
     let server = serve(&issuer, &BOTH, None);
-    let notes = HttpTransport::new(config(), spawner()).unwrap().notes();
+    let notes = HttpTransport::new(config(), spawner()).unwrap().warnings();
     assert!(notes[0].contains("cannot be written"), "{notes:?}");
     fetch(config(), &server.target).await.unwrap();
 }

@@ -41,6 +41,8 @@ pub struct Loopback {
 pub struct Setup {
     /// What holds for all connections.
     pub link: Link,
+    /// Address to listen on; `None` is 127.0.0.1. Linux has all of 127.0.0.0/8.
+    pub address: Option<Ipv4Addr>,
     /// Port to listen on; 0 lets the system pick one.
     pub port: u16,
     /// `Some` for TLS.
@@ -128,7 +130,8 @@ impl Loopback {
         };
         let entered = runtime.enter();
         let stage = Stage::new(behaviours, setup.link);
-        let listener = listen(setup.port, buffer).expect("a loopback port can be had");
+        let at = (setup.address.unwrap_or(Ipv4Addr::LOCALHOST), setup.port);
+        let listener = listen(at, buffer).expect("a loopback port can be had");
         drop(entered);
         let address = listener
             .local_addr()
@@ -292,13 +295,16 @@ fn slice_of(rate: Rate) -> u64 {
 }
 
 /// Listens; accepted sockets inherit the buffer size.
-pub(crate) fn listen(port: u16, send_buffer: Option<u32>) -> std::io::Result<TcpListener> {
+pub(crate) fn listen(
+    at: (Ipv4Addr, u16),
+    send_buffer: Option<u32>,
+) -> std::io::Result<TcpListener> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
     if let Some(bytes) = send_buffer {
         socket.set_send_buffer_size(bytes)?;
     }
-    socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
+    socket.bind(SocketAddr::from(at))?;
     socket.listen(1_024)
 }
 

@@ -122,6 +122,7 @@ impl Shared {
             scaling: self.scaling.clone(),
             sampler: Sampler::new(self.clock),
             clock: self.clock,
+            pin: crate::driver::Pin::none(),
             hang: tur_sched::HANG,
         }
     }

@@ -252,6 +252,7 @@ impl Stand {
             scaling: self.scaling.clone(),
             sampler: Sampler::new(self.clock),
             clock: self.clock,
+            pin: crate::driver::Pin::none(),
             hang: self.hang,
         }
     }

@@ -49,6 +49,7 @@ async fn fetched(
         scaling: Scaling::new(),
         sampler: Sampler::new(clock),
         clock,
+        pin: crate::driver::Pin::none(),
         hang: tur_sched::HANG,
     };
     let bus = Bus::new(clock);

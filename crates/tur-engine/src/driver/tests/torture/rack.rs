@@ -119,6 +119,7 @@ impl Rack {
             scaling: self.scaling.clone(),
             sampler: Sampler::new(self.clock),
             clock: self.clock,
+            pin: crate::driver::Pin::none(),
             hang: tur_sched::HANG,
         }
     }
