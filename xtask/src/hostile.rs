@@ -117,7 +117,7 @@ pub const CATALOGUE: [(&str, &str); 107] = [
 ];
 
 /// What a row may wait for: parts of tur that are not built yet.
-pub const LATER: [&str; 6] = ["h2", "h3", "hls", "proxy", "stream", "hook"];
+pub const LATER: [&str; 5] = ["h2", "h3", "hls", "stream", "hook"];
 
 /// A row as the page has it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,6 +11,7 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use tur_engine::Rate;
 
 use crate::help;
+use crate::network::NetworkArgs;
 use crate::origins::Origins;
 use crate::quantity;
 
@@ -207,9 +208,8 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "http1", help_heading = REQUEST)]
     pub(crate) http2: bool,
 
-    /// Trust the certificate authorities in FILE (PEM) [default: those of the system]
-    #[arg(long, visible_alias = "cacert", value_name = "FILE", help_heading = REQUEST)]
-    pub(crate) ca_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
 
     /// Say nothing but errors
     #[arg(short, help_heading = OUTPUT)]
@@ -441,6 +441,8 @@ mod tests {
             (&["--limit-rate", "fast", "u"], "256K"),
             (&["-q", "-v", "u"], "cannot be used with"),
             (&["--bearer", "x", "u"], "'--bearer'"),
+            (&["-4", "-6", "u"], "cannot be used with"),
+            (&["--key", "k", "u"], "--cert"),
         ] {
             let said = parse(args).map(drop).expect_err("malformed");
             assert!(said.contains(part), "{said}");
@@ -460,6 +462,8 @@ mod tests {
             &["-x", "http://me:hunter2@h/f"],
             &["-x", "https://hunter2@h/f?http://hunter2@g"],
             &["--exists", "http://me:hunter2@h"],
+            &["--prxy", "http://me:hunter2@h", "u"],
+            &["--tls-min", "http://me:hunter2@h"],
             &["origins", "http://me:hunter2@h/f"],
             &["origins", "list", "http://hunter2@h"],
         ] {

@@ -5,7 +5,7 @@
 /// Most bytes of a file of request fields (`-H @FILE`). A failure of kind `usage`.
 pub(crate) const FIELD_FILE_BYTES: u64 = 64 << 10;
 
-/// Most bytes of certificates (`--ca-file`) that are read. A bundle of a system has about 200 KiB.
+/// Most bytes of certificates and keys (`--ca-file`, `--cert`, `--key`) that are read of each file. A bundle of a system has about 200 KiB.
 pub(crate) const CA_FILE_BYTES: u64 = 16 << 20;
 
 /// Most bytes of a list (`-i`). It is checked as a whole before anything begins, and kept in memory. A failure of kind
@@ -27,6 +27,7 @@ Limits, with their defaults; within them a server cannot make tur hold more than
     body of a redirect        64 KiB are read, then the connection is closed
     trailers                  as a header section; exit 7
     chunk extensions          16 KiB in a body; exit 7
+    proxy's answer to CONNECT 16 KiB; exit 14
     URL                       64 KiB
     derived file name         200 bytes
     connections               32 for a file (-x, 256 at most), 32 to a server (--max-per-origin),
@@ -96,6 +97,10 @@ mod tests {
             (
                 "chunk extensions",
                 format!("{} in a body", size(bounds::CHUNK_EXTENSION_BYTES as u64)),
+            ),
+            (
+                "proxy's answer to CONNECT",
+                size(bounds::PROXY_HEAD_BYTES as u64),
             ),
             ("URL", size(bounds::URL_BYTES as u64)),
             ("derived file name", size(bounds::NAME_BYTES as u64)),

@@ -18,7 +18,12 @@ second one ends at once.
 
 What was learned of a server (its response time, whether it serves ranges) is kept in \
 $XDG_STATE_HOME/tur/origins [default: ~/.local/state], for 1000 servers and 90 days at most, without \
-paths, names or credentials. 'tur origins' shows it.";
+paths, names or credentials. 'tur origins' shows it.
+
+Proxies come from --proxy, else from the environment as with curl: http_proxy (in lower case only), https_proxy, all_proxy, \
+and no_proxy for exceptions; no host is an exception by itself, not even localhost. A proxy's credentials are for the proxy \
+alone. With --no-private, a proxy that looks names up is used only for origins given as addresses: use socks5:// then. \
+SSLKEYLOGFILE names a file that the keys of all TLS connections are written to.";
 
 const LISTS: &str = "\
 Lists (-i) have one URL a line. Indented lines below a URL are its options:
@@ -43,7 +48,7 @@ Exit codes:
     3  a local file: exists, not writable, vanished
     4  network: DNS, connect, time-out, too slow
     5  TLS: certificate, handshake
-    6  authentication is needed
+    6  authentication is needed, by a server or a proxy
     7  the answer is not valid HTTP, or its coding is damaged
     8  the server refused or could not, or its type is not accepted
     9  no space, quota or file-size limit
@@ -98,6 +103,18 @@ mod tests {
             "--referer",
             "-u <",
             "--ca-file",
+            "--proxy <",
+            "--noproxy <",
+            "--resolve <",
+            "-4, --ipv4",
+            "-6, --ipv6",
+            "--interface <",
+            "--cert <",
+            "--key <",
+            "--insecure",
+            "--tls-min <",
+            "SSLKEYLOGFILE",
+            "all_proxy",
             "--cacert",
             "--create-dirs",
             "--no-remote-time",

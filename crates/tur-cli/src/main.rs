@@ -12,6 +12,7 @@ mod console;
 mod field;
 mod help;
 mod human;
+mod network;
 mod origins;
 mod plan;
 mod quantity;
@@ -28,6 +29,7 @@ use clap::Parser as _;
 use tur_engine::Kind;
 
 use args::{Args, Command};
+use network::Environment;
 use plan::{Plan, Surroundings};
 
 fn main() -> ExitCode {
@@ -71,5 +73,6 @@ fn surroundings() -> Surroundings {
         can_draw: io::stderr().is_terminal() && !dumb,
         origins: origins::file(env::var_os("XDG_STATE_HOME"), env::var_os("HOME")),
         here: env::current_dir().ok(),
+        network: Environment::read(|name| env::var_os(name)),
     }
 }

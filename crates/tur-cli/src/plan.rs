@@ -15,6 +15,7 @@ use tur_engine::{
 use crate::args::{Args, Change, Exists, Plan as FirstPlan, Progress, Storage};
 use crate::batch::{Items, List, Session};
 use crate::field::{self, Credentials, Field};
+use crate::network::{Environment, Network};
 
 /// Everything this run is to do.
 pub(crate) struct Plan {
@@ -65,7 +66,7 @@ pub(crate) struct Job {
     pub(crate) credentials: Option<Credentials>,
     pub(crate) user_agent: Option<String>,
     pub(crate) protocols: Protocols,
-    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) network: Network,
     /// Where the memory of origins is kept.
     pub(crate) origins: Option<PathBuf>,
 }
@@ -130,6 +131,8 @@ pub(crate) struct Surroundings {
     pub(crate) origins: Option<PathBuf>,
     /// The current directory, if it has a name.
     pub(crate) here: Option<PathBuf>,
+    /// What it says about proxies and the like.
+    pub(crate) network: Environment,
 }
 
 impl Plan {
@@ -166,7 +169,7 @@ impl Plan {
         let at_once = args.jobs.map_or(JOBS_DEFAULT, usize::from);
         let job = Job {
             origins,
-            ..Job::new(args)?
+            ..Job::new(args, &around.network)?
         };
         Ok(Self {
             session: session
@@ -187,7 +190,7 @@ fn session_of(path: PathBuf, here: Option<PathBuf>, job: &Job) -> Result<Session
 }
 
 impl Job {
-    fn new(args: Args) -> Result<Self, String> {
+    fn new(args: Args, environment: &Environment) -> Result<Self, String> {
         let ceilings = [
             ("-x", args.lanes),
             ("--max-per-origin", args.max_per_origin),
@@ -233,7 +236,7 @@ impl Job {
             protocols: protocols(&args),
             user_agent: args.user_agent.as_deref().map(user_agent).transpose()?,
             limits: Limits::new(&args),
-            ca_file: args.ca_file,
+            network: Network::new(args.network, environment)?,
             origins: None,
         })
     }

@@ -1,13 +1,8 @@
 //! From what was meant to what the engine is asked for.
 
-use std::fs::File;
-use std::io::Read as _;
-use std::path::Path;
-
 use tur_engine::{Download, Downloader, Kind};
 
 use crate::batch::Item;
-use crate::bounds::CA_FILE_BYTES;
 use crate::field::Field;
 use crate::plan::Job;
 
@@ -33,16 +28,9 @@ pub(crate) fn downloader(job: &Job) -> Result<Downloader, (Kind, String)> {
     if let Some(text) = &job.user_agent {
         builder = builder.user_agent(text);
     }
-    if let Some(path) = &job.ca_file {
-        let pem = certificates(path).map_err(|error| {
-            (
-                Kind::Usage,
-                format!("--ca-file {}: {error}", path.display()),
-            )
-        })?;
-        builder = builder.roots_pem(pem);
-    }
+    let builder = job.network.apply(builder);
     builder
+        .map_err(|why| (Kind::Usage, why))?
         .origin_memory(job.origins.clone())
         .build()
         .map_err(|error| (error.kind(), error.to_string()))
@@ -107,12 +95,4 @@ pub(crate) fn download(downloader: &Downloader, job: &Job, item: Item<'_>) -> Do
         download = download.basic_auth(credentials.user.clone(), credentials.password.clone());
     }
     download
-}
-
-fn certificates(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut pem = Vec::new();
-    File::open(path)?
-        .take(CA_FILE_BYTES)
-        .read_to_end(&mut pem)?;
-    Ok(pem)
 }

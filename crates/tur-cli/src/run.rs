@@ -42,6 +42,9 @@ pub(crate) fn run(plan: Plan) -> u8 {
         return stop(kind, &message);
     }
     let mut show = Show::new(plan.show, plan.several);
+    for warning in downloader.warnings() {
+        show.warn(warning);
+    }
     let told = downloader.notes();
     for note in &told {
         show.note(note);

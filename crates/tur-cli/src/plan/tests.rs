@@ -10,6 +10,7 @@ fn plan_on(can_draw: bool, args: &[&str]) -> Result<Plan, String> {
         can_draw,
         origins: Some("/state".into()),
         here: Some("/here".into()),
+        network: Environment::default(),
     };
     let list = (!args.input_file.is_empty()).then(List::default);
     Plan::new(args, list, around)

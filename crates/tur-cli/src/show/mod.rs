@@ -28,6 +28,8 @@ pub(crate) struct Show {
     several: bool,
     /// Times that the picture was renewed.
     ticks: u32,
+    /// Warnings, which each download tells again.
+    warned: Vec<String>,
 }
 
 enum Picture {
@@ -52,6 +54,7 @@ impl Show {
             detail: show.detail,
             several,
             ticks: 0,
+            warned: Vec::new(),
         }
     }
 
@@ -62,8 +65,17 @@ impl Show {
         }
     }
 
+    /// Says that some protection is off: once, and whatever else is to be said.
+    pub(crate) fn warn(&mut self, text: String) {
+        self.say(&format!("WARNING: {text}"));
+        self.warned.push(text);
+    }
+
     /// Shows what happened to an item. `name` is what it is called.
     pub(crate) fn event(&mut self, item: usize, event: &Event, name: impl FnOnce() -> String) {
+        if matches!(&event.what, What::Note(text) if self.warned.contains(text)) {
+            return;
+        }
         if let Picture::Json(lines) = &mut self.picture {
             put(lines, item, event);
             // Notes are for people; the other events have their own lines.

@@ -55,6 +55,19 @@ impl Place {
             .current_dir(self.path())
             .env("HOME", self.home.path())
             .env("XDG_STATE_HOME", self.state());
+        // Origins are on this machine: what its user has set must not lead elsewhere.
+        for name in [
+            "http_proxy",
+            "https_proxy",
+            "HTTPS_PROXY",
+            "all_proxy",
+            "ALL_PROXY",
+        ] {
+            command.env_remove(name);
+        }
+        for name in ["no_proxy", "NO_PROXY", "SSLKEYLOGFILE"] {
+            command.env_remove(name);
+        }
         command
     }
 

@@ -13,6 +13,7 @@ mod hostile;
 mod interrupts;
 mod limits;
 mod memory;
+mod network;
 mod origins;
 mod requests;
 mod secrets;

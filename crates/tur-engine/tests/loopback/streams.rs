@@ -23,7 +23,7 @@ fn stand(behaviour: Behaviour) -> Stand {
 async fn many_small_files_need_one_connection() {
     let size = 10 * KIB + 7;
     let stand = stand(Behaviour::new(size));
-    let download = |n: usize| stand.download().file(&format!("f{n}")).start();
+    let download = |n: usize| stand.download().file(format!("f{n}")).start();
     let mut handles: Vec<_> = (0..60).map(download).collect();
     for handle in &mut handles {
         let done = outcome(handle).await.expect("it succeeds");

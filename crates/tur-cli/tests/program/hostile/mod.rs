@@ -10,6 +10,7 @@ mod encoding;
 mod framing;
 mod local;
 mod name;
+mod proxy;
 mod range;
 mod redirect;
 mod resume;
