@@ -62,7 +62,7 @@ impl Via {
         }
         let offered = answer.headers.get_all(PROXY_AUTHENTICATE);
         let offered = offered.iter().filter_map(|value| value.to_str().ok());
-        Err(refused(&self.proxy, unwanted(&self.proxy, offered)))
+        Err(refused(&self.proxy, unwanted(&self.proxy, 407, offered)))
     }
 }
 
@@ -79,8 +79,12 @@ fn authorization(proxy: &Proxy) -> Result<Option<HeaderValue>, Fault> {
     Ok(Some(value))
 }
 
-/// What a 407 means, with the `Proxy-Authenticate` fields that came with it.
-fn unwanted<'a>(proxy: &Proxy, offered: impl Iterator<Item = &'a str>) -> ProxyRefusal {
+/// What a 407 means, with the `Proxy-Authenticate` fields that came with it; or a 401, which some proxies say instead.
+fn unwanted<'a>(
+    proxy: &Proxy,
+    status: u16,
+    offered: impl Iterator<Item = &'a str>,
+) -> ProxyRefusal {
     let schemes: Vec<&str> = offered
         .filter_map(|value| value.split([' ', ',']).find(|word| !word.is_empty()))
         .take(SCHEMES_SHOWN)
@@ -90,11 +94,11 @@ fn unwanted<'a>(proxy: &Proxy, offered: impl Iterator<Item = &'a str>) -> ProxyR
         .any(|scheme| scheme.eq_ignore_ascii_case("basic"));
     ProxyRefusal::Credentials(if !basic && !schemes.is_empty() {
         let schemes = shortened(&schemes.join(", "));
-        format!("407, it asks for {schemes}, and only Basic can be given")
+        format!("{status}, it asks for {schemes}, and only Basic can be given")
     } else if proxy.credentials.is_some() {
-        "407, it does not take those that its URL has".to_owned()
+        format!("{status}, it does not take those that its URL has")
     } else {
-        "407, and its URL has none (http://USER:PASSWORD@HOST:PORT)".to_owned()
+        format!("{status}, and its URL has none (http://USER:PASSWORD@HOST:PORT)")
     })
 }
 

@@ -347,11 +347,12 @@ fn wrong_name(expected: &str, presented: &[String]) -> String {
     format!("it is for {shown}{more}, not for {expected}")
 }
 
-/// The library tells names as it prints them for its own developers: `DnsName("other.example")`.
+/// The library tells names as it prints them for its own developers: `DnsName("other.example")`, `IpAddress(10.0.0.1)`.
 fn bare(name: &str) -> &str {
-    let quoted = name.strip_prefix("DnsName(\"");
-    let dns = quoted.and_then(|rest| rest.strip_suffix("\")"));
-    dns.unwrap_or(name)
+    let inside = |start, end| name.strip_prefix(start)?.strip_suffix(end);
+    inside("DnsName(\"", "\")")
+        .or_else(|| inside("IpAddress(", ")"))
+        .unwrap_or(name)
 }
 
 fn distrust(error: &CertificateError) -> String {

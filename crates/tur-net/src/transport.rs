@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 use tokio::time::Instant;
 use tur_core::port::{SessionFacts, Transport};
-use tur_core::{Fault, Origin, Scheme, Wait};
+use tur_core::{Fault, Origin, Scheme};
 
 use crate::config::Protocols;
 use crate::h1::H1Session;
@@ -120,7 +120,7 @@ impl Transport for HttpTransport {
         let began = Instant::now();
         let connected = tokio::time::timeout(limit, self.connect(origin)).await;
         let (inner, address) =
-            connected.map_err(|_elapsed| Fault::TimedOut(Wait::Connect, limit))??;
+            connected.map_err(|_elapsed| self.shared.ways.late(origin, limit))??;
         let facts = SessionFacts {
             protocol: inner.protocol(),
             address,

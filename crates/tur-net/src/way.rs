@@ -3,9 +3,10 @@
 //! Read [`Ways::open`]. What comes out of it is a byte stream; what is spoken on it is somebody else's matter.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use http::HeaderValue;
-use tur_core::{Fault, Origin, Scheme};
+use tur_core::{Fault, Origin, Scheme, Wait};
 use tur_http::{Proxies, Proxy, ProxyKind};
 
 use crate::carrier::Carrier;
@@ -63,6 +64,17 @@ impl Ways {
         match self.proxies.choose(origin) {
             None => self.direct(origin, receive_buffer, offered).await,
             Some(proxy) => self.through(proxy, origin, (receive_buffer, offered)).await,
+        }
+    }
+
+    /// What to say if no way could be opened in this time.
+    pub(crate) fn late(&self, origin: &Origin, limit: Duration) -> Fault {
+        match self.proxies.choose(origin) {
+            None => Fault::TimedOut(Wait::Connect, limit),
+            Some(proxy) => Fault::ProxyFailed {
+                proxy: proxy.to_string(),
+                detail: format!("made no connection in {} s", limit.as_secs_f32()),
+            },
         }
     }
 

@@ -15,8 +15,11 @@ fn named(origin: &Loopback) -> String {
     format!("http://a.invalid:{}/f.bin", origin.port())
 }
 
+/// Variables of the environment.
+type Set<'a> = &'a [(&'a str, &'a str)];
+
 /// Runs with these variables set.
-fn with(place: &Place, set: &[(&str, &str)], args: &[&str]) -> Ran {
+fn with(place: &Place, set: Set<'_>, args: &[&str]) -> Ran {
     let mut command = place.command(&["--max-time", "120", "--retry", "0"]);
     let command = command.envs(set.iter().copied()).args(args);
     Ran::of(command.output().expect("the program starts"))
@@ -28,7 +31,7 @@ fn a_proxy_comes_from_the_flag_or_the_environment() {
     let (url, through) = (named(&origin), proxy.url(""));
     let nobody = Refusing::start();
     let dead = format!("http://127.0.0.1:{}", nobody.port());
-    let rows: [(&[(&str, &str)], &[&str], i32); 8] = [
+    let rows: [(Set<'_>, &[&str], i32); 8] = [
         (&[], &["--proxy", &through], 0),
         (&[("http_proxy", &through)], &[], 0),
         (&[("ALL_PROXY", &through)], &[], 0),
@@ -57,7 +60,7 @@ fn a_proxy_comes_from_the_flag_or_the_environment() {
 #[test]
 fn words_that_cannot_be_used_are_2_and_repeat_no_password() {
     let place = Place::new();
-    let rows: [(&[(&str, &str)], &[&str], &str); 9] = [
+    let rows: [(Set<'_>, &[&str], &str); 9] = [
         (&[], &["--proxy", "gopher://me:hunter2@p"], "--proxy"),
         (
             &[("https_proxy", "http://me:hunter2@p:x")],

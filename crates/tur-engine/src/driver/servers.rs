@@ -18,9 +18,9 @@ use crate::What;
 
 /// How a transport is told to ask an origin at one address alone.
 #[derive(Clone)]
-pub(crate) struct Pin(Arc<AskAt>);
+pub(crate) struct Pin(Arc<Tell>);
 
-type AskAt = dyn Fn(&Origin, &str) + Send + Sync;
+type Tell = dyn Fn(&Origin, &str) + Send + Sync;
 
 impl Pin {
     pub(crate) fn new(pin: impl Fn(&Origin, &str) + Send + Sync + 'static) -> Self {

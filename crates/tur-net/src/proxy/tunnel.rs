@@ -136,9 +136,10 @@ impl Head {
 
     fn refusal(self, proxy: &Proxy) -> Fault {
         match self.status {
-            407 => {
+            // No origin has been spoken with: a 401 is the proxy's, too.
+            401 | 407 => {
                 let offered = self.offered.iter().map(String::as_str);
-                refused(proxy, unwanted(proxy, offered))
+                refused(proxy, unwanted(proxy, self.status, offered))
             }
             500..=599 => failed(proxy, format!("could not connect: {}", self.text)),
             _ => refused(proxy, ProxyRefusal::Forbidden(self.text)),

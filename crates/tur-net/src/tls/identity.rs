@@ -4,7 +4,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{Error, InconsistentKeys};
+use rustls::{CertificateError, Error, InconsistentKeys};
 
 use crate::{ClientIdentity, NetError};
 
@@ -31,14 +31,19 @@ pub(super) fn read(
         pem::Error::NoItemsFound => wrong("no private key in the file"),
         _ => wrong("the private key is damaged"),
     })?;
-    let certified = CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
-        Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
-            wrong("the key is not that of the certificate")
+    let key = provider.key_provider.load_private_key(key);
+    let key = key.map_err(|_| wrong("the private key cannot be read, or is of an unknown kind"))?;
+    let certified = CertifiedKey::new(chain, key);
+    match certified.keys_match() {
+        Err(Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
+            Err(wrong("the key is not that of the certificate"))
         }
-        Error::InvalidCertificate(_) => wrong("the certificate cannot be read"),
-        _ => wrong("the private key cannot be read, or is of an unknown kind"),
-    })?;
-    Ok(SingleCertAndKey::from(certified))
+        Err(Error::InvalidCertificate(CertificateError::BadEncoding)) => {
+            Err(wrong("the certificate cannot be read"))
+        }
+        // A certificate too old for this library to compare (X.509v1) may be what a server wants: it has the last word.
+        _ => Ok(SingleCertAndKey::from(certified)),
+    }
 }
 
 fn is_encrypted(pem: &[u8]) -> bool {

@@ -71,6 +71,12 @@ const ANSWERS: &[Said] = &[
     (WITH, BASIC, Some(Kind::Auth), "does not take those"),
     (
         WITH,
+        b"HTTP/1.1 401 Unauthorized\r\n\r\n",
+        Some(Kind::Auth),
+        "401, it does not take",
+    ),
+    (
+        WITH,
         OTHER,
         Some(Kind::Auth),
         "asks for NTLM, Negotiate, and only Basic",
