@@ -32,6 +32,7 @@ use crate::driver::{self, Outside, Pin, World};
 use crate::handle::Wish;
 use crate::hub::{Ground, Hub, HubConfig, Message, Newcomer, Run, Worlds};
 use crate::job::Job;
+use crate::keys;
 use crate::limits::{Limit, Limits};
 use crate::metrics::Totals;
 use crate::origins::{Origins, Pattern};
@@ -54,6 +55,7 @@ pub struct Downloader {
 
 struct Shared {
     transport: Arc<HttpTransport>,
+    warnings: Vec<String>,
     sessions: Sessions<HttpSession>,
     scaling: Scaling,
     sampler: Sampler,
@@ -81,6 +83,7 @@ struct Shared {
 #[must_use = "a downloader is made by `build`"]
 pub struct DownloaderBuilder {
     pub(crate) net: NetConfig,
+    pub(crate) keys: Option<PathBuf>,
     caps: Caps,
     limit: Option<Rate>,
     origins: Option<PathBuf>,
@@ -182,7 +185,9 @@ impl DownloaderBuilder {
     /// # Errors
     /// `Usage` if a setting cannot be used, `Other` if the system has no thread to give.
     pub fn build(self) -> Result<Downloader, Error> {
-        let transport = HttpTransport::new(self.net, spawner())
+        let keys = self.keys.as_deref().map(keys::open);
+        let (log, told) = keys.map_or((None, None), |(log, told)| (log, Some(told)));
+        let transport = HttpTransport::new(self.net.key_log(log), spawner())
             .map_err(|error| Error::new(Kind::Usage, error.to_string()))?;
         let clock = Clock::start();
         let bus = Bus::new(clock);
@@ -207,6 +212,7 @@ impl DownloaderBuilder {
             .build()
             .map_err(failed)?;
         let shared = Shared {
+            warnings: transport.warnings().into_iter().chain(told).collect(),
             transport: Arc::new(transport),
             sessions,
             scaling: Scaling::new(),
@@ -306,6 +312,7 @@ impl Downloader {
     pub fn builder() -> DownloaderBuilder {
         DownloaderBuilder {
             net: NetConfig::default(),
+            keys: None,
             caps: Caps::default(),
             limit: None,
             origins: None,
@@ -369,7 +376,7 @@ impl Downloader {
     /// with an event that says it too.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        self.shared.transport.warnings()
+        self.shared.warnings.clone()
     }
 
     /// What its downloads have counted and measured, those that run up to 200 ms ago, and how its connections stand. Waits
@@ -433,8 +440,8 @@ impl Downloader {
         let first = board.subscribe(ROOM);
         if job.is_ok() {
             board.tell(Duration::ZERO, What::Enqueued);
-            for warning in shared.transport.warnings() {
-                board.tell(Duration::ZERO, What::Note(warning));
+            for warning in &shared.warnings {
+                board.tell(Duration::ZERO, What::Note(warning.clone()));
             }
         }
         let (commands, heard) = watch::channel(Wish::default());

@@ -47,6 +47,7 @@ mod hand;
 mod handle;
 mod hub;
 mod job;
+mod keys;
 mod limits;
 mod metrics;
 mod network;

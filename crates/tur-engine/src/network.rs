@@ -94,7 +94,7 @@ impl DownloaderBuilder {
     /// Appends the keys of all TLS connections to this file, which is made with mode 0600, for whoever debugs their own
     /// traffic. Said as [`insecure`](Self::insecure) is. Default: none.
     pub fn key_log(mut self, path: Option<PathBuf>) -> Self {
-        self.net = self.net.key_log(path);
+        self.keys = path;
         self
     }
 }

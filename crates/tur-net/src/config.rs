@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -64,9 +64,8 @@ pub struct NetConfig {
     pub client: Option<ClientIdentity>,
     /// The oldest version of TLS that is spoken. Default: 1.2.
     pub tls_min: TlsVersion,
-    /// A file that the keys of all TLS connections are appended to, in the format of `SSLKEYLOGFILE`; it is made with
-    /// mode 0600. Default: none.
-    pub key_log: Option<PathBuf>,
+    /// Who is told the keys of all TLS connections. Default: nobody.
+    pub key_log: Option<KeyLog>,
 }
 
 /// A family of addresses.
@@ -112,6 +111,28 @@ pub struct ClientIdentity {
     pub certificates_pem: Vec<u8>,
     /// The private key of the first one, not encrypted; other sections are skipped.
     pub key_pem: Secret,
+}
+
+/// Who is told the keys of TLS connections, for whoever debugs their own traffic: with them all that is sent can be read.
+#[derive(Clone)]
+pub struct KeyLog(Arc<dyn Fn(&str) + Send + Sync>);
+
+impl KeyLog {
+    /// `told` is called with each key: a line of the format of `SSLKEYLOGFILE`, line feed and all, in the middle of a
+    /// handshake.
+    pub fn new(told: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(told))
+    }
+
+    pub(crate) fn tell(&self, line: &str) {
+        (self.0)(line);
+    }
+}
+
+impl fmt::Debug for KeyLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyLog")
+    }
 }
 
 impl Default for NetConfig {
@@ -282,10 +303,10 @@ impl NetConfig {
         self
     }
 
-    /// Sets the file that the keys of TLS connections are appended to.
+    /// Sets who is told the keys of TLS connections.
     #[must_use]
-    pub fn key_log(mut self, path: Option<PathBuf>) -> Self {
-        self.key_log = path;
+    pub fn key_log(mut self, log: Option<KeyLog>) -> Self {
+        self.key_log = log;
         self
     }
 

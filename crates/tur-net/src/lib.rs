@@ -34,7 +34,7 @@ mod way;
 pub use body::HttpBody;
 pub use config::{
     CHUNK_EXTENSION_BYTES_MAX, CONNECT_TIMEOUT, ClientIdentity, FIELDS_MAX, H2_CONNECTION_WINDOW,
-    H2_STREAM_WINDOW, HEAD_BYTES_MAX, INTERIM_BYTES_MAX, INTERIM_MAX, IpFamily, NetConfig,
+    H2_STREAM_WINDOW, HEAD_BYTES_MAX, INTERIM_BYTES_MAX, INTERIM_MAX, IpFamily, KeyLog, NetConfig,
     NetError, PROXY_HEAD_BYTES_MAX, Protocols, TlsVersion,
 };
 pub use session::HttpSession;

@@ -27,7 +27,7 @@ use crate::dial::{Peer, bare_host};
 use crate::stream::io_text;
 use crate::{NetConfig, NetError, TlsVersion};
 use anybody::Anybody;
-use keys::KeyFile;
+use keys::Teller;
 
 mod anybody;
 mod identity;
@@ -62,16 +62,9 @@ impl Trust {
         if config.insecure {
             warnings.push(INSECURE.to_owned());
         }
-        let key_log: Arc<dyn KeyLog> = match config.key_log.as_deref().map(KeyFile::open) {
+        let key_log: Arc<dyn KeyLog> = match &config.key_log {
             None => Arc::new(NoKeyLog),
-            Some(Ok((file, note))) => {
-                warnings.push(note);
-                Arc::new(file)
-            }
-            Some(Err(note)) => {
-                warnings.push(note);
-                Arc::new(NoKeyLog)
-            }
+            Some(log) => Arc::new(Teller(log.clone())),
         };
         Ok(Self {
             given: config.roots_pem.as_deref().map(read_roots).transpose()?,

@@ -1,5 +1,7 @@
 //! Ways to an origin, as a user asks for them: proxies, addresses, and what TLS takes.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use tur_testkit::{Behaviour, Loopback, ProxyServer, ProxySpeech, Refusing};
 
 use crate::harness::{Place, Ran};
@@ -142,5 +144,27 @@ fn unchecked_certificates_and_written_keys_are_said_even_to_the_quiet() {
             ran.stderr
         );
         assert_eq!(place.names(), ["f.bin", "keys"]);
+        let mode = std::fs::File::open(&keys).and_then(|file| file.metadata());
+        assert_eq!(
+            mode.expect("it is there").permissions().mode() & 0o777,
+            0o600
+        );
+        assert!(place.text("keys").contains("CLIENT_TRAFFIC_SECRET_0 "));
     }
+}
+
+#[test]
+fn keys_that_cannot_be_written_fail_no_download() {
+    let (origin, place) = (origin(), Place::new());
+    let ran = with(
+        &place,
+        &[("SSLKEYLOGFILE", "no/such/keys")],
+        &[&origin.url("/f.bin")],
+    );
+    let ran = ran.ends_with(0);
+    assert!(
+        ran.stderr.contains("cannot be written to no/such/keys"),
+        "{}",
+        ran.stderr
+    );
 }

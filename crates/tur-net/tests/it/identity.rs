@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
@@ -13,7 +13,7 @@ use rustls::{
 };
 use tur_core::port::{Session, Transport};
 use tur_core::{Fault, Scheme, Target, TlsCause};
-use tur_net::{ClientIdentity, HttpTransport, NetConfig, NetError, TlsVersion};
+use tur_net::{ClientIdentity, HttpTransport, KeyLog, NetConfig, NetError, TlsVersion};
 
 use crate::script::{drain, get, spawner, target};
 
@@ -229,39 +229,27 @@ async fn without_checks_anybody_is_believed_and_it_is_said() {
 }
 
 #[tokio::test]
-async fn keys_are_written_where_that_is_asked_for() {
+async fn keys_are_told_to_who_asks_for_them() {
     let issuer = authority();
-    let dir = std::env::temp_dir().join(format!("tur-keys-{}", std::process::id()));
-    std::fs::create_dir(&dir).unwrap();
-    let file = dir.join("keys");
-    let config = || trusting(&issuer).key_log(Some(file.clone()));
-    let server = serve(&issuer, &BOTH, None);
-    fetch(config(), &server.target).await.unwrap();
-    let notes = HttpTransport::new(config(), spawner()).unwrap().warnings();
-    assert!(notes[0].contains("who reads it"), "{notes:?}");
-    let text = std::fs::File::open(&file)
-        .and_then(std::io::read_to_string)
-        .unwrap();
-    let line = text
-        .lines()
-        .find(|line| line.starts_with("CLIENT_TRAFFIC_SECRET_0 "));
-    let words: Vec<usize> = line.unwrap().split(' ').map(str::len).collect();
-    assert_eq!(words[1], 64, "the client's random number, in hexadecimal");
-    assert!(words[2] >= 64, "{words:?}");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        let mode = std::fs::File::open(&file)
-            .unwrap()
-            .metadata()
-            .unwrap()
-            .permissions();
-        assert_eq!(mode.mode() & 0o777, 0o600);
+    let lines = Arc::new(Mutex::new(String::new()));
+    for (version, label) in [
+        (&version::TLS12, "CLIENT_RANDOM "),
+        (&version::TLS13, "CLIENT_TRAFFIC_SECRET_0 "),
+    ] {
+        let told = Arc::clone(&lines);
+        let log = KeyLog::new(move |line| told.lock().unwrap().push_str(line));
+        let server = serve(&issuer, &[version], None);
+        let config = trusting(&issuer).key_log(Some(log));
+        fetch(config, &server.target).await.unwrap();
+        let text = std::mem::take(&mut *lines.lock().unwrap());
+        let line = text.lines().find(|line| line.starts_with(label));
+        let words: Vec<&str> = line.unwrap().split(' ').collect();
+        assert_eq!(words[1].len(), 64, "the client's random number: {text}");
+        assert!(words[2].len() >= 64, "{text}");
+        let hexadecimal = words[1..]
+            .concat()
+            .bytes()
+            .all(|byte| byte.is_ascii_hexdigit());
+        assert!(hexadecimal && text.ends_with('\n'), "{text}");
     }
-    std::fs::remove_dir_all(&dir).unwrap();
-    // A file that cannot be written fails no download.
-    let server = serve(&issuer, &BOTH, None);
-    let notes = HttpTransport::new(config(), spawner()).unwrap().warnings();
-    assert!(notes[0].contains("cannot be written"), "{notes:?}");
-    fetch(config(), &server.target).await.unwrap();
 }
