@@ -10,7 +10,7 @@ use tur_core::{Fault, Origin, Scheme};
 
 use crate::config::Protocols;
 use crate::h1::H1Session;
-use crate::h2::{self, Opening, Windows};
+use crate::h2::{self, Opening, Terms, Windows};
 use crate::legacy::Legacy;
 use crate::proxy::Via;
 use crate::session::{HttpSession, Inner};
@@ -174,8 +174,11 @@ impl HttpTransport {
                 user_agent,
                 spawner: &self.shared.spawner,
                 windows: &self.shared.windows,
-                legacy: self.shared.legacy.note(origin),
-                prior_knowledge: !agreed,
+                terms: Terms {
+                    prior_knowledge: !agreed,
+                    alone: self.config.protocols == Protocols::Http2,
+                    legacy: self.shared.legacy.note(origin),
+                },
             })
             .await
             .map(Inner::H2),

@@ -15,7 +15,6 @@ use tur_core::{Fault, Wait};
 
 use crate::stream::Stream;
 
-use super::faults;
 use super::shared::{Life, Parked, Shared};
 use super::windows::Share;
 
@@ -122,7 +121,6 @@ impl Driver {
         if let Poll::Ready(ended) = Pin::new(&mut self.connection).poll(cx) {
             if let Err(error) = ended {
                 tracing::debug!(error = %error, "connection ended");
-                faults::learn(&error, &self.shared);
             }
             return Poll::Ready(());
         }

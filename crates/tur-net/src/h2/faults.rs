@@ -11,7 +11,7 @@ use super::shared::Shared;
 
 /// What an error says, whatever it interrupted.
 enum Cause {
-    /// Said by the meter, or by the deadline of the preface.
+    /// Said by the meter or by the deadline of the preface, or about the protocol.
     Verdict(Fault),
     /// The request was not processed: another connection may take it at once (RFC 9113, section 8.7).
     Refused(String),
@@ -63,15 +63,7 @@ pub(crate) fn of_body(error: &Error, shared: &Shared, progress: &str) -> Fault {
     }
 }
 
-/// Keeps what the end of a connection tells for later ones.
-pub(crate) fn learn(error: &Error, shared: &Shared) {
-    if error.is_remote() && error.reason() == Some(Reason::HTTP_1_1_REQUIRED) {
-        shared.note_legacy();
-    }
-}
-
 fn cause(error: &Error, shared: &Shared) -> Cause {
-    learn(error, shared);
     if let Some(verdict) = shared.verdict() {
         return Cause::Verdict(verdict);
     }
@@ -90,7 +82,7 @@ fn cause(error: &Error, shared: &Shared) -> Cause {
     }
     match reason {
         Reason::ENHANCE_YOUR_CALM => Cause::Calm("ENHANCE_YOUR_CALM".to_owned()),
-        Reason::HTTP_1_1_REQUIRED => Cause::Refused("the server wants HTTP/1.1".to_owned()),
+        Reason::HTTP_1_1_REQUIRED => Cause::Verdict(shared.wants_http1()),
         // The h2 crate tells it only to streams that the peer has not processed, and to requests that come later.
         reason if error.is_go_away() => {
             Cause::Refused(format!("the server closes the connection ({reason:?})"))

@@ -19,10 +19,7 @@ pub(crate) struct MeterLimits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Breach {
     /// The first frame is not SETTINGS (RFC 9113, section 3.4).
-    NoPreface {
-        /// True if it began like an answer of HTTP/1.
-        http1: bool,
-    },
+    NoPreface,
     /// More frames without content than [`CONTROL_MAX`] in a row.
     Flood,
     /// A header section of too many bytes.
@@ -116,8 +113,7 @@ impl Meter {
         self.payload = length;
         if !self.greeted {
             if kind != SETTINGS || flags & ACK != 0 {
-                let http1 = self.header.starts_with(b"HTTP/1");
-                return Err(Breach::NoPreface { http1 });
+                return Err(Breach::NoPreface);
             }
             self.greeted = true;
             return Ok(());
@@ -196,9 +192,8 @@ mod tests {
 
     #[test]
     fn a_peer_begins_with_its_settings() {
-        for (bytes, http1) in [(&b"HTTP/1.1 400 Bad"[..], true), (b"220 ready\r\n", false)] {
-            let breach = Meter::new(LIMITS).read(bytes);
-            assert_eq!(breach, Err(Breach::NoPreface { http1 }));
+        for bytes in [&b"HTTP/1.1 400 Bad"[..], b"220 ready\r\n", &frame(6, 8)] {
+            assert_eq!(Meter::new(LIMITS).read(bytes), Err(Breach::NoPreface));
         }
         assert!(!Meter::new(LIMITS).greeted());
     }

@@ -32,4 +32,5 @@ mod windows;
 pub(crate) use body::H2Body;
 pub(crate) use open::{Opening, open};
 pub(crate) use session::H2Session;
+pub(crate) use shared::Terms;
 pub(crate) use windows::Windows;

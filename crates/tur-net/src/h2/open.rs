@@ -8,14 +8,13 @@ use bytes::Bytes;
 use http::HeaderValue;
 use tur_core::Fault;
 
-use crate::legacy::LegacyNote;
 use crate::stream::Stream;
 use crate::{NetConfig, Spawner};
 
 use super::driver::{Driver, Metered};
 use super::meter::MeterLimits;
 use super::session::{H2Session, STREAMS_MAX};
-use super::shared::Shared;
+use super::shared::{Shared, Terms};
 use super::windows::Windows;
 use super::{faults, resets};
 
@@ -26,13 +25,12 @@ pub(crate) struct Opening<'a> {
     pub(crate) user_agent: HeaderValue,
     pub(crate) spawner: &'a Spawner,
     pub(crate) windows: &'a Windows,
-    pub(crate) legacy: LegacyNote,
-    /// True if the peer did not agree to HTTP/2 by ALPN: then its SETTINGS are waited for here.
-    pub(crate) prior_knowledge: bool,
+    pub(crate) terms: Terms,
 }
 
 /// Opens a session: the driver runs from now on. A peer that agreed to HTTP/2 is not waited for, so that the first request
-/// need not wait a round trip; the driver ends the connection if its SETTINGS do not come within the connect limit.
+/// need not wait a round trip; the driver ends the connection if its SETTINGS do not come within the connect limit. From any
+/// other they are waited for here.
 ///
 /// # Errors
 /// `Lost`, or `ProtocolUnavailable` or `Malformed` if the peer speaks something else. The limit of time is the caller's.
@@ -42,7 +40,8 @@ pub(crate) async fn open(opening: Opening<'_>) -> Result<H2Session, Fault> {
         head: config.head_limit,
         interim: config.interim_limit,
     };
-    let shared = Shared::new(limits, opening.prior_knowledge, opening.legacy);
+    let waits = opening.terms.prior_knowledge;
+    let shared = Shared::new(limits, opening.terms);
     let window = opening.windows.share(config.h2_connection_window);
     let wire = Metered::new(opening.stream, Arc::clone(&shared));
     let (sender, connection): (SendRequest<Bytes>, Connection<Metered, Bytes>) =
@@ -64,7 +63,7 @@ pub(crate) async fn open(opening: Opening<'_>) -> Result<H2Session, Fault> {
         opening.user_agent,
         config.interim_limit,
     );
-    if opening.prior_knowledge && !poll_fn(|cx| shared.poll_greeted(cx)).await {
+    if waits && !poll_fn(|cx| shared.poll_greeted(cx)).await {
         let closed = || Fault::Lost("the peer closed it before it said anything".to_owned());
         return Err(shared.verdict().unwrap_or_else(closed));
     }

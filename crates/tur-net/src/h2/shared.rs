@@ -18,9 +18,18 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     born: Instant,
     limits: MeterLimits,
-    /// True if nothing but our word says that the peer speaks HTTP/2.
-    prior_knowledge: bool,
-    legacy: LegacyNote,
+    terms: Terms,
+}
+
+/// Under which terms HTTP/2 is spoken.
+#[derive(Debug)]
+pub(crate) struct Terms {
+    /// True if the peer did not agree to HTTP/2 by ALPN: nothing but our word says that it speaks it.
+    pub(crate) prior_knowledge: bool,
+    /// True if no other protocol may be spoken in its place.
+    pub(crate) alone: bool,
+    /// To say that the origin wants HTTP/1.1.
+    pub(crate) legacy: LegacyNote,
 }
 
 struct State {
@@ -60,7 +69,7 @@ pub(crate) enum Parked {
 }
 
 impl Shared {
-    pub(crate) fn new(limits: MeterLimits, prior_knowledge: bool, legacy: LegacyNote) -> Arc<Self> {
+    pub(crate) fn new(limits: MeterLimits, terms: Terms) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State {
                 meter: Meter::new(limits),
@@ -75,8 +84,7 @@ impl Shared {
             }),
             born: now(),
             limits,
-            prior_knowledge,
-            legacy,
+            terms,
         })
     }
 
@@ -114,9 +122,16 @@ impl Shared {
         self.state().verdict.clone()
     }
 
-    /// The origin wants HTTP/1.1.
-    pub(crate) fn note_legacy(&self) {
-        self.legacy.set();
+    /// The origin wants HTTP/1.1: the next session is another one. Says what that means for this request.
+    pub(crate) fn wants_http1(&self) -> Fault {
+        self.terms.legacy.set();
+        self.advance(Life::Retired);
+        if self.terms.alone {
+            return Fault::ProtocolUnavailable(
+                "HTTP/2 was asked for, and the server wants HTTP/1.1 for this".to_owned(),
+            );
+        }
+        Fault::StreamRefused("the server wants HTTP/1.1".to_owned())
     }
 
     /// Bytes on the wire of the header section that came last.
@@ -173,14 +188,10 @@ impl Shared {
 
     fn fault(&self, breach: Breach) -> Fault {
         match breach {
-            Breach::NoPreface { http1: true } if self.prior_knowledge => {
-                Fault::ProtocolUnavailable(
-                    "HTTP/2 was asked for, and the server speaks HTTP/1 here".to_owned(),
-                )
-            }
-            Breach::NoPreface { .. } => {
-                Fault::Malformed("the peer does not speak HTTP/2 here".to_owned())
-            }
+            Breach::NoPreface if self.terms.prior_knowledge => Fault::ProtocolUnavailable(
+                "HTTP/2 was asked for, and the server speaks something else".to_owned(),
+            ),
+            Breach::NoPreface => Fault::Malformed("the peer does not speak HTTP/2 here".to_owned()),
             Breach::Flood => Fault::Malformed(format!(
                 "a flood of HTTP/2 frames: {CONTROL_MAX} in a row without content"
             )),

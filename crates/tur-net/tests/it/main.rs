@@ -3,9 +3,12 @@
 
 mod bounds;
 mod conformance;
+mod floods;
+mod frames;
 mod framing;
 mod identity;
 mod proxy;
 mod script;
 mod session;
+mod streams;
 mod tls;

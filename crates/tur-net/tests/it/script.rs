@@ -13,6 +13,10 @@ use tur_net::{HttpTransport, NetConfig, Spawner};
 pub(crate) enum Step {
     /// Reads up to the end of a request's head.
     Request,
+    /// Reads the preface of an HTTP/2 client (RFC 9113, section 3.4).
+    Preface,
+    /// Reads frames up to one of this kind.
+    Frame(u8),
     /// Sends these bytes at once.
     Send(Vec<u8>),
     /// Sends these bytes one by one.
@@ -57,6 +61,13 @@ impl Script {
         String::from_utf8(self.thread.join().unwrap()).unwrap()
     }
 
+    /// Waits until the script is over, without holding up the runtime: a driver may have to close its connection first.
+    pub(crate) async fn over(self) {
+        let thread = self.thread;
+        let ended = tokio::task::spawn_blocking(move || thread.join().is_ok()).await;
+        assert!(ended.unwrap(), "the script panicked");
+    }
+
     pub(crate) fn target(&self) -> Target {
         target(Scheme::Http, "127.0.0.1", self.port)
     }
@@ -72,6 +83,19 @@ fn play(stream: &mut TcpStream, seen: &mut Vec<u8>, step: Step) {
             }
             seen.extend(head);
         }
+        Step::Preface => drop(stream.read_exact(&mut [0; 24])),
+        Step::Frame(kind) => loop {
+            let mut head = [0; 9];
+            if stream.read_exact(&mut head).is_err() {
+                return;
+            }
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            let mut payload = vec![0; length as usize];
+            drop(stream.read_exact(&mut payload));
+            if head[3] == kind {
+                return;
+            }
+        },
         Step::Send(bytes) => drop(stream.write_all(&bytes)),
         Step::Drip(bytes) => {
             stream.set_nodelay(true).unwrap();
