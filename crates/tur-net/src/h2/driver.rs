@@ -16,7 +16,6 @@ use tur_core::{Fault, Wait};
 use crate::stream::Stream;
 
 use super::shared::{Life, Parked, Shared};
-use super::windows::Share;
 
 /// A stream as the h2 crate sees it: each read passes the meter.
 pub(crate) struct Metered {
@@ -70,7 +69,6 @@ impl AsyncWrite for Metered {
 pub(crate) struct Driver {
     connection: Connection<Metered, Bytes>,
     shared: Arc<Shared>,
-    window: Share,
     parked: Vec<Parked>,
     /// Bytes that were taken from parked streams: the peer may send as many more for the others.
     forgone: u32,
@@ -83,13 +81,11 @@ impl Driver {
     pub(crate) fn new(
         connection: Connection<Metered, Bytes>,
         shared: Arc<Shared>,
-        window: Share,
         limit: Duration,
     ) -> Self {
         Self {
             connection,
             shared,
-            window,
             parked: Vec::new(),
             forgone: 0,
             limit,
@@ -141,7 +137,7 @@ impl Driver {
             }
         }
         if self.forgone != before {
-            let target = self.window.bytes().saturating_add(self.forgone);
+            let target = self.shared.window().saturating_add(self.forgone);
             self.connection
                 .set_target_window_size(target.min(WINDOW_MAX));
         }

@@ -41,20 +41,15 @@ pub(crate) async fn open(opening: Opening<'_>) -> Result<H2Session, Fault> {
         interim: config.interim_limit,
     };
     let waits = opening.terms.prior_knowledge;
-    let shared = Shared::new(limits, opening.terms);
     let window = opening.windows.share(config.h2_connection_window);
+    let shared = Shared::new(limits, opening.terms, window);
     let wire = Metered::new(opening.stream, Arc::clone(&shared));
     let (sender, connection): (SendRequest<Bytes>, Connection<Metered, Bytes>) =
-        builder(config, window.bytes())
+        builder(config, shared.window())
             .handshake(wire)
             .await
             .map_err(|error| faults::of_head(&error, &shared))?;
-    let driver = Driver::new(
-        connection,
-        Arc::clone(&shared),
-        window,
-        config.connect_timeout,
-    );
+    let driver = Driver::new(connection, Arc::clone(&shared), config.connect_timeout);
     opening.spawner.spawn(driver.run());
     // Dropped while it waits, it closes the connection.
     let session = H2Session::new(

@@ -12,6 +12,7 @@ use crate::legacy::LegacyNote;
 
 use super::meter::{Breach, CONTROL_MAX, Meter, MeterLimits};
 use super::resets::Resets;
+use super::windows::Share;
 
 /// The shared state of one connection.
 pub(crate) struct Shared {
@@ -19,6 +20,8 @@ pub(crate) struct Shared {
     born: Instant,
     limits: MeterLimits,
     terms: Terms,
+    /// Taken for as long as anybody holds a stream: what came for it is in memory even when the connection is gone.
+    window: Share,
 }
 
 /// Under which terms HTTP/2 is spoken.
@@ -69,7 +72,7 @@ pub(crate) enum Parked {
 }
 
 impl Shared {
-    pub(crate) fn new(limits: MeterLimits, terms: Terms) -> Arc<Self> {
+    pub(crate) fn new(limits: MeterLimits, terms: Terms, window: Share) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State {
                 meter: Meter::new(limits),
@@ -85,7 +88,13 @@ impl Shared {
             born: now(),
             limits,
             terms,
+            window,
         })
+    }
+
+    /// The window of the connection, in bytes.
+    pub(crate) fn window(&self) -> u32 {
+        self.window.bytes()
     }
 
     /// A request begins.

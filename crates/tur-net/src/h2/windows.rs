@@ -28,7 +28,7 @@ impl Windows {
     }
 }
 
-/// The window of one connection.
+/// The window of one connection, taken for as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Share {
     bytes: u32,

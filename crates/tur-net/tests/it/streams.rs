@@ -212,7 +212,7 @@ async fn a_body_that_is_reset_keeps_what_came() {
             Err(Fault::Calm(_)) if calm => {}
             other => panic!("{code}: {other:?}"),
         }
-        assert_eq!(drain(&mut reply.body).await.1.is_err(), true);
+        assert!(drain(&mut reply.body).await.1.is_err());
         assert!(session.is_open());
     }
 }
