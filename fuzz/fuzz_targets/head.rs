@@ -64,7 +64,7 @@ fn assert_formed(answer: &Answer, raw: &RawHead<'_>) {
         }
         (Answer::Whole(content), 200 | 203) => assert_content(content),
         (Answer::Unsatisfiable { total }, 416) => assert_ne!(*total, Some(ByteRange::OPEN)),
-        (Answer::Moved { location }, 301 | 302 | 303 | 307 | 308) => {
+        (Answer::Moved { location, .. }, 301 | 302 | 303 | 307 | 308) => {
             assert!(!location.is_empty());
         }
         (Answer::Refused { status, reason, .. }, _) => {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use tur_core::{
-    Answer, Ask, BodyKind, ByteRange, Content, ContentRange, ETag, Fault, Identity, Origin,
+    Answer, Asides, Ask, BodyKind, ByteRange, Content, ContentRange, ETag, Fault, Identity, Origin,
     RangeSet, Representation, RetryAfter, Scheme, Target, Timestamp, Wait,
 };
 use tur_http::{Asked, admit};
@@ -255,6 +255,7 @@ impl World {
             content: Content {
                 representation: self.facts(),
                 body: BodyKind::Marked,
+                asides: Asides::default(),
             },
         }
     }
@@ -263,6 +264,7 @@ impl World {
         Answer::Whole(Content {
             representation: self.facts(),
             body,
+            asides: Asides::default(),
         })
     }
 
@@ -274,6 +276,7 @@ impl World {
                 ..Representation::default()
             },
             body: BodyKind::Length(self.total_of(PAGE)),
+            asides: Asides::default(),
         })
     }
 
@@ -538,5 +541,6 @@ fn refused(status: u16, seconds: u8) -> Answer {
         reason: "no".into(),
         retry_after: Some(RetryAfter::Delay(Duration::from_secs(u64::from(seconds)))),
         challenge: false,
+        asides: Asides::default(),
     }
 }

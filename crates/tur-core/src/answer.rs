@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::{ByteRange, ETag, Fault, LastModified, RetryAfter};
+use crate::{ByteRange, Challenge, ETag, Fault, LastModified, RetryAfter, Secret};
 
 /// Which bytes a request asks for. At most one range per request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +63,19 @@ pub struct Representation {
     pub accept_ranges: bool,
 }
 
+/// What a head says beside the representation: of who may have it, and of pages that come instead of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asides {
+    /// The values of `Set-Cookie` (RFC 6265, section 4.1), as they came; their number and length are bounded.
+    pub cookies: Vec<Secret>,
+    /// The values of `WWW-Authenticate` (RFC 9110, section 11.6.1), as they came; bounded like them.
+    pub schemes: Vec<String>,
+    /// What the fields alone prove to have come instead of the file.
+    pub challenge: Option<Challenge>,
+    /// True if the body may be a page: HTML by its type, or without a type, not coded, and not said to be a download.
+    pub may_be_page: bool,
+}
+
 /// A body with its representation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Content {
@@ -70,6 +83,8 @@ pub struct Content {
     pub representation: Representation,
     /// How the body's end is known.
     pub body: BodyKind,
+    /// What else the head says.
+    pub asides: Asides,
 }
 
 /// The head of a final answer, read but not yet admitted. Nothing of the body may be written before
@@ -94,6 +109,8 @@ pub enum Answer {
     Moved {
         /// The field as it came.
         location: String,
+        /// What else the head says.
+        asides: Asides,
     },
     /// Any other status.
     Refused {
@@ -105,6 +122,8 @@ pub enum Answer {
         retry_after: Option<RetryAfter>,
         /// True if a `WWW-Authenticate` or `Proxy-Authenticate` challenge came with it.
         challenge: bool,
+        /// What else the head says.
+        asides: Asides,
     },
 }
 
@@ -128,6 +147,7 @@ impl fmt::Debug for Answer {
                 reason,
                 retry_after,
                 challenge,
+                ..
             } => {
                 let mut shown = f.debug_struct("Refused");
                 shown.field("status", status).field("reason", reason);
@@ -139,6 +159,16 @@ impl fmt::Debug for Answer {
 }
 
 impl Answer {
+    /// What the head says beside the representation; `None` for a 416, of which nothing else counts.
+    #[must_use]
+    pub fn asides(&self) -> Option<&Asides> {
+        match self {
+            Answer::Partial { content, .. } | Answer::Whole(content) => Some(&content.asides),
+            Answer::Moved { asides, .. } | Answer::Refused { asides, .. } => Some(asides),
+            Answer::Unsatisfiable { .. } => None,
+        }
+    }
+
     /// The fault that a refused answer amounts to.
     #[must_use]
     pub fn fault(&self) -> Option<Fault> {
@@ -148,6 +178,7 @@ impl Answer {
                 reason,
                 retry_after,
                 challenge,
+                ..
             } => Some(Fault::Status {
                 status: *status,
                 reason: reason.clone(),

@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use thiserror::Error;
 
-use crate::{ByteRange, Wall};
+use crate::{ByteRange, Challenge, Wall};
 
 /// What kind of failure the user sees: the stable word in events and the exit code of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -204,6 +204,9 @@ pub enum Fault {
         /// True with an authentication challenge.
         challenge: bool,
     },
+    /// A page that asks for something came instead of the file.
+    #[error("{}", .0.advice())]
+    Challenged(Challenge),
     /// An answer that was read and not admitted.
     #[error("{0}")]
     NotAdmitted(Refusal),
@@ -292,7 +295,8 @@ impl Fault {
                 challenge: true,
                 ..
             } => Kind::Auth,
-            Fault::Status { .. } => Kind::Server,
+            Fault::Challenged(Challenge::Login) => Kind::Auth,
+            Fault::Status { .. } | Fault::Challenged(_) => Kind::Server,
             Fault::NotAdmitted(refusal) => refusal.kind(),
             Fault::ProxyRefused { cause, .. } => cause.kind(),
             Fault::RedirectRefused(_)

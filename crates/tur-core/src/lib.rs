@@ -15,6 +15,7 @@ extern crate alloc;
 extern crate std;
 
 mod answer;
+mod challenge;
 mod chunks;
 mod fault;
 mod identity;
@@ -26,7 +27,8 @@ mod secret;
 mod target;
 mod time;
 
-pub use answer::{Answer, Ask, BodyKind, Content, ContentRange, Representation};
+pub use answer::{Answer, Asides, Ask, BodyKind, Content, ContentRange, Representation};
+pub use challenge::Challenge;
 pub use chunks::Chunks;
 pub use fault::{Fault, Kind, ProxyRefusal, Refusal, RetryAfter, TlsCause, Wait};
 pub use identity::{ETag, Identity, LastModified};

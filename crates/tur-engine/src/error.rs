@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tur_core::Kind;
+use tur_core::{Challenge, Kind};
 use tur_sched::Failure;
 use tur_storage::StorageError;
 
@@ -21,6 +21,7 @@ struct Inner {
     message: String,
     url: String,
     retry_after: Option<Duration>,
+    challenge: Option<Challenge>,
     source: Option<StorageError>,
 }
 
@@ -33,6 +34,7 @@ impl Error {
                 message,
                 url: String::new(),
                 retry_after: None,
+                challenge: None,
                 source: None,
             }),
         }
@@ -66,6 +68,12 @@ impl Error {
         self.inner.retry_after
     }
 
+    /// What came instead of the file, if that is why.
+    #[must_use]
+    pub fn challenge(&self) -> Option<Challenge> {
+        self.inner.challenge
+    }
+
     /// The URL, without userinfo.
     #[must_use]
     pub fn url(&self) -> &str {
@@ -96,6 +104,7 @@ impl From<StorageError> for Error {
             message,
             url: String::new(),
             retry_after: None,
+            challenge: None,
             source: Some(source),
         };
         Self {
@@ -110,6 +119,7 @@ impl From<Failure> for Error {
             kind,
             message,
             retry_after,
+            challenge,
             ..
         } = failure;
         Self {
@@ -118,6 +128,7 @@ impl From<Failure> for Error {
                 message,
                 url: String::new(),
                 retry_after,
+                challenge,
                 source: None,
             }),
         }

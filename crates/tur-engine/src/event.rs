@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_core::Stream;
-use tur_core::Rate;
+use tur_core::{Challenge, Rate};
 use tur_sched::WaitsFor;
 
 use crate::bus::Listener;
@@ -87,6 +87,11 @@ pub enum What {
         waits_for: Option<WaitsFor>,
         /// How long it has lasted; of a lane to within the time between two looks, a fifth of a second.
         lasted: Duration,
+    },
+    /// A page came instead of the file, and none of it was taken. What becomes of the download is told by what follows.
+    Challenge {
+        /// What it asks for.
+        kind: Challenge,
     },
     /// Bytes flow again.
     Resumed {

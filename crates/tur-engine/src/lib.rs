@@ -26,6 +26,7 @@
 #![forbid(unsafe_code)]
 
 mod adapt;
+mod ahead;
 mod board;
 pub mod bounds;
 mod bus;
@@ -81,7 +82,7 @@ pub use metrics::{DownloaderMetrics, Metrics, ProtocolMetrics, Steals};
 pub use origins::OriginRecord;
 pub use peer::{Peer, PeerHandle, Response, WeakPeerHandle};
 pub use pipe::Body;
-pub use tur_core::{ByteRange, Kind, Rate, Secret};
+pub use tur_core::{ByteRange, Challenge, Kind, Rate, Secret};
 pub use tur_http::{
     HostEntry, HostEntryError, NoProxy, Proxies, ProxiesError, Proxy, ProxyError, ProxyKind,
     TypeGlob, TypeGlobError, is_hidden, printable,

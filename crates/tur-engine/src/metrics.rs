@@ -180,6 +180,7 @@ fn name(fault: &Fault) -> Cow<'static, str> {
         Fault::Malformed(_) => "malformed",
         Fault::ProxyFailed { .. } | Fault::ProxyRefused { .. } => "proxy",
         Fault::NotAdmitted(_) => "not admitted",
+        Fault::Challenged(_) => "challenged",
         Fault::Undecodable(_) => "undecodable",
         // The rest is not tried again.
         _ => "other",

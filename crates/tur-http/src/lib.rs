@@ -1,7 +1,8 @@
 //! What HTTP messages mean to a downloader, as pure functions.
 //!
 //! [`read`] turns the head of an answer into facts, [`admit`] compares those facts with the identity of the file and
-//! is the only way to an [`Admitted`], [`Terms`] are what the user demands beside that, [`follow`] resolves a redirect, [`target`] reads a URL, [`SafeName`] is the only
+//! is the only way to an [`Admitted`], [`Terms`] are what the user demands beside that, [`challenge`] tells a page that
+//! comes instead of the file, [`follow`] resolves a redirect, [`target`] reads a URL, [`SafeName`] is the only
 //! kind of file name made from bytes of the network, [`Proxies`] choose the proxy for an origin, and [`printable`] is how such
 //! bytes reach a terminal.
 //!
@@ -16,7 +17,9 @@ extern crate alloc;
 extern crate std;
 
 mod admit;
+mod asides;
 mod basic;
+mod challenge;
 mod date;
 mod disposition;
 mod fields;
@@ -33,6 +36,7 @@ mod url;
 
 pub use crate::admit::{Admitted, Asked, admit};
 pub use crate::basic::basic;
+pub use crate::challenge::{LOOK_BYTES_MAX, Sight, challenge, may_challenge, names_a_file};
 pub use crate::date::{http_date, retry_after};
 pub use crate::hosts::{HostEntry, HostEntryError};
 pub use crate::name::{NAME_BYTES_MAX, SafeName};

@@ -8,6 +8,7 @@ use tur_core::{
     Answer, BodyKind, ByteRange, Content, ContentRange, ETag, Fault, LastModified, Representation,
 };
 
+use crate::asides::asides;
 use crate::date::{http_date, retry_after};
 use crate::fields::{self, RangeField, members, trim};
 
@@ -54,7 +55,10 @@ pub fn read(head: &Head<'_>) -> Result<Answer, Fault> {
         },
         // RFC 9110, section 15.4.
         301 | 302 | 303 | 307 | 308 => match location(head)? {
-            Some(location) => Answer::Moved { location },
+            Some(location) => Answer::Moved {
+                location,
+                asides: asides(head),
+            },
             None => refused(head),
         },
         _ => refused(head),
@@ -132,6 +136,7 @@ fn content(head: &Head<'_>) -> Result<Content, Fault> {
             accept_ranges: values(head, "accept-ranges").any(is_bytes),
         },
         body: head.body,
+        asides: asides(head),
     })
 }
 
@@ -185,6 +190,7 @@ fn refused(head: &Head<'_>) -> Answer {
         // RFC 9110, sections 11.6.1 and 11.7.1.
         challenge: values(head, "www-authenticate").next().is_some()
             || values(head, "proxy-authenticate").next().is_some(),
+        asides: asides(head),
     }
 }
 
@@ -199,7 +205,7 @@ fn single<'a>(head: &Head<'a>, name: &str) -> Result<Option<&'a [u8]>, Fault> {
 }
 
 /// The values of all fields of that name (RFC 9110, section 5.1: names are case-insensitive).
-fn values<'a>(head: &Head<'a>, name: &str) -> impl Iterator<Item = &'a [u8]> {
+pub(crate) fn values<'a>(head: &Head<'a>, name: &str) -> impl Iterator<Item = &'a [u8]> {
     head.fields
         .iter()
         .filter(move |(field, _)| field.eq_ignore_ascii_case(name))
@@ -243,7 +249,7 @@ const REASON_CHARS_MAX: usize = 200;
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use tur_core::RetryAfter;
+    use tur_core::{Asides, RetryAfter};
 
     type Fields<'a> = &'a [(&'a str, &'a [u8])];
 
@@ -473,6 +479,11 @@ mod tests {
             reason: "Busy \u{1b}".into(),
             retry_after: Some(RetryAfter::Delay(Duration::from_secs(7))),
             challenge: true,
+            asides: Asides {
+                schemes: std::vec!["Basic".into()],
+                may_be_page: true,
+                ..Asides::default()
+            },
         };
         assert_eq!(read(&head), Ok(told));
         let fault = answer(404, &[]).map(|answer| answer.fault());
@@ -483,7 +494,7 @@ mod tests {
     #[test]
     fn a_location_that_is_not_utf8_is_percent_encoded() {
         let location = |value| match answer(302, &[("location", value)]) {
-            Ok(Answer::Moved { location }) => location,
+            Ok(Answer::Moved { location, .. }) => location,
             other => panic!("{other:?}"),
         };
         assert_eq!(location(b"/a b\xff"), "/a b%FF");

@@ -51,6 +51,8 @@ pub fn remedy(fault: &Fault) -> Remedy {
         Fault::NotAdmitted(_) => Remedy::Again,
         // Nothing was done about the request, so nothing speaks against making it again.
         Fault::StreamRefused(_) => Remedy::AtOnce,
+        // Asking again changes nothing about who asks; another way to the file may.
+        Fault::Challenged(_) => Remedy::Resolve,
         // An origin that refuses a connection while it serves others has had enough of them.
         Fault::Connect { .. }
         | Fault::ProxyFailed { .. }
@@ -103,7 +105,7 @@ mod tests {
     use std::string::String;
     use std::vec::Vec;
 
-    use tur_core::{ProxyRefusal, Refusal, TlsCause, Wait};
+    use tur_core::{Challenge, ProxyRefusal, Refusal, TlsCause, Wait};
 
     use super::*;
 
@@ -163,6 +165,7 @@ mod tests {
             Fault::Malformed(text()),
             Fault::HeadTooLarge { limit: 1 },
             Fault::TooManyInterim { limit: 1 },
+            Fault::Challenged(Challenge::Captcha),
             Fault::NotAdmitted(Refusal::Page),
             Fault::RedirectRefused(text()),
             Fault::TooManyRedirects { limit: 1 },

@@ -4,7 +4,7 @@ use alloc::string::String;
 use core::fmt;
 use core::time::Duration;
 
-use tur_core::{Ask, ByteRange, Fault, Identity, Kind, Origin, Target, Timestamp};
+use tur_core::{Ask, ByteRange, Challenge, Fault, Identity, Kind, Origin, Target, Timestamp};
 
 /// A lane: a slot that runs one request at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -62,6 +62,14 @@ pub enum Event {
         lease: LeaseId,
         /// Why.
         fault: Fault,
+        /// True if the lane's session can be used again.
+        session: bool,
+    },
+    /// The answer says what the request has to have beside, and the next one for the same bytes will have it. The fetch is
+    /// over, and that is no failure: who tells this sees to it that it ends.
+    Again {
+        /// The lease that was asked for.
+        lease: LeaseId,
         /// True if the lane's session can be used again.
         session: bool,
     },
@@ -232,6 +240,8 @@ pub struct Failure {
     pub keep: bool,
     /// What the origin asked to wait, if that is why.
     pub retry_after: Option<Duration>,
+    /// What came instead of the file, if that is why.
+    pub challenge: Option<Challenge>,
 }
 
 impl fmt::Display for Failure {

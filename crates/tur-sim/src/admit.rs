@@ -178,6 +178,7 @@ mod tests {
                 ..Representation::default()
             },
             body,
+            asides: tur_core::Asides::default(),
         }
     }
 

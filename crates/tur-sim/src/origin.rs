@@ -6,7 +6,7 @@
 use core::time::Duration;
 
 use tur_core::{
-    Answer, Ask, BodyKind, ByteRange, Content, ContentRange, ETag, Fault, Representation,
+    Answer, Asides, Ask, BodyKind, ByteRange, Content, ContentRange, ETag, Fault, Representation,
     RetryAfter, Target,
 };
 
@@ -283,7 +283,10 @@ impl Desk {
         let signed = self.server.signed?;
         let Some(issued) = asked.target.path.strip_prefix("/signed/") else {
             let location = format!("/signed/{now}");
-            return Some(Head::Answer(Answer::Moved { location }));
+            return Some(Head::Answer(Answer::Moved {
+                location,
+                asides: Asides::default(),
+            }));
         };
         let until = issued.parse::<u64>().unwrap_or(0) + micros(signed.good_for);
         (now >= until).then(|| Head::Answer(refused(signed.status, None)))
@@ -422,6 +425,7 @@ impl Turn {
                 Framing::Marked => BodyKind::Marked,
                 Framing::UntilClose => BodyKind::UntilClose,
             },
+            asides: Asides::default(),
         }
     }
 
@@ -467,6 +471,7 @@ fn refused(status: u16, wait: Option<u64>) -> Answer {
         reason: String::new(),
         retry_after: wait.map(|secs| RetryAfter::Delay(Duration::from_secs(secs))),
         challenge: false,
+        asides: Asides::default(),
     }
 }
 

@@ -128,6 +128,10 @@ fn event_text(text: &mut String, event: &Event) -> core::fmt::Result {
             fault,
             session: open,
         } => write!(text, "refused {} ({fault}) {}", lease(*id), session(*open)),
+        Event::Again {
+            lease: id,
+            session: open,
+        } => write!(text, "again {} {}", lease(*id), session(*open)),
         Event::Moved {
             lease: id,
             target,

@@ -351,6 +351,8 @@ pub enum Deed {
     },
     /// 200 with an HTML page instead: a login page or captive portal.
     Page,
+    /// Answers with this status and this HTML page instead.
+    Html(u16, String),
     /// The body of a page, status or redirect that comes instead has so many bytes, which are no HTML.
     PageLength(u64),
     /// So many interim answers (103, 102 and 100 in turn) come first.

@@ -65,6 +65,8 @@ struct Scene {
     stop: Option<Stop>,
     extra: u64,
     page_length: Option<u64>,
+    /// Instead of the usual page.
+    page_text: Option<Bytes>,
     body_delay: Duration,
     gate: Option<Gate>,
     head_gate: Option<Gate>,
@@ -86,6 +88,7 @@ impl Scene {
             stop: None,
             extra: 0,
             page_length: None,
+            page_text: None,
             body_delay: Duration::ZERO,
             gate: None,
             head_gate: None,
@@ -123,6 +126,10 @@ impl Scene {
             Deed::Close => b.keep_alive = false,
             Deed::Field(name, value) => b.fields.push((name.clone(), value.clone())),
             Deed::PageLength(n) => self.page_length = Some(*n),
+            Deed::Html(status, text) => {
+                self.page_text = Some(Bytes::from(text.clone().into_bytes()));
+                self.instead = Some(Instead::Status(Box::new(self.bare(*status))));
+            }
             Deed::Page => self.instead = Some(Instead::Page),
             Deed::Hangup => self.instead = Some(Instead::Act(Act::Hangup)),
             Deed::BlackHole => self.instead = Some(Instead::Act(Act::BlackHole)),
@@ -290,8 +297,9 @@ impl Scene {
             let (version, start) = (0, 0);
             return self.answer(head, Source::Content { version, start }, length);
         }
-        let text = Bytes::from_static(PAGE);
-        let length = PAGE.len() as u64;
+        let own = self.page_text.clone();
+        let text = own.unwrap_or_else(|| Bytes::from_static(PAGE));
+        let length = text.len() as u64;
         self.answer(head, Source::Text(text), length)
     }
 

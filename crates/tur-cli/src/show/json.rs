@@ -107,6 +107,7 @@ impl Lines {
                 ],
             ),
             What::Resumed { at } => ("resumed", vec![("at", json!(at))]),
+            What::Challenge { kind } => ("challenge", vec![("kind", json!(kind.as_str()))]),
             What::Restarted { why } => ("restarted", vec![("why", json!(printable(why)))]),
             What::Paused => ("paused", vec![]),
             What::Unpaused => ("unpaused", vec![]),
@@ -235,6 +236,10 @@ fn failed(error: &Error) -> Keys {
         ("kind", json!(error.kind().as_str())),
         ("message", json!(printable(&error.to_string()))),
     ];
+    if let Some(challenge) = error.challenge() {
+        keys.push(("needs_browser", json!(challenge.needs_browser())));
+        keys.push(("challenge", json!(challenge.as_str())));
+    }
     if let Some(time) = error.retry_after() {
         // Rounded up: who comes back then does not come too early.
         let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);

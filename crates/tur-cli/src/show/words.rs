@@ -40,9 +40,11 @@ pub(super) fn detail(what: &What) -> Option<Detail> {
         | What::Restarted { .. }
         | What::Note(_)
         | What::DiskLow { .. } => Detail::Normal,
-        What::Opened { .. } | What::Resumed { .. } | What::Verifying | What::Lagged(_) => {
-            Detail::Lanes
-        }
+        What::Opened { .. }
+        | What::Challenge { .. }
+        | What::Resumed { .. }
+        | What::Verifying
+        | What::Lagged(_) => Detail::Lanes,
         What::Decision(_) => Detail::Decisions,
         _ => return None,
     })
@@ -89,6 +91,7 @@ pub(super) fn event(what: &What) -> Option<String> {
                 None => nothing,
             }
         }
+        What::Challenge { kind } => format!("a page came instead of the file ({kind})"),
         What::Restarted { why } => format!("starting again from zero: {why}"),
         What::Note(text) | What::Decision(text) => text.clone(),
         What::DiskLow { available, missing } => format!(

@@ -5,6 +5,7 @@
 
 mod admission;
 mod batch;
+mod challenges;
 mod downloads;
 mod events;
 mod exits;

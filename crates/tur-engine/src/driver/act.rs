@@ -331,6 +331,12 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
                 result,
             } => self.connected(lane, (id, origin), result),
             Done::Answered { lane, result } => self.answered(lane, result),
+            Done::Looked {
+                lane,
+                answer,
+                body,
+                seen,
+            } => self.looked(lane, (answer, body), &seen),
             Done::Flowed { lane, flow, said } => self.flowed(lane, flow, said),
         }
     }

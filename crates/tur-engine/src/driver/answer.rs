@@ -12,13 +12,14 @@ use super::lane::{Done, drained};
 use super::slot::stoppable;
 use super::store::Store;
 use super::{Driver, End};
+use crate::ahead::Ahead;
 use crate::clock::Clock;
 use crate::decode::Plain;
 use crate::metrics::blend;
 use crate::region::{Flow, Flowed, Region};
 use crate::{LaneState, What};
 
-type BodyOf<T> = <<T as Transport>::Session as Session>::Body;
+pub(super) type BodyOf<T> = <<T as Transport>::Session as Session>::Body;
 
 impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
     pub(super) fn answered(&mut self, lane: LaneId, result: Result<Reply<BodyOf<T>>, Fault>) {
@@ -32,7 +33,7 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
             Ok(reply) => reply,
             Err(fault) => return self.refused(lane, &order, fault, false),
         };
-        if let Answer::Moved { location } = &reply.answer {
+        if let Answer::Moved { location, .. } = &reply.answer {
             return match follow(&order.target, location, self.errand.redirects) {
                 Ok(hop) => {
                     let session = self.settle_session(lane, drained(reply.body));
@@ -45,26 +46,47 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
                 Err(fault) => self.refused(lane, &order, fault, false),
             };
         }
+        if let Some(kind) = reply.answer.asides().and_then(|asides| asides.challenge) {
+            let session = drained(reply.body);
+            return self.refused(lane, &order, Fault::Challenged(kind), session);
+        }
         if !matches!(reply.answer, Answer::Refused { .. }) && B::looked_at(self, &reply.answer) {
             return;
         }
-        let asked = Asked {
+        if self.is_worth_a_look(&order, &reply.answer) {
+            return self.look(lane, reply);
+        }
+        self.judge(lane, &order, (reply.answer, Ahead::new(reply.body)));
+    }
+
+    /// Whether an answer is of the file.
+    pub(super) fn judge(
+        &mut self,
+        lane: LaneId,
+        order: &FetchOrder,
+        (answer, body): (Answer, Ahead<BodyOf<T>>),
+    ) {
+        let first = self.identity().is_none();
+        match admit(&answer, &self.asked(order)) {
+            Ok(admitted) => {
+                self.agrees(lane, first);
+                self.open(lane, order, (admitted, answer, body));
+            }
+            Err(fault) => {
+                let fault = self.disagrees(lane, fault);
+                let session = drained(body);
+                self.refused(lane, order, fault, session);
+            }
+        }
+    }
+
+    /// What an answer is the answer to.
+    pub(super) fn asked(&self, order: &FetchOrder) -> Asked<'_> {
+        Asked {
             ask: order.ask,
             if_range: order.if_range,
             identity: self.identity(),
             terms: self.errand.terms,
-        };
-        let first = asked.identity.is_none();
-        match admit(&reply.answer, &asked) {
-            Ok(admitted) => {
-                self.agrees(lane, first);
-                self.open(lane, &order, (admitted, reply));
-            }
-            Err(fault) => {
-                let fault = self.disagrees(lane, fault);
-                let session = drained(reply.body);
-                self.refused(lane, &order, fault, session);
-            }
         }
     }
 
@@ -80,7 +102,7 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
         }
     }
 
-    fn order(&self, lane: LaneId) -> Option<FetchOrder> {
+    pub(super) fn order(&self, lane: LaneId) -> Option<FetchOrder> {
         Some(self.lanes.get(&lane)?.fetching.as_ref()?.order.clone())
     }
 
@@ -101,7 +123,16 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
         usable
     }
 
-    fn refused(&mut self, lane: LaneId, order: &FetchOrder, fault: Fault, body_over: bool) {
+    pub(super) fn refused(
+        &mut self,
+        lane: LaneId,
+        order: &FetchOrder,
+        fault: Fault,
+        body_over: bool,
+    ) {
+        if let Fault::Challenged(kind) = fault {
+            self.tell(What::Challenge { kind });
+        }
         let session = self.settle_session(lane, body_over);
         self.tell_machine(Event::Refused {
             lease: order.lease,
@@ -115,9 +146,9 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
         &mut self,
         lane_id: LaneId,
         order: &FetchOrder,
-        (admitted, reply): (Admitted, Reply<BodyOf<T>>),
+        (admitted, answer, body): (Admitted, Answer, Ahead<BodyOf<T>>),
     ) {
-        if !B::admitted(self, order, (&admitted, &reply.answer)) {
+        if !B::admitted(self, order, (&admitted, &answer)) {
             return;
         }
         let lanes = self.lanes.len();
@@ -144,7 +175,7 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
         let limits = self.world.limits.clone();
         let coding = admitted.coding();
         let flow = Box::new(Flow::new(
-            Plain::new(reply.body, coding),
+            Plain::new(body, coding),
             region,
             lanes,
             limits,
@@ -174,7 +205,7 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
         }
     }
 
-    fn run_flow(&mut self, lane_id: LaneId, mut flow: Box<Flow<Plain<BodyOf<T>>, D>>) {
+    fn run_flow(&mut self, lane_id: LaneId, mut flow: Box<Flow<Plain<Ahead<BodyOf<T>>>, D>>) {
         let (op, running) = stoppable(async move {
             let said = flow.run().await;
             Done::Flowed {
@@ -193,7 +224,7 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
     pub(super) fn flowed(
         &mut self,
         lane: LaneId,
-        mut flow: Box<Flow<Plain<BodyOf<T>>, D>>,
+        mut flow: Box<Flow<Plain<Ahead<BodyOf<T>>>, D>>,
         said: Flowed,
     ) {
         self.tally.wasted += flow.take_wasted();

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use tur_core::port::{Body, Fill, Reply, Session, SessionFacts};
-use tur_core::{Chunks, Fault, Origin, Rate, Timestamp};
+use tur_core::{Answer, Chunks, Fault, Origin, Rate, Timestamp};
 use tur_sched::{FetchOrder, Gate, LaneId, LeaseId, SessionId, WaitsFor};
 
 use super::slot::Slot;
 use super::tally::Meter;
+use crate::ahead::Ahead;
 use crate::bounds::REDIRECT_BODY_BYTES;
 use crate::decode::Plain;
 use crate::region::{Flow, Flowed};
@@ -28,10 +29,17 @@ pub(super) enum Done<S: Session, D: tur_storage::Disk> {
         lane: LaneId,
         result: Result<Reply<S::Body>, Fault>,
     },
+    /// An answer whose body was looked into, and the first bytes of that.
+    Looked {
+        lane: LaneId,
+        answer: Answer,
+        body: Ahead<S::Body>,
+        seen: Vec<u8>,
+    },
     /// Bytes, or the end of them.
     Flowed {
         lane: LaneId,
-        flow: Box<Flow<Plain<S::Body>, D>>,
+        flow: Box<Flow<Plain<Ahead<S::Body>>, D>>,
         said: Flowed,
     },
 }

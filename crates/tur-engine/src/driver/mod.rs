@@ -14,6 +14,7 @@ mod filing;
 mod finish;
 mod keep;
 mod lane;
+mod look;
 mod servers;
 mod slot;
 mod stalls;
@@ -213,6 +214,10 @@ struct Driver<'a, T: Transport, D: Disk + Clone, B: Store<D>> {
 }
 
 /// What a driver waits for.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "made and taken apart in the same turn: a box would be one more thing to allocate"
+)]
 enum Happened<S: Session, D: Disk, N> {
     /// The handle says something, or is gone.
     Heard(bool),

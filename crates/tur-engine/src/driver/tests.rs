@@ -5,6 +5,7 @@
 
 mod answers;
 mod breaks;
+mod challenges;
 mod changes;
 mod clocks;
 mod crashes;

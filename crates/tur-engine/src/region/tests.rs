@@ -85,6 +85,7 @@ fn flow_to<B: Body>(
     let answer = Answer::Whole(Content {
         representation: Representation::default(),
         body: BodyKind::Length(total),
+        asides: tur_core::Asides::default(),
     });
     let asked = Asked {
         ask: Ask::Whole,

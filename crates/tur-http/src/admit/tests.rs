@@ -5,7 +5,7 @@ mod terms;
 
 use super::*;
 use proptest::prelude::*;
-use tur_core::{Kind, LastModified, Wall};
+use tur_core::{Asides, Kind, LastModified, Wall};
 
 const TOTAL: u64 = 100;
 
@@ -67,6 +67,7 @@ fn partial_of(
         content: Content {
             representation,
             body: BodyKind::Length(end - start),
+            asides: Asides::default(),
         },
     }
 }
@@ -75,6 +76,7 @@ fn whole_of(body: BodyKind, representation: Representation) -> Answer {
     Answer::Whole(Content {
         representation,
         body,
+        asides: Asides::default(),
     })
 }
 
@@ -487,6 +489,7 @@ fn any_answer() -> impl Strategy<Value = Answer> {
         (any_facts(), any_body()).prop_map(|(representation, body)| Content {
             representation,
             body,
+            asides: Asides::default(),
         })
     };
     prop_oneof![

@@ -203,11 +203,22 @@ impl Transfer {
             Fault::Malformed(_) if self.is_past_a_starred_end(&fetch) => {
                 self.ranges_fail(now, id, &fetch, Refusal::NoContentRange);
             }
+            Fault::Challenged(_) if self.open_stream().is_some() => self.page(fault.to_string()),
             Fault::NotAdmitted(refusal) => {
                 let refusal = refusal.clone();
                 self.not_admitted(now, id, &fetch, refusal);
             }
             _ => self.blame(now, id, &fetch, fault),
+        }
+    }
+
+    /// What was missing from the request is known now: it is asked again, and that is nobody's failure.
+    pub(super) fn again(&mut self, lease: LeaseId, session: bool) {
+        // A fetch that was to be ended is ended by this; what it was for is a hole again.
+        if let Some((id, _)) = self.close(lease, session)
+            && let Some(lane) = self.crew.get_mut(id)
+        {
+            lane.used = session;
         }
     }
 
@@ -243,7 +254,7 @@ impl Transfer {
             Refusal::Page if self.open_stream().is_none() => {
                 self.blame(now, id, fetch, Fault::NotAdmitted(Refusal::Page));
             }
-            Refusal::Page => self.page(),
+            Refusal::Page => self.page(Refusal::Page.to_string()),
             // Nothing shows that it is the file that was kept.
             Refusal::ValidatorMissing(_) if self.is_proving() => self.changed(refusal.to_string()),
             // The user's terms: another attempt would break them too.
@@ -260,12 +271,10 @@ impl Transfer {
 
     /// Pages come where data came before: the stream that still brings data gets all it can reach. Ranges are not to
     /// blame, so what has landed can be gone on with.
-    fn page(&mut self) {
+    fn page(&mut self, why: alloc::string::String) {
         if let Some(lease) = self.open_stream() {
             self.sealed = true;
-            self.note(Decision::SingleStream {
-                why: Refusal::Page.to_string(),
-            });
+            self.note(Decision::SingleStream { why });
             self.drain(After::Widen(lease), Some(lease));
         }
     }
@@ -309,6 +318,7 @@ impl Transfer {
                 message,
                 keep,
                 retry_after: None,
+                challenge: None,
             });
             return;
         }

@@ -87,6 +87,7 @@ impl Transfer {
             message,
             keep,
             retry_after: None,
+            challenge: None,
         });
     }
 

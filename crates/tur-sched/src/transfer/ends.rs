@@ -268,7 +268,10 @@ impl Transfer {
             // The file is being served to other lanes: one bad answer is an attempt, not a verdict.
             None if self.crew.streaming() > 0 && self.pace.failed(now, now) => {
                 let after = self.pace.backoff(self.pace.failures());
-                if matches!(fault, Fault::Status { status: 403, .. }) {
+                if matches!(
+                    fault,
+                    Fault::Status { status: 403, .. } | Fault::Challenged(_)
+                ) {
                     // Some origins say so to one connection too many; bytes of the others end no such row of refusals.
                     self.fewer(id, &fault);
                 }
@@ -309,11 +312,16 @@ impl Transfer {
             let fate = if keep { "are kept" } else { "had come" };
             message = alloc::format!("{message}; {landed} of {} bytes {fate}", wanted.len());
         }
+        let challenge = match fault {
+            Fault::Challenged(kind) => Some(kind),
+            _ => None,
+        };
         self.fail(Failure {
             kind,
             message,
             keep,
             retry_after: wait,
+            challenge,
         });
     }
 

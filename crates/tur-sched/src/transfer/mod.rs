@@ -365,6 +365,7 @@ impl Transfer {
                 fault,
                 session,
             } => self.refused(now, lease, fault, session),
+            Event::Again { lease, session } => self.again(lease, session),
             Event::Moved {
                 lease,
                 target,

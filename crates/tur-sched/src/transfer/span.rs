@@ -82,6 +82,7 @@ impl Transfer {
             message,
             keep: false,
             retry_after: None,
+            challenge: None,
         });
     }
 }

@@ -136,7 +136,7 @@ impl World<'_> {
         let short =
             reply.feed.len <= DRAIN_MAX && reply.feed.clean && reply.feed.stall_after.is_none();
         let session = reply.keeps && short;
-        if let Answer::Moved { location } = answer {
+        if let Answer::Moved { location, .. } = answer {
             let target = self.follow(&order.target, location);
             if let Some(lease) = self.settle_session(op, session) {
                 let event = Event::Moved {

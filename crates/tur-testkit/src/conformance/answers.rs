@@ -81,7 +81,7 @@ pub async fn reads_answers_without_the_file<T: Transport>(transport: &T, rig: &i
         let session = open(transport, &target).await;
         let mut reply = fetch(&name, &session, request(&target)).await;
         match (&reply.answer, name.split(' ').next()) {
-            (Answer::Moved { location }, Some("Redirect")) => {
+            (Answer::Moved { location, .. }, Some("Redirect")) => {
                 assert_eq!(location, "/elsewhere?a=b");
             }
             (

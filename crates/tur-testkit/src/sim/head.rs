@@ -1,6 +1,8 @@
 //! Heads as the words of tur-core: what a real transport would have read from the wire.
 
-use tur_core::{Answer, BodyKind, Content, ContentRange, Fault, LastModified, Representation};
+use tur_core::{
+    Answer, Asides, BodyKind, Content, ContentRange, Fault, LastModified, Representation,
+};
 
 use crate::behaviour::Framing;
 use crate::date::http_date;
@@ -21,6 +23,7 @@ pub(super) fn answer(script: &Script) -> Result<Answer, Fault> {
     let content = || Content {
         representation: representation(head),
         body,
+        asides: asides(head),
     };
     Ok(match (head.status, &head.location, &head.label) {
         (200 | 203, ..) => Answer::Whole(content()),
@@ -36,12 +39,14 @@ pub(super) fn answer(script: &Script) -> Result<Answer, Fault> {
         },
         (301..=303 | 307 | 308, Some(location), _) => Answer::Moved {
             location: location.clone(),
+            asides: asides(head),
         },
         (status, ..) => Answer::Refused {
             status,
             reason: head.reason.clone(),
             retry_after: head.retry_after,
             challenge: head.challenge,
+            asides: asides(head),
         },
     })
 }
@@ -58,6 +63,15 @@ fn content_range(label: &Label) -> Option<ContentRange> {
             })
         }
         _ => None,
+    }
+}
+
+/// Fields are for wires: what is known here is whether the body is a page.
+fn asides(head: &Head) -> Asides {
+    let html = head.media_type.as_deref();
+    Asides {
+        may_be_page: html.is_some_and(|text| text.starts_with("text/html")),
+        ..Asides::default()
     }
 }
 

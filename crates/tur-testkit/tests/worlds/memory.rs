@@ -107,7 +107,7 @@ fn head(answer: &Answer) -> Sight {
             unsatisfied: *total,
             ..sight(416, String::new(), End::Clean)
         },
-        Answer::Moved { location } => sight(307, location.clone(), End::Clean),
+        Answer::Moved { location, .. } => sight(307, location.clone(), End::Clean),
         Answer::Refused {
             status,
             retry_after,

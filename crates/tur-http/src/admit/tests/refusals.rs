@@ -37,6 +37,7 @@ fn unsatisfiable_answers() {
 fn answers_that_are_no_content() {
     let moved = Answer::Moved {
         location: "/b".into(),
+        asides: Asides::default(),
     };
     let fault = admit(&moved, &asked(0, None)).unwrap_err();
     assert_eq!(fault.kind(), Kind::Protocol);
@@ -45,6 +46,7 @@ fn answers_that_are_no_content() {
         reason: "Not Found".into(),
         retry_after: None,
         challenge: false,
+        asides: Asides::default(),
     };
     let fault = admit(&refused, &asked(0, Some(&file()))).unwrap_err();
     assert_eq!(Some(fault), refused.fault());

@@ -136,6 +136,7 @@ impl Odd {
                 reason: "torture".to_owned(),
                 retry_after: None,
                 challenge: false,
+                asides: tur_core::Asides::default(),
             },
             (Odd::Unsatisfiable, _) => Answer::Unsatisfiable { total: None },
             // To the first question it would be an answer: the file may be a page.
