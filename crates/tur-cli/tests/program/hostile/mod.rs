@@ -15,6 +15,7 @@ mod range;
 mod redirect;
 mod resume;
 mod status;
+mod streams;
 mod tls;
 
 use tur_core::{ETag, Rate, RetryAfter};

@@ -1,0 +1,113 @@
+//! Rows 139 to 143: origins that speak HTTP/2, and what goes wrong with a stream.
+
+use tur_testkit::{Behaviour, Deed, Framing, Loopback, Ranges, Setup, Speaks, Tls, When};
+
+use super::{NAME, Row, SIZE, paced};
+use crate::harness::Ran;
+
+/// An origin over TLS that speaks these, and its authority in `ca.pem`.
+fn over_tls(speaks: Speaks, behaviour: Behaviour) -> Row {
+    let setup = Setup {
+        tls: Some(Tls::default()),
+        speaks,
+        ..Setup::default()
+    };
+    let row = Row::of(Loopback::start_with(setup, [("/file.bin", behaviour)]));
+    let ca = row.origin.ca_pem().expect("over TLS");
+    row.place.put("ca.pem", ca.as_bytes());
+    row
+}
+
+/// Downloads over HTTP/2 alone.
+#[track_caller]
+fn run(row: &Row, code: i32) -> Ran {
+    let ran = row.tur(&["--http2", "--ca-file", "ca.pem"], code);
+    let protocols: Vec<_> = row.origin.seen().iter().map(|seen| seen.protocol).collect();
+    assert!(
+        protocols.iter().all(|protocol| *protocol == "h2"),
+        "{protocols:?}"
+    );
+    let left = if code == 0 {
+        row.place.check(NAME, 0, SIZE);
+        vec!["ca.pem", NAME]
+    } else {
+        vec!["ca.pem"]
+    };
+    assert_eq!(row.place.names(), left);
+    ran
+}
+
+#[test]
+fn r139_h2_ok() {
+    let row = over_tls(Speaks::Both, paced(SIZE));
+    run(&row, 0);
+    assert!(row.origin.requests() > 1, "over several lanes");
+    // What is preferred where both are spoken, and what is asked for.
+    for (flag, protocol) in [("-q", "h2"), ("--http1.1", "h1")] {
+        let row = over_tls(Speaks::Both, paced(SIZE));
+        row.tur(&[flag, "--ca-file", "ca.pem"], 0);
+        row.place.check(NAME, 0, SIZE);
+        assert!(
+            row.origin
+                .seen()
+                .iter()
+                .all(|seen| seen.protocol == protocol)
+        );
+    }
+    // In clear text, to an origin that speaks nothing else.
+    let setup = Setup {
+        speaks: Speaks::H2,
+        ..Setup::default()
+    };
+    let row = Row::of(Loopback::start_with(setup, [("/file.bin", paced(SIZE))]));
+    row.tur(&["--http2"], 0);
+    row.file(0, SIZE);
+    // And none to one that does not.
+    let row = Row::new(paced(SIZE));
+    let ran = row.tur(&["--http2"], 7);
+    row.nothing();
+    ran.says("HTTP/2 was asked for");
+    let row = over_tls(Speaks::H1, paced(SIZE));
+    let ran = row.tur(&["--http2", "--ca-file", "ca.pem"], 7);
+    ran.says("leave the choice of the protocol open");
+    assert_eq!(row.origin.requests(), 0);
+}
+
+#[test]
+fn r140_h2_refused_once() {
+    let refused = Deed::ResetStream(7);
+    let row = over_tls(Speaks::H2, paced(SIZE).rule(When::Only(1), refused));
+    run(&row, 0);
+    let seen = row.origin.seen();
+    let wait = seen[1].at.saturating_sub(seen[0].at);
+    assert!(wait.as_secs() < 5, "at once: {wait:?}");
+}
+
+#[test]
+fn r141_h2_goaway_once() {
+    let row = over_tls(Speaks::H2, paced(SIZE).rule(When::Only(1), Deed::GoAway(0)));
+    run(&row, 0);
+    assert!(row.origin.connections() > 1, "another connection");
+}
+
+#[test]
+fn r142_h2_rst_mid() {
+    // No new byte comes after the first half, so that retries end.
+    let half = paced(SIZE)
+        .framing(Framing::Chunked)
+        .ranges(Ranges::Ignored);
+    let row = over_tls(
+        Speaks::H2,
+        half.rule(When::Always, Deed::ResetAfter(SIZE / 2)),
+    );
+    let ran = run(&row, 4);
+    ran.says("stream reset (INTERNAL_ERROR)");
+}
+
+#[test]
+fn r143_h2_cl_mismatch() {
+    let short = paced(SIZE).framing(Framing::LyingLength(SIZE + 1_000));
+    let row = over_tls(Speaks::H2, short.ranges(Ranges::Ignored));
+    let ran = run(&row, 7);
+    ran.says("not as long as was told");
+}
