@@ -130,3 +130,29 @@ fn a_fault_does_not_show_a_secret() {
     let fault = lines(&request(Ask::Whole, &[("Authorization", "hunter2\n")])).unwrap_err();
     assert!(!fault.contains("hunter2"), "{fault}");
 }
+
+#[test]
+fn a_streamed_request_has_its_target_in_parts() {
+    let fields = [
+        ("Connection", "x"),
+        ("keep-alive", "1"),
+        ("Proxy-Connection", "x"),
+        ("X-Key", "1"),
+    ];
+    let agent = HeaderValue::from_static("test");
+    let message = streamed(&request(Ask::Whole, &fields), &agent).unwrap();
+    assert_eq!(message.uri().to_string(), "https://[::1]:8443/a%20b?c=d");
+    assert_eq!(message.version(), Version::HTTP_2);
+    let mut names: Vec<&str> = message.headers().keys().map(HeaderName::as_str).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["accept", "accept-encoding", "user-agent", "x-key"]);
+    let hosted = streamed(&request(Ask::Whole, &[("host", "v.example")]), &agent).unwrap();
+    assert_eq!(hosted.uri().authority().unwrap(), "v.example");
+    for (name, value) in [("host", "a b"), ("host", ""), ("te", "trailers")] {
+        let refused = streamed(&request(Ask::Whole, &[(name, value)]), &agent);
+        assert!(
+            matches!(refused, Err(Fault::Malformed(_))),
+            "{name}: {value}"
+        );
+    }
+}

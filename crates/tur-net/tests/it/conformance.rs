@@ -2,11 +2,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::script::spawner;
-use tur_core::{Origin, Scheme, Target};
+use crate::script::{drain, get, spawner};
+use tur_core::port::{Request, Session, Transport};
+use tur_core::{Ask, ByteRange, Origin, Scheme, Target};
 use tur_net::{HttpTransport, NetConfig, Protocols};
 use tur_testkit::conformance::{self, Rig};
-use tur_testkit::{Behaviour, Loopback, Refusing, Setup, Speaks, Tls};
+use tur_testkit::{Behaviour, Loopback, Refusing, Setup, Speaks, Tls, byte_at};
 
 /// The loopback origin, each behaviour under a number.
 struct LoopbackRig {
@@ -111,4 +112,29 @@ async fn streams_over_tls_keep_the_rules_of_the_port() {
     let pem = rig.loopback.ca_pem().unwrap().as_bytes().to_vec();
     let transport = HttpTransport::new(NetConfig::default().roots_pem(pem), spawner()).unwrap();
     conformance::run(&transport, &rig).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_requests_share_one_connection() {
+    for (speaks, protocols) in [
+        (Speaks::H1, Protocols::Http1),
+        (Speaks::H2, Protocols::Http2),
+    ] {
+        let rig = LoopbackRig::new(None, speaks);
+        let config = NetConfig::default().protocols(protocols);
+        let transport = HttpTransport::new(config, spawner()).unwrap();
+        let target = rig.serve(Behaviour::new(10_000));
+        let session = transport.open(&target.origin).await.unwrap();
+        for nth in 0..10_000 {
+            let request = Request {
+                ask: Ask::Range(ByteRange::new(nth, nth + 1)),
+                ..get(&target)
+            };
+            let mut reply = session.fetch(request).await.unwrap();
+            let (bytes, end) = drain(&mut reply.body).await;
+            assert_eq!((bytes, end), (vec![byte_at(0, nth)], Ok(())));
+        }
+        assert!(session.is_open(), "{speaks:?}");
+        assert_eq!(rig.connections(), 1, "{speaks:?}");
+    }
 }
