@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 use tur_core::{Kind, Rate};
-use tur_net::{HttpSession, HttpTransport, NetConfig, Spawner};
+use tur_net::{HttpSession, HttpTransport, NetConfig};
 use tur_sched::DispatchConfig;
 use tur_sched::abr::AbrConfig;
 use tur_storage::{FileDisk, PosixDisk};
@@ -28,6 +28,7 @@ use crate::careful::Careful;
 use crate::clock::Clock;
 use crate::command::Waits;
 use crate::compute::Compute;
+use crate::connections;
 use crate::driver::{self, Outside, Pin, World};
 use crate::handle::Wish;
 use crate::hub::{Ground, Hub, HubConfig, Message, Newcomer, Run, Worlds};
@@ -187,7 +188,7 @@ impl DownloaderBuilder {
     pub fn build(self) -> Result<Downloader, Error> {
         let keys = self.keys.as_deref().map(keys::open);
         let (log, told) = keys.map_or((None, None), |(log, told)| (log, Some(told)));
-        let transport = HttpTransport::new(self.net.key_log(log), spawner())
+        let transport = HttpTransport::new(self.net.key_log(log), connections::spawner())
             .map_err(|error| Error::new(Kind::Usage, error.to_string()))?;
         let clock = Clock::start();
         let bus = Bus::new(clock);
@@ -498,16 +499,6 @@ impl fmt::Debug for Downloader {
             .field("transport", &self.shared.transport)
             .finish_non_exhaustive()
     }
-}
-
-/// Runs what drives a connection on the data thread, where all connections are opened.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the engine owns the runtime that a connection lives on"
-)]
-pub(crate) fn spawner() -> Spawner {
-    // The handle is dropped: a driver ends with its session.
-    Spawner::new(|driver| drop(tokio::spawn(driver)))
 }
 
 /// What is known of sessions before there are any.

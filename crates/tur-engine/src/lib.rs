@@ -36,6 +36,7 @@ mod checksum;
 mod clock;
 mod command;
 mod compute;
+mod connections;
 mod decode;
 mod delivery;
 mod download;

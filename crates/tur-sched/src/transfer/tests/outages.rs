@@ -57,6 +57,30 @@ fn backs(world: &World) -> usize {
 }
 
 #[test]
+fn a_refused_stream_is_asked_for_again_at_once_and_then_with_patience() {
+    let mut world = World::new(config(1), 4096 * KIB);
+    for nth in 0..4 {
+        world.grant_all();
+        let lease = world.first();
+        world.break_off(lease, Fault::StreamRefused("REFUSED_STREAM".into()));
+        let waits: std::vec::Vec<Duration> = world
+            .notes
+            .iter()
+            .filter_map(|note| match note {
+                Decision::Retrying { after, .. } => Some(*after),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(waits.len(), nth + 1, "each uses up an attempt");
+        assert_eq!(waits[nth].is_zero(), nth == 0, "{waits:?}");
+        while world.wanting.is_empty() {
+            assert!(world.jump(), "a try pends");
+        }
+    }
+    assert!(world.end.is_none(), "{:?}", world.end);
+}
+
+#[test]
 fn an_outage_of_many_minutes_costs_no_attempt_and_one_lane_waits_for_all() {
     for lanes in [1, 4] {
         let mut world = broken(config(lanes));

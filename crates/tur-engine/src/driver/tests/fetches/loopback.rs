@@ -34,7 +34,7 @@ async fn fetched(
     let origin = Loopback::start([("/file", behaviour)]);
     let clock = Clock::start();
     let sessions = Sessions::new(Caps::default());
-    let transport = HttpTransport::new(NetConfig::default(), crate::downloader::spawner())
+    let transport = HttpTransport::new(NetConfig::default(), crate::connections::spawner())
         .expect("a transport");
     let world = World {
         transport: Arc::new(transport),
