@@ -14,6 +14,7 @@ use crate::help;
 use crate::network::NetworkArgs;
 use crate::origins::Origins;
 use crate::quantity;
+use crate::sign_in::Typed;
 
 /// Arguments as typed. No `Debug`: some are secret.
 #[derive(Parser)]
@@ -210,6 +211,9 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     pub(crate) network: NetworkArgs,
+
+    #[command(flatten)]
+    pub(crate) sign_in: Typed,
 
     /// Say nothing but errors
     #[arg(short, help_heading = OUTPUT)]
@@ -440,9 +444,11 @@ mod tests {
             (&["--limit-rate-per-file", "0K", "u"], "more than 0"),
             (&["--limit-rate", "fast", "u"], "256K"),
             (&["-q", "-v", "u"], "cannot be used with"),
-            (&["--bearer", "x", "u"], "'--bearer'"),
             (&["-4", "-6", "u"], "cannot be used with"),
             (&["--key", "k", "u"], "--cert"),
+            (&["--hsts", "x", "u"], "'--hsts'"),
+            (&["--digest", "u"], "-u"),
+            (&["--bearer", "x", "-u", "a:b", "u"], "cannot be used with"),
         ] {
             let said = parse(args).map(drop).expect_err("malformed");
             assert!(said.contains(part), "{said}");
@@ -454,8 +460,10 @@ mod tests {
     #[test]
     fn no_secret_is_repeated() {
         for args in [
-            &["--bearer=hunter2", "u"][..],
-            &["--bearer", "hunter2"],
+            &["--token=hunter2", "u"][..],
+            &["--bearer=hunter2", "--digest", "u"],
+            &["--bearer", "hunter2", "-q", "-v"],
+            &["-b", "a=hunter2", "-x0", "u"],
             &["--user=me:hunter2", "u"],
             &["--user", "me:hunter2", "-x0", "u"],
             &["--password=hunter2", "u"],

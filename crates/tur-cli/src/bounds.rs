@@ -5,6 +5,9 @@
 /// Most bytes of a file of request fields (`-H @FILE`). A failure of kind `usage`.
 pub(crate) const FIELD_FILE_BYTES: u64 = 64 << 10;
 
+/// Most bytes of a netrc file, a file of cookies or one with a token. A failure of kind `usage`.
+pub(crate) const SIGN_IN_FILE_BYTES: u64 = 1 << 20;
+
 /// Most bytes of certificates and keys (`--ca-file`, `--cert`, `--key`) that are read of each file. A bundle of a system has about 200 KiB.
 pub(crate) const CA_FILE_BYTES: u64 = 16 << 20;
 
@@ -41,6 +44,8 @@ Limits, with their defaults; within them a server cannot make tur hold more than
     journal                   16 MiB are read
     servers remembered        1000, for 90 days
     file of -H @FILE          64 KiB
+    netrc and cookie files    1 MiB
+    cookies                   1024, 64 of a domain, 4096 bytes each
     list (-i)                 64 MiB, 128 KiB a line, 256 options of a URL
     shown of a text           500 characters of what a server wrote";
 
@@ -140,6 +145,16 @@ mod tests {
                 ),
             ),
             ("file of -H @FILE", size(FIELD_FILE_BYTES)),
+            ("netrc and cookie files", size(SIGN_IN_FILE_BYTES)),
+            (
+                "cookies   ",
+                format!(
+                    "{}, {} of a domain, {} bytes each",
+                    bounds::COOKIES,
+                    bounds::COOKIES_PER_DOMAIN,
+                    bounds::COOKIE_BYTES
+                ),
+            ),
             (
                 "list (-i)",
                 format!(

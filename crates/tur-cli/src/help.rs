@@ -38,7 +38,8 @@ let type a command.
 
 Each file succeeds or fails by itself; the exit code is the first that occurred of 9, 3, 10, 11, 5, 6, 8, 4, 7, 13, \
 14, 15, 12, 1. Files that would have the same name are downloaded one after the other, and --exists holds for \
-the later one. -H, -e and -u go to the first origin of each URL.";
+the later one. -H, -e, -u, --bearer and -b NAME=VALUE go to the first origin of each URL. Cookies that \
+servers set are kept for one download, and go to whom they are for.";
 
 const EXIT_CODES: &str = "\
 Exit codes:

@@ -19,6 +19,7 @@ mod quantity;
 mod request;
 mod run;
 mod show;
+mod sign_in;
 mod signals;
 
 use std::env;
@@ -31,6 +32,7 @@ use tur_engine::Kind;
 use args::{Args, Command};
 use network::Environment;
 use plan::{Plan, Surroundings};
+use sign_in::SignIn;
 
 fn main() -> ExitCode {
     let code = match Args::try_parse() {
@@ -59,7 +61,13 @@ fn planned(mut args: Args) -> Result<Plan, String> {
         // What is given twice counts the last time; half of what was to be downloaded must not go unnoticed.
         _ => return Err("-i is given twice: join the lists, as in cat A B | tur -i -".to_owned()),
     };
-    Plan::new(args, list, surroundings())
+    let (sign_in, warnings) = SignIn::read(&args.sign_in, env::var_os("HOME"))?;
+    let mut plan = Plan::new(args, list, surroundings())?;
+    plan.job.sign_in = sign_in;
+    for warning in warnings {
+        console::say(&warning);
+    }
+    Ok(plan)
 }
 
 fn usage(why: &str) -> u8 {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
-use tur_engine::{Downloader, Error, OriginRecord, printable};
+use tur_engine::{Challenge, Downloader, Error, OriginRecord, printable};
 
 use crate::console;
 use crate::human;
@@ -101,13 +101,16 @@ fn object(record: &OriginRecord) -> String {
         "ratio_milli": (record.ratio * 1_000.0).round() as u64,
         "ranges": record.ranges,
         "age_s": record.age.as_secs(),
+        "challenge": record.challenge.map(Challenge::as_str),
+        "needs_authorization": record.needs_authorization,
+        "needs_cookies": record.needs_cookies,
     })
     .to_string()
 }
 
-const COLUMNS: usize = 9;
+const COLUMNS: usize = 10;
 const HEADINGS: [&str; COLUMNS] = [
-    "ORIGIN", "LANES", "LIMIT", "PER LANE", "RTT", "SET-UP", "RANGES", "RATIO", "AGE",
+    "ORIGIN", "LANES", "LIMIT", "PER LANE", "RTT", "SET-UP", "RANGES", "RATIO", "AGE", "NEEDS",
 ];
 
 /// Lines for people; none without records.
@@ -148,7 +151,22 @@ fn row(record: &OriginRecord) -> [String; COLUMNS] {
             .map_or_else(unknown, |yes| if yes { "yes" } else { "no" }.to_owned()),
         format!("{:.2}", record.ratio),
         human::time(record.age),
+        needs(record),
     ]
+}
+
+/// What stood in the way, and what helped.
+fn needs(record: &OriginRecord) -> String {
+    let words = [
+        record.challenge.map(Challenge::as_str),
+        record.needs_authorization.then_some("authorization"),
+        record.needs_cookies.then_some("cookies"),
+    ];
+    let words: Vec<&str> = words.into_iter().flatten().collect();
+    if words.is_empty() {
+        return "-".to_owned();
+    }
+    words.join(",")
 }
 
 fn micros(time: Duration) -> u64 {

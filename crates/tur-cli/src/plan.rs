@@ -16,6 +16,7 @@ use crate::args::{Args, Change, Exists, Plan as FirstPlan, Progress, Storage};
 use crate::batch::{Items, List, Session};
 use crate::field::{self, Credentials, Field};
 use crate::network::{Environment, Network};
+use crate::sign_in::SignIn;
 
 /// Everything this run is to do.
 pub(crate) struct Plan {
@@ -64,6 +65,8 @@ pub(crate) struct Job {
     /// Request fields, in the order of the command line.
     pub(crate) fields: Vec<Field>,
     pub(crate) credentials: Option<Credentials>,
+    /// Read by who may read files.
+    pub(crate) sign_in: SignIn,
     pub(crate) user_agent: Option<String>,
     pub(crate) protocols: Protocols,
     pub(crate) network: Network,
@@ -234,6 +237,7 @@ impl Job {
                 .map(|text| Credentials::parse(text).map_err(|why| format!("-u: {why}")))
                 .transpose()?,
             protocols: protocols(&args),
+            sign_in: SignIn::default(),
             user_agent: args.user_agent.as_deref().map(user_agent).transpose()?,
             limits: Limits::new(&args),
             network: Network::new(args.network, environment)?,

@@ -91,8 +91,5 @@ pub(crate) fn download(downloader: &Downloader, job: &Job, item: Item<'_>) -> Do
     for field in job.fields.iter().filter(own).chain(&item.fields) {
         download = download.field(&field.name, field.value.clone());
     }
-    if let Some(credentials) = &job.credentials {
-        download = download.basic_auth(credentials.user.clone(), credentials.password.clone());
-    }
-    download
+    job.sign_in.show(download, job.credentials.as_ref())
 }

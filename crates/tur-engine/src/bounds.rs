@@ -54,3 +54,15 @@ pub const SLOW_AFTER: Duration = Duration::from_secs(2);
 
 /// Most bytes of a fetch that are kept in memory for a caller who has not said how many.
 pub const BUFFERED_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Most cookies that a download keeps; the oldest make room.
+pub const COOKIES: usize = tur_http::COOKIES_MAX;
+
+/// Most cookies of one domain.
+pub const COOKIES_PER_DOMAIN: usize = tur_http::COOKIES_PER_DOMAIN_MAX;
+
+/// Longer cookies are not taken: bytes of name and value.
+pub const COOKIE_BYTES: usize = tur_http::COOKIE_BYTES_MAX;
+
+/// First bytes of a body that are looked into where it may be a page instead of the file.
+pub const LOOK_BYTES: usize = tur_http::LOOK_BYTES_MAX;

@@ -12,6 +12,7 @@ use tur_sched::{Priority, RetryPolicy};
 use crate::careful::{Careful, caught};
 use crate::delivery::{Completion, Delivery, Hooks};
 use crate::fetch::{FetchJob, Fetched, Head};
+use crate::passport::SignIn;
 use crate::{CancelToken, Error, bounds, download};
 
 /// A fetch of a file or of a range of it, into callbacks, a buffer or a stream. Whoever accepts it completes it exactly
@@ -35,6 +36,9 @@ pub struct Command {
     hooks: Hooks,
     done: Completion,
 }
+
+/// Where, which bytes, and what is shown.
+type Checked = (Target, Option<ByteRange>, (Vec<Field>, SignIn));
 
 /// True while somebody waits for these bytes now.
 pub(crate) type Demand = Box<dyn Fn() -> bool + Send + Sync>;
@@ -203,10 +207,11 @@ impl Command {
     /// Checks it. What is wrong is told as its end.
     pub(crate) fn accepted(self, waits: Waits) -> Option<Accepted> {
         match self.checked() {
-            Ok((target, range, fields)) => Some(Accepted {
+            Ok((target, range, (fields, sign_in))) => Some(Accepted {
                 job: FetchJob {
                     target,
                     fields,
+                    sign_in,
                     span: range,
                     terms: self.terms,
                     retry: self.retry,
@@ -231,14 +236,19 @@ impl Command {
         }
     }
 
-    fn checked(&self) -> Result<(Target, Option<ByteRange>, Vec<Field>), Error> {
+    fn checked(&self) -> Result<Checked, Error> {
         let (target, userinfo) = tur_http::target(&self.url)
             .map_err(|error| Error::new(Kind::Usage, error.to_string()))?;
         let range = self.range.clone()?;
         let mut fields = download::checked(&self.fields)?;
-        let credentials = userinfo.map(|info| tur_http::basic(&info.user, &info.password));
+        let sign_in = SignIn {
+            login: userinfo.map(|info| (info.user, info.password)),
+            ..SignIn::default()
+        };
+        let login = sign_in.login.as_ref();
+        let credentials = login.map(|(user, password)| tur_http::basic(user, password));
         download::add_credentials(&mut fields, credentials);
-        Ok((target, range, fields))
+        Ok((target, range, (fields, sign_in)))
     }
 }
 

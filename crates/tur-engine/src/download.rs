@@ -2,16 +2,49 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tur_core::port::Field;
-use tur_core::{Kind, Rate, Secret};
-use tur_http::{RedirectPolicy, Terms, TypeGlob, basic};
+use tur_core::{Kind, Rate, Secret, Target};
+use tur_http::{Jar, Netrc, RedirectPolicy, Terms, TypeGlob, Userinfo, basic};
 use tur_sched::{OnChange, Priority, RetryPolicy, Schedule, SpeedFloor};
 use tur_storage::FileName;
 
+use crate::clock::Clock;
 use crate::job::{Destination, Job};
+use crate::passport::SignIn;
 use crate::{Checksum, Downloader, Error, Handle, bounds};
+
+/// How a download says who asks.
+enum Credentials {
+    /// User and password, sent at once.
+    Basic(Secret, Secret),
+    /// User and password, for challenges alone.
+    Digest(Secret, Secret),
+    /// A token.
+    Bearer(Secret),
+}
+
+impl Credentials {
+    /// The value of `Authorization` that needs no challenge.
+    fn field(&self) -> Option<Secret> {
+        match self {
+            Credentials::Basic(user, password) => Some(basic(user, password)),
+            Credentials::Digest(..) => None,
+            Credentials::Bearer(token) => Some(Secret::from([b"Bearer ", token.expose()].concat())),
+        }
+    }
+
+    fn login(self) -> Option<(Secret, Secret)> {
+        match self {
+            Credentials::Basic(user, password) | Credentials::Digest(user, password) => {
+                Some((user, password))
+            }
+            Credentials::Bearer(_) => None,
+        }
+    }
+}
 
 /// What to do if the target exists and is not the same file, complete.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,8 +70,12 @@ pub struct Download {
     dir: Option<PathBuf>,
     file: Option<PathBuf>,
     create_dirs: bool,
-    /// The value of `Authorization` that they come to.
-    credentials: Option<Secret>,
+    credentials: Option<Credentials>,
+    /// Where they are looked for if none are given.
+    netrc: Option<Arc<Netrc>>,
+    /// Cookies for the origin of the URL, and cookie files.
+    cookies: (Vec<Secret>, Vec<Secret>),
+    everywhere: bool,
     fields: Vec<Field>,
     job: Settings,
 }
@@ -77,6 +114,9 @@ impl Download {
             file: None,
             create_dirs: false,
             credentials: None,
+            netrc: None,
+            cookies: (Vec::new(), Vec::new()),
+            everywhere: false,
             fields: Vec::new(),
             job: Settings {
                 lanes_max: bounds::LANES_DEFAULT,
@@ -268,9 +308,50 @@ impl Download {
         self
     }
 
-    /// Credentials (RFC 7617) for the origin of the URL, and no other. They win over those in the URL.
+    /// Sends the fields, and credentials that need no challenge, to every origin that a redirect leads to. Each of them can then
+    /// use what it is shown; what came for https is still not sent in clear text. Default: the origin of the URL alone.
+    pub fn fields_for_all_origins(mut self, yes: bool) -> Self {
+        self.everywhere = yes;
+        self
+    }
+
+    /// Credentials (RFC 7617) for the origin of the URL, and no other. They win over those in the URL. They go along from the
+    /// first request on; if it is refused with a challenge of Digest, that is answered with them.
     pub fn basic_auth(mut self, user: impl Into<Secret>, password: impl Into<Secret>) -> Self {
-        self.credentials = Some(basic(&user.into(), &password.into()));
+        self.credentials = Some(Credentials::Basic(user.into(), password.into()));
+        self
+    }
+
+    /// Credentials (RFC 7616) for the origin of the URL, and no other, that are shown only as the answer to a challenge of
+    /// Digest: the password itself is never sent. The strongest algorithm that is offered is used, of SHA-512-256, SHA-256
+    /// and MD5. They win over those in the URL.
+    pub fn digest(mut self, user: impl Into<Secret>, password: impl Into<Secret>) -> Self {
+        self.credentials = Some(Credentials::Digest(user.into(), password.into()));
+        self
+    }
+
+    /// A token (RFC 6750) for the origin of the URL, and no other. It wins over credentials in the URL.
+    pub fn bearer(mut self, token: impl Into<Secret>) -> Self {
+        self.credentials = Some(Credentials::Bearer(token.into()));
+        self
+    }
+
+    /// Where credentials for the host of the URL are looked for if none are given, there or here.
+    pub fn netrc(mut self, netrc: Arc<Netrc>) -> Self {
+        self.netrc = Some(netrc);
+        self
+    }
+
+    /// Cookies for the origin of the URL, and no other: `NAME=VALUE; NAME=VALUE …`. Cookies that answers set go along with later
+    /// requests of this download in any case, to whom they are for (RFC 6265), unless a `Cookie` field is set.
+    pub fn cookies(mut self, text: impl Into<Secret>) -> Self {
+        self.cookies.0.push(text.into());
+        self
+    }
+
+    /// The text of a cookie file in Netscape's format: its cookies go to whom they are for, along redirects too.
+    pub fn cookie_file(mut self, text: impl Into<Secret>) -> Self {
+        self.cookies.1.push(text.into());
         self
     }
 
@@ -294,10 +375,19 @@ impl Download {
             .map_err(|error| Error::new(Kind::Usage, error.to_string()))?;
         let destination = self.destination()?;
         let mut fields = checked(&self.fields)?;
+        let cookies = jar(&target, &self.cookies)?;
         let credentials = self
             .credentials
-            .or_else(|| userinfo.map(|info| basic(&info.user, &info.password)));
-        add_credentials(&mut fields, credentials);
+            .or_else(|| stored(&target, userinfo, self.netrc.as_deref()));
+        add_credentials(
+            &mut fields,
+            credentials.as_ref().and_then(Credentials::field),
+        );
+        let sign_in = SignIn {
+            login: credentials.and_then(Credentials::login),
+            everywhere: self.everywhere,
+            cookies,
+        };
         let s = self.job;
         Ok(Job {
             target,
@@ -319,6 +409,7 @@ impl Download {
             terms: s.terms,
             keep_bad: s.keep_bad,
             fields,
+            sign_in,
             redirects: RedirectPolicy {
                 allow_downgrade: s.allow_downgrade,
             },
@@ -432,6 +523,45 @@ pub(crate) fn checked(fields: &[Field]) -> Result<Vec<Field>, Error> {
         })
     };
     fields.iter().map(one).collect()
+}
+
+/// Credentials in the URL, or for its host in a netrc file. A URL that names only a user takes the password from there.
+fn stored(
+    target: &Target,
+    userinfo: Option<Userinfo>,
+    netrc: Option<&Netrc>,
+) -> Option<Credentials> {
+    let user = userinfo
+        .as_ref()
+        .and_then(|info| str::from_utf8(info.user.expose()).ok());
+    let lacks = userinfo
+        .as_ref()
+        .is_none_or(|info| info.password.is_empty());
+    let found = netrc
+        .filter(|_| lacks)
+        .and_then(|netrc| netrc.find(&target.origin.host, user));
+    let info = found.or(userinfo)?;
+    Some(Credentials::Basic(info.user, info.password))
+}
+
+/// The cookies that were given.
+fn jar(target: &Target, (pairs, files): &(Vec<Secret>, Vec<Secret>)) -> Result<Jar, Error> {
+    let wrong = |message: String| Error::new(Kind::Usage, message);
+    let mut jar = Jar::new();
+    for text in files {
+        let text = str::from_utf8(text.expose());
+        let text = text.map_err(|_bytes| wrong("a cookie file is not UTF-8".to_owned()))?;
+        jar.read(text, Clock::wall())
+            .map_err(|error| wrong(format!("a cookie file, {error}")))?;
+    }
+    for text in pairs {
+        if jar.give(&target.origin, text) == 0 {
+            return Err(wrong(
+                "cookies are given as NAME=VALUE; NAME=VALUE".to_owned(),
+            ));
+        }
+    }
+    Ok(jar)
 }
 
 /// Adds `Authorization`, unless there is one.

@@ -13,12 +13,15 @@ use tur_core::{ByteRange, Target};
 use tur_http::{RedirectPolicy, Terms};
 use tur_sched::RetryPolicy;
 
+use crate::passport::SignIn;
+
 /// What to fetch and how.
 #[derive(Clone, Debug)]
 pub(crate) struct FetchJob {
     pub(crate) target: Target,
     /// For the first origin only: credentials and whatever else the peer adds.
     pub(crate) fields: Vec<Field>,
+    pub(crate) sign_in: SignIn,
     /// Only these bytes, as far as there are that many; `None` is the whole. An empty span needs no request and has no
     /// head; one that begins behind the end fails with kind `Server` (416). See [`tur_sched::LEAD_MAX`] for origins
     /// without ranges.
@@ -45,6 +48,7 @@ impl FetchJob {
         Self {
             target,
             fields: Vec::new(),
+            sign_in: SignIn::default(),
             span,
             terms: Terms::default(),
             retry: RetryPolicy::default(),

@@ -9,6 +9,7 @@ use tur_http::{RedirectPolicy, SafeName, Terms};
 use tur_sched::{OnChange, Priority, RetryPolicy, Schedule, SpeedFloor};
 use tur_storage::FileName;
 
+use crate::passport::SignIn;
 use crate::{Checksum, OnExists};
 
 /// Where the file goes.
@@ -52,6 +53,7 @@ pub(crate) struct Job {
     pub(crate) keep_bad: bool,
     /// For the first origin only: credentials and whatever else the user adds.
     pub(crate) fields: Vec<Field>,
+    pub(crate) sign_in: SignIn,
     pub(crate) redirects: RedirectPolicy,
     pub(crate) seed: u64,
 }

@@ -55,6 +55,7 @@ mod metrics;
 mod network;
 mod origins;
 mod overlap;
+mod passport;
 mod peer;
 mod permits;
 mod pipe;
@@ -85,8 +86,8 @@ pub use peer::{Peer, PeerHandle, Response, WeakPeerHandle};
 pub use pipe::Body;
 pub use tur_core::{ByteRange, Challenge, Kind, Rate, Secret};
 pub use tur_http::{
-    HostEntry, HostEntryError, NoProxy, Proxies, ProxiesError, Proxy, ProxyError, ProxyKind,
-    TypeGlob, TypeGlobError, is_hidden, printable,
+    HostEntry, HostEntryError, Netrc, NetrcError, NoProxy, Proxies, ProxiesError, Proxy,
+    ProxyError, ProxyKind, TypeGlob, TypeGlobError, is_hidden, printable,
 };
 pub use tur_net::{ClientIdentity, IpFamily, Protocols, TlsVersion};
 pub use tur_sched::abr;

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::timeout;
-use tur_core::{Kind, Origin, Rate, Wall};
+use tur_core::{Challenge, Kind, Origin, Rate, Wall};
 use tur_sched::{Facts, OriginMemory, Profile};
 use tur_storage::Disk;
 
@@ -51,6 +51,12 @@ pub struct OriginRecord {
     pub ratio: f64,
     /// Whether it serves ranges.
     pub ranges: Option<bool>,
+    /// What came instead of a file the last time, if that came.
+    pub challenge: Option<Challenge>,
+    /// Whether it asked for credentials.
+    pub needs_authorization: bool,
+    /// Whether cookies of the user made it serve.
+    pub needs_cookies: bool,
     /// Time since something was noted last.
     pub age: Duration,
 }
@@ -360,6 +366,9 @@ impl OriginRecord {
             handshake: hint.handshake,
             ratio: hint.ratio.value(),
             ranges: hint.ranges,
+            challenge: hint.challenge,
+            needs_authorization: hint.needs.authorization,
+            needs_cookies: hint.needs.cookies,
             age: hint.updated.until(now),
         }
     }

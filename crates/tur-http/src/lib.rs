@@ -20,26 +20,35 @@ mod admit;
 mod asides;
 mod basic;
 mod challenge;
+mod cookies;
 mod date;
+mod digest;
 mod disposition;
 mod fields;
 mod hosts;
 mod name;
+mod netrc;
 mod no_proxy;
 mod percent;
 mod printable;
 mod proxy;
 mod read;
 mod redirect;
+mod schemes;
 mod terms;
 mod url;
 
 pub use crate::admit::{Admitted, Asked, admit};
 pub use crate::basic::basic;
 pub use crate::challenge::{LOOK_BYTES_MAX, Sight, challenge, may_challenge, names_a_file};
+pub use crate::cookies::{
+    COOKIE_BYTES_MAX, COOKIES_MAX, COOKIES_PER_DOMAIN_MAX, CookieLineError, Jar,
+};
 pub use crate::date::{http_date, retry_after};
+pub use crate::digest::DigestAuth;
 pub use crate::hosts::{HostEntry, HostEntryError};
 pub use crate::name::{NAME_BYTES_MAX, SafeName};
+pub use crate::netrc::{NETRC_BYTES_MAX, Netrc, NetrcError};
 pub use crate::no_proxy::NoProxy;
 pub use crate::printable::{PRINTABLE_CHARS_MAX, is_hidden, printable};
 pub use crate::proxy::{Proxies, ProxiesError, Proxy, ProxyError, ProxyKind};

@@ -2,6 +2,7 @@
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::fmt::Write as _;
 
 /// Decodes every `%XX`; a `%` that begins no such triple stays as it is.
 pub(crate) fn decode(text: &[u8]) -> Vec<u8> {
@@ -14,6 +15,19 @@ pub(crate) fn decode(text: &[u8]) -> Vec<u8> {
         } else {
             out.push(first);
             rest = tail;
+        }
+    }
+    out
+}
+
+/// Every byte but those that RFC 5987, section 3.2.1, lets stand, as `%XX`.
+pub(crate) fn encoded(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for byte in bytes {
+        if byte.is_ascii_alphanumeric() || b"!#$&+-.^_`|~".contains(byte) {
+            out.push(char::from(*byte));
+        } else {
+            write!(out, "%{byte:02X}").expect("writing to a String cannot fail");
         }
     }
     out

@@ -202,7 +202,7 @@ impl OriginLanes {
             rtt: measured.rtt,
             handshake: measured.handshake,
             ratio: measured.variation.map(|cv| PhiRatio::new(1.0 + cv)),
-            ranges: None,
+            ..Facts::default()
         }
     }
 

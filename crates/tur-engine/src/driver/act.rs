@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tur_core::port::{Field, Request, Session, Transport};
+use tur_core::port::{Request, Session, Transport};
 use tur_core::{Fault, Origin};
 use tur_sched::{
     Action, Asker, Decision, Ended, Event, FetchOrder, Gate, LaneId, LanesEvent, LeaseId,
@@ -16,6 +16,7 @@ use super::slot::stoppable;
 use super::store::Store;
 use super::{Driver, End};
 use crate::metrics::blend;
+use crate::passport::Shown;
 use crate::sessions::Word;
 use crate::{LaneState, What};
 
@@ -330,13 +331,8 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
                 origin,
                 result,
             } => self.connected(lane, (id, origin), result),
-            Done::Answered { lane, result } => self.answered(lane, result),
-            Done::Looked {
-                lane,
-                answer,
-                body,
-                seen,
-            } => self.looked(lane, (answer, body), &seen),
+            Done::Answered { lane, result } => self.answered(lane, *result),
+            Done::Looked { lane, answer, seen } => self.looked(lane, *answer, &seen),
             Done::Flowed { lane, flow, said } => self.flowed(lane, flow, said),
         }
     }
@@ -373,7 +369,7 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
     }
 
     fn fetch(&mut self, order: FetchOrder) {
-        let request = self.request(&order);
+        let (request, shown) = self.request(&order);
         let (lane_id, asked_at) = (order.lane, self.now());
         let lane = self.lanes.entry(lane_id).or_default();
         // Credentials are chosen by the target: they must not travel on a session to anybody else.
@@ -398,12 +394,13 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
             landed: order.grant.start,
             order,
             gate,
+            shown,
             asked_at,
             state: LaneState::Asking,
             underway: self.world.sampler.fetch_began(),
         });
         let (op, running) = stoppable(async move {
-            let result = session.fetch(request).await;
+            let result = Box::new(session.fetch(request).await);
             Done::Answered {
                 lane: lane_id,
                 result,
@@ -414,24 +411,21 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
         self.stalls.moved();
     }
 
-    /// The request of an order. What the user added, secrets among it, goes to the first origin alone.
-    fn request(&self, order: &FetchOrder) -> Request {
-        let first = order.target.origin == self.errand.target.origin;
-        let fields: Vec<Field> = if first {
-            self.errand.fields.to_vec()
-        } else {
-            Vec::new()
-        };
-        Request {
+    /// The request of an order, and what it shows. What the user added, secrets among it, goes to the first origin alone.
+    fn request(&mut self, order: &FetchOrder) -> (Request, Shown) {
+        let (fields, shown) = self.passport.fields(&order.target);
+        let if_range = self
+            .identity()
+            .filter(|_| order.if_range)
+            .and_then(tur_core::Identity::if_range);
+        let request = Request {
             target: order.target.clone(),
             ask: order.ask,
-            if_range: self
-                .identity()
-                .filter(|_| order.if_range)
-                .and_then(tur_core::Identity::if_range),
+            if_range,
             no_cache: order.no_cache,
             fields,
-        }
+        };
+        (request, shown)
     }
 
     fn lane_of(&mut self, lease: LeaseId) -> Option<(LaneId, &mut Lane<T::Session, D>)> {

@@ -16,6 +16,7 @@ use crate::ahead::Ahead;
 use crate::clock::Clock;
 use crate::decode::Plain;
 use crate::metrics::blend;
+use crate::passport::Shown;
 use crate::region::{Flow, Flowed, Region};
 use crate::{LaneState, What};
 
@@ -33,6 +34,7 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
             Ok(reply) => reply,
             Err(fault) => return self.refused(lane, &order, fault, false),
         };
+        self.hear(lane, &order, &reply.answer);
         if let Answer::Moved { location, .. } = &reply.answer {
             return match follow(&order.target, location, self.errand.redirects) {
                 Ok(hop) => {
@@ -57,6 +59,25 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
             return self.look(lane, reply);
         }
         self.judge(lane, &order, (reply.answer, Ahead::new(reply.body)));
+    }
+
+    /// What the head says of who asks.
+    fn hear(&mut self, lane: LaneId, order: &FetchOrder, answer: &Answer) {
+        if let Some(asides) = answer.asides() {
+            self.passport.heard(&order.target, asides);
+        }
+        if !matches!(answer, Answer::Refused { status: 401, .. }) {
+            let shown = self.shown(lane);
+            self.passport.accepted(shown);
+        }
+    }
+
+    pub(super) fn shown(&self, lane: LaneId) -> Shown {
+        let fetching = self
+            .lanes
+            .get(&lane)
+            .and_then(|lane| lane.fetching.as_ref());
+        fetching.map_or(Shown::default(), |fetching| fetching.shown)
     }
 
     /// Whether an answer is of the file.
@@ -107,7 +128,7 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
     }
 
     /// Ends a lane's fetch; returns whether its session can be used again, and returns it to the pool if not.
-    fn settle_session(&mut self, id: LaneId, body_over: bool) -> bool {
+    pub(super) fn settle_session(&mut self, id: LaneId, body_over: bool) -> bool {
         let Some(lane) = self.lanes.get_mut(&id) else {
             return false;
         };
@@ -131,6 +152,7 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
         body_over: bool,
     ) {
         if let Fault::Challenged(kind) = fault {
+            self.challenge = Some(kind);
             self.tell(What::Challenge { kind });
         }
         let session = self.settle_session(lane, body_over);

@@ -59,6 +59,7 @@ async fn run<T: Transport, D: Disk + Clone>(
     let errand = Errand {
         target: &job.target,
         fields: &job.fields,
+        sign_in: &job.sign_in,
         terms: &job.terms,
         redirects: &job.redirects,
         lanes_max: 1,

@@ -169,6 +169,10 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
         self.store.filing.keep = resumed.is_some();
         // The time limit of the whole counts from the first look at the disk.
         let profile = self.world.origins.hint(&self.store.job.target.origin);
+        if let Some(profile) = profile.filter(|_| !self.hinted) {
+            self.hinted = true;
+            self.hint_at_needs(&profile);
+        }
         let hint = profile.map_or_else(Hint::default, |profile| Hint {
             lane_rate: profile.lane_rate,
             ratio: profile.ratio.value(),
@@ -278,6 +282,7 @@ pub(super) fn errand(job: &Job) -> Errand<'_> {
     Errand {
         target: &job.target,
         fields: &job.fields,
+        sign_in: &job.sign_in,
         terms: &job.terms,
         redirects: &job.redirects,
         lanes_max: job.lanes_max,

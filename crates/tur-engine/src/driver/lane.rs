@@ -11,6 +11,7 @@ use super::tally::Meter;
 use crate::ahead::Ahead;
 use crate::bounds::REDIRECT_BODY_BYTES;
 use crate::decode::Plain;
+use crate::passport::Shown;
 use crate::region::{Flow, Flowed};
 use crate::sampler::UnderWay;
 use crate::{LaneState, LaneView};
@@ -27,13 +28,12 @@ pub(super) enum Done<S: Session, D: tur_storage::Disk> {
     /// An answer, or none.
     Answered {
         lane: LaneId,
-        result: Result<Reply<S::Body>, Fault>,
+        result: Box<Result<Reply<S::Body>, Fault>>,
     },
     /// An answer whose body was looked into, and the first bytes of that.
     Looked {
         lane: LaneId,
-        answer: Answer,
-        body: Ahead<S::Body>,
+        answer: Box<(Answer, Ahead<S::Body>)>,
         seen: Vec<u8>,
     },
     /// Bytes, or the end of them.
@@ -70,6 +70,8 @@ pub(super) struct Lent<S> {
 pub(super) struct Fetching {
     pub(super) order: FetchOrder,
     pub(super) gate: Arc<Gate>,
+    /// What its request has shown.
+    pub(super) shown: Shown,
     pub(super) asked_at: Timestamp,
     pub(super) state: LaneState,
     /// Bytes up to here have been told to the scaler.

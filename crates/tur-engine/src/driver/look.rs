@@ -3,9 +3,9 @@
 //! Read [`is_worth_a_look`](super::Driver::is_worth_a_look): it is the rule. Everything else is opened at once.
 
 use tur_core::port::{Reply, Transport};
-use tur_core::{Answer, Fault, Identity};
+use tur_core::{Answer, Fault, Identity, Origin};
 use tur_http::{LOOK_BYTES_MAX, Sight, admit, challenge, may_challenge, names_a_file};
-use tur_sched::{FetchOrder, LaneId};
+use tur_sched::{Event, Facts, FetchOrder, LaneId, Needs, Profile};
 use tur_storage::Disk;
 
 use super::Driver;
@@ -13,6 +13,7 @@ use super::answer::BodyOf;
 use super::lane::{Done, drained};
 use super::slot::stoppable;
 use super::store::Store;
+use crate::What;
 use crate::ahead::Ahead;
 
 impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
@@ -20,6 +21,12 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
     /// called an attachment; with a status that refuses, or where nothing proves that it is of the file. Who asks for HTML by
     /// its type gets what comes.
     pub(super) fn is_worth_a_look(&self, order: &FetchOrder, answer: &Answer) -> bool {
+        // Its end is waited for, so that its connection can carry the answer to the challenge.
+        if matches!(answer, Answer::Refused { status: 401, .. })
+            && self.passport.may_answer(&order.target)
+        {
+            return true;
+        }
         if !answer.asides().is_some_and(|asides| asides.may_be_page) {
             return false;
         }
@@ -42,8 +49,7 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
             let seen = body.look(LOOK_BYTES_MAX).await;
             Done::Looked {
                 lane: lane_id,
-                answer,
-                body,
+                answer: Box::new((answer, body)),
                 seen,
             }
         });
@@ -63,6 +69,19 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
         let Some(order) = self.order(lane) else {
             return;
         };
+        if let Answer::Refused {
+            status: 401,
+            asides,
+            ..
+        } = &answer
+            && self
+                .passport
+                .challenged(&order.target, self.shown(lane), asides)
+        {
+            let session = self.settle_session(lane, drained(body));
+            let lease = order.lease;
+            return self.tell_machine(Event::Again { lease, session });
+        }
         let sight = Sight {
             status: status(&answer),
             file_expected: names_a_file(self.store.name())
@@ -76,6 +95,53 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
             }
             None => self.judge(lane, &order, (answer, body)),
         }
+    }
+
+    /// Facts with what the origin needed, as far as this visit tells.
+    pub(super) fn with_needs(&self, origin: &Origin, facts: Facts) -> Facts {
+        let known = self.world.origins.hint(origin);
+        let (challenged, needed) = known.map_or((false, Needs::default()), |known| {
+            (known.challenge.is_some(), known.needs)
+        });
+        // Where there was nothing before, that there is nothing is not worth a record.
+        let served = self.opened && self.challenge.is_none();
+        let gave_cookies = self.passport.gave_cookies();
+        let without_login = served && !self.passport.gave_credentials();
+        Facts {
+            challenge: match self.challenge {
+                Some(kind) => Some(Some(kind)),
+                None => (served && challenged).then_some(None),
+            },
+            authorization: match self.passport.was_asked() {
+                true => Some(true),
+                false => (without_login && needed.authorization).then_some(false),
+            },
+            cookies: match served && gave_cookies && challenged {
+                true => Some(true),
+                false => (served && !gave_cookies && needed.cookies).then_some(false),
+            },
+            ..facts
+        }
+    }
+
+    /// Says what is remembered of the origin that may stand in the way, in one line.
+    pub(super) fn hint_at_needs(&self, profile: &Profile) {
+        let needs = profile.needs;
+        let without_login = needs.authorization && !self.passport.gave_credentials();
+        let without_cookies = needs.cookies && !self.passport.gave_cookies();
+        let text = match profile.challenge {
+            Some(kind) => {
+                format!("the last visit to this server met a page instead of a file ({kind})")
+            }
+            None if without_login => {
+                "this server asked for credentials the last time (-u, --bearer, --netrc)".to_owned()
+            }
+            None if without_cookies => {
+                "this server served with cookies the last time (-b)".to_owned()
+            }
+            None => return,
+        };
+        self.tell(What::Note(text));
     }
 }
 

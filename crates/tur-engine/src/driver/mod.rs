@@ -37,7 +37,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tur_core::port::{Session, Transport};
-use tur_core::{Identity, Kind, Timestamp};
+use tur_core::{Challenge, Identity, Kind, Timestamp};
 use tur_sched::{Event, Failure, LaneId, LanesEvent, Transfer, TransferConfig};
 use tur_storage::Disk;
 
@@ -48,6 +48,7 @@ use crate::handle::Wish;
 use crate::job::Job;
 use crate::limits::Limits;
 use crate::origins::Origins;
+use crate::passport::Passport;
 use crate::sampler::Sampler;
 use crate::scaling::{Order, Scaling};
 use crate::sessions::{Sessions, Word};
@@ -192,6 +193,7 @@ struct Driver<'a, T: Transport, D: Disk + Clone, B: Store<D>> {
     id: u64,
     began: Timestamp,
     transfer: Transfer,
+    passport: Passport,
     lanes: BTreeMap<LaneId, Lane<T::Session, D>>,
     ops: FuturesUnordered<Running<Done<T::Session, D>>>,
     words: mpsc::UnboundedReceiver<Word<T::Session>>,
@@ -208,16 +210,16 @@ struct Driver<'a, T: Transport, D: Disk + Clone, B: Store<D>> {
     /// True once its first byte was told.
     flowing: bool,
     paused: bool,
+    /// What came instead of the file last.
+    challenge: Option<Challenge>,
+    /// True once it was said what is remembered of the origin.
+    hinted: bool,
     slow_told: bool,
     disk_told: bool,
     end: Option<End<B::End>>,
 }
 
 /// What a driver waits for.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "made and taken apart in the same turn: a box would be one more thing to allocate"
-)]
 enum Happened<S: Session, D: Disk, N> {
     /// The handle says something, or is gone.
     Heard(bool),
@@ -251,6 +253,7 @@ impl<'a, T: Transport, D: Disk + Clone, B: Store<D>> Driver<'a, T, D, B> {
             id,
             began,
             transfer: Transfer::new(config, None, began),
+            passport: Passport::new(&errand.target.origin, errand.fields, errand.sign_in),
             lanes: BTreeMap::new(),
             ops: FuturesUnordered::new(),
             words: world.sessions.join(id),
@@ -265,6 +268,8 @@ impl<'a, T: Transport, D: Disk + Clone, B: Store<D>> Driver<'a, T, D, B> {
             server: None,
             flowing: false,
             paused: false,
+            challenge: None,
+            hinted: false,
             slow_told: false,
             disk_told: false,
             end: None,
@@ -377,7 +382,7 @@ impl<'a, T: Transport, D: Disk + Clone, B: Store<D>> Driver<'a, T, D, B> {
     /// Leaves what was measured to the transfers to come, however this one ended.
     fn remember(&mut self) {
         let origin = self.transfer.target().origin.clone();
-        let facts = self.transfer.facts();
+        let facts = self.with_needs(&origin, self.transfer.facts());
         self.world.origins.note(&origin, facts);
         self.release_all();
         if self.membership.origin.is_some() {

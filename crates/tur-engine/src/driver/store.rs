@@ -12,14 +12,16 @@ use tur_sched::{FetchOrder, LaneId, WaitsFor};
 use tur_storage::Disk;
 
 use super::Driver;
+use crate::passport::SignIn;
 use crate::region::Sink;
 
 /// What the loop needs to know of what was asked for.
 #[derive(Clone, Copy)]
 pub(super) struct Errand<'a> {
     pub(super) target: &'a Target,
-    /// For the first origin only.
+    /// For the first origin only, unless `sign_in` says otherwise.
     pub(super) fields: &'a [Field],
+    pub(super) sign_in: &'a SignIn,
     pub(super) terms: &'a Terms,
     pub(super) redirects: &'a RedirectPolicy,
     pub(super) lanes_max: u16,

@@ -1,20 +1,20 @@
 //! The bytes in which the memory of origins is kept: [`encode`] and [`decode`].
 //!
 //! A record is a mirror of what tur-sched remembers, not the thing itself: decisions may change their types without
-//! changing files. A change of what is kept is a new version: a `RecordV2`, made from a [`RecordV1`] where a file still
+//! changing files. A change of what is kept is a new version: a `RecordV3`, read beside [`RecordV2`] where a file still
 //! has those, [`FORMAT`] with the new number, and one more arm in [`decode`]. Older programs leave such a file alone.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tur_core::{Origin, Rate, Scheme, Wall};
-use tur_sched::{LaneLimit, OriginMemory, PhiRatio, Profile};
+use tur_core::{Challenge, Origin, Rate, Scheme, Wall};
+use tur_sched::{LaneLimit, Needs, OriginMemory, PhiRatio, Profile};
 use tur_storage::{State, StateFormat};
 
 /// What the file says of itself.
 pub(super) const FORMAT: StateFormat = StateFormat {
     magic: *b"tur.orgn",
-    version: 1,
+    version: 2,
 };
 
 /// One origin, as version 1 keeps it. Times in microseconds, dates in seconds since 1970, rates in bytes per second.
@@ -34,12 +34,22 @@ struct RecordV1 {
     ranges: Option<bool>,
 }
 
+/// One origin, as version 2 keeps it: what version 1 kept, and what it asked for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct RecordV2 {
+    measured: RecordV1,
+    /// Its place in `Challenge::ALL`; one that this program does not know is none.
+    challenge: Option<u8>,
+    needs_authorization: bool,
+    needs_cookies: bool,
+}
+
 /// The bytes of a memory: how many records, then one after the other, the next to be forgotten first.
 pub(super) fn encode(memory: &OriginMemory) -> Vec<u8> {
     let count = u32::try_from(memory.len()).expect("a memory has at most 1 000 origins");
     let mut bytes = to_bytes(&count);
     for (origin, profile) in memory.iter() {
-        bytes.extend(to_bytes(&RecordV1::new(origin, profile)));
+        bytes.extend(to_bytes(&RecordV2::new(origin, profile)));
     }
     bytes
 }
@@ -47,20 +57,24 @@ pub(super) fn encode(memory: &OriginMemory) -> Vec<u8> {
 /// The memory in a state; `None` for bytes that no version of this wrote.
 pub(super) fn decode(state: &State, now: Wall) -> Option<OriginMemory> {
     match state.version {
-        1 => decode_v1(&state.bytes, now),
+        1 => decode_all::<RecordV1>(&state.bytes, now),
+        2 => decode_all::<RecordV2>(&state.bytes, now),
         _ => None,
     }
 }
 
-fn decode_v1(bytes: &[u8], now: Wall) -> Option<OriginMemory> {
+fn decode_all<R: for<'a> Deserialize<'a> + Into<(Origin, Profile)>>(
+    bytes: &[u8],
+    now: Wall,
+) -> Option<OriginMemory> {
     let (count, mut rest) = postcard::take_from_bytes::<u32>(bytes).ok()?;
     let count = usize::try_from(count)
         .ok()
         .filter(|count| *count <= OriginMemory::ORIGINS_MAX)?;
     let mut profiles = Vec::with_capacity(count);
     for _ in 0..count {
-        let (record, behind) = postcard::take_from_bytes::<RecordV1>(rest).ok()?;
-        profiles.push(record.into_profile());
+        let (record, behind) = postcard::take_from_bytes::<R>(rest).ok()?;
+        profiles.push(record.into());
         rest = behind;
     }
     rest.is_empty()
@@ -85,30 +99,61 @@ impl RecordV1 {
             ranges: profile.ranges,
         }
     }
+}
 
-    fn into_profile(self) -> (Origin, Profile) {
+impl RecordV2 {
+    fn new(origin: &Origin, profile: &Profile) -> Self {
+        Self {
+            measured: RecordV1::new(origin, profile),
+            challenge: profile.challenge.map(|kind| kind as u8),
+            needs_authorization: profile.needs.authorization,
+            needs_cookies: profile.needs.cookies,
+        }
+    }
+}
+
+impl From<RecordV2> for (Origin, Profile) {
+    fn from(record: RecordV2) -> Self {
+        let (origin, measured): (Origin, Profile) = record.measured.into();
+        let kind = |place| Challenge::ALL.get(usize::from(place)).copied();
+        let profile = Profile {
+            challenge: record.challenge.and_then(kind),
+            needs: Needs {
+                authorization: record.needs_authorization,
+                cookies: record.needs_cookies,
+            },
+            ..measured
+        };
+        (origin, profile)
+    }
+}
+
+impl From<RecordV1> for (Origin, Profile) {
+    fn from(record: RecordV1) -> Self {
         let origin = Origin {
-            scheme: if self.https {
+            scheme: if record.https {
                 Scheme::Https
             } else {
                 Scheme::Http
             },
-            host: self.host,
-            port: self.port,
+            host: record.host,
+            port: record.port,
         };
         let limit = |(lanes, seen)| LaneLimit {
             lanes,
             seen: Wall::from_unix_secs(seen),
         };
         let profile = Profile {
-            lanes: self.lanes.max(1),
-            lanes_limit: self.lanes_limit.map(limit),
-            lane_rate: self.lane_rate.map(Rate::per_second),
-            rtt: self.rtt.map(Duration::from_micros),
-            handshake: self.handshake.map(Duration::from_micros),
-            ratio: PhiRatio::new(self.ratio),
-            ranges: self.ranges,
-            updated: Wall::from_unix_secs(self.updated),
+            lanes: record.lanes.max(1),
+            lanes_limit: record.lanes_limit.map(limit),
+            lane_rate: record.lane_rate.map(Rate::per_second),
+            rtt: record.rtt.map(Duration::from_micros),
+            handshake: record.handshake.map(Duration::from_micros),
+            ratio: PhiRatio::new(record.ratio),
+            ranges: record.ranges,
+            challenge: None,
+            needs: Needs::default(),
+            updated: Wall::from_unix_secs(record.updated),
         };
         (origin, profile)
     }
@@ -154,6 +199,9 @@ mod tests {
             handshake,
             ratio: Some(PhiRatio::new(2.0)),
             ranges: Some(true),
+            challenge: Some(Some(Challenge::BrowserCheck)),
+            authorization: Some(true),
+            cookies: Some(false),
         };
         memory.note(&plain, NOW, little);
         memory.note(&secure, NOW, all);
@@ -162,7 +210,7 @@ mod tests {
 
     fn state(bytes: &[u8]) -> State {
         State {
-            version: 1,
+            version: 2,
             bytes: bytes.to_vec(),
         }
     }
@@ -175,14 +223,25 @@ mod tests {
     }
 
     /// The same bytes must be read for ever: a change here is a change of version.
-    const GOLDEN: [&str; 3] = [
+    const GOLDEN_1: [&str; 3] = [
         "02",
         "00 055b3a3a315d 903f 80c8ceb40d 01 00 00 00 01b817 000000000000f83f 00",
         "01 09612e6578616d706c65 bb03 80c8ceb40d 0c 011080c8ceb40d 01808040 01c1b802 01b817 0000000000000040 0101",
     ];
+    const GOLDEN_2: [&str; 5] = [
+        GOLDEN_1[0],
+        GOLDEN_1[1],
+        "00 00 00",
+        GOLDEN_1[2],
+        "0102 01 00",
+    ];
 
     fn golden() -> Vec<u8> {
-        let digits = GOLDEN.concat().replace(' ', "");
+        bytes_of(&GOLDEN_2)
+    }
+
+    fn bytes_of(golden: &[&str]) -> Vec<u8> {
+        let digits = golden.concat().replace(' ', "");
         let pairs = digits.as_bytes().chunks(2);
         pairs
             .map(|pair| {
@@ -193,20 +252,46 @@ mod tests {
     }
 
     #[test]
-    fn version_1_is_written_and_read_as_it_ever_was() {
+    fn version_2_is_written_and_read_as_it_ever_was() {
         let hex: String = encode(&memory())
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect();
         let meant: String = golden().iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, meant);
-        let read = decode(&state(&golden()), NOW).expect("version 1");
+        let read = decode(&state(&golden()), NOW).expect("version 2");
         assert_eq!(profiles(&read), profiles(&memory()));
     }
 
     #[test]
+    fn version_1_is_read_and_knows_of_no_needs() {
+        let old = State {
+            version: 1,
+            bytes: bytes_of(&GOLDEN_1),
+        };
+        let read = decode(&old, NOW).expect("version 1");
+        let mut meant = profiles(&memory());
+        for (_, profile) in &mut meant {
+            (profile.challenge, profile.needs) = (None, Needs::default());
+        }
+        assert_eq!(profiles(&read), meant);
+        // Neither is taken for the other.
+        let swapped = State { version: 2, ..old };
+        assert!(decode(&swapped, NOW).is_none());
+    }
+
+    #[test]
+    fn a_challenge_of_tomorrow_is_none() {
+        let mut bytes = golden();
+        let at = bytes.len() - 3;
+        bytes[at] = 100;
+        let read = decode(&state(&bytes), NOW).expect("version 2");
+        assert!(read.iter().all(|(_, profile)| profile.challenge.is_none()));
+    }
+
+    #[test]
     fn another_version_is_not_guessed_at() {
-        for version in [0, 2, u16::MAX] {
+        for version in [0, 3, u16::MAX] {
             let other = State {
                 version,
                 bytes: golden(),

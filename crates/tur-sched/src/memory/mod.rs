@@ -11,7 +11,7 @@ use core::time::Duration;
 
 use tur_core::{Origin, Wall};
 
-pub use self::profile::{Facts, LaneLimit, PhiRatio, Profile};
+pub use self::profile::{Facts, LaneLimit, Needs, PhiRatio, Profile};
 
 use self::lru::Lru;
 

@@ -5,7 +5,7 @@
 
 use core::time::Duration;
 
-use tur_core::{Rate, Wall};
+use tur_core::{Challenge, Rate, Wall};
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -119,8 +119,21 @@ pub struct Profile {
     pub ratio: PhiRatio,
     /// Whether it serves ranges.
     pub ranges: Option<bool>,
+    /// What came instead of a file the last time, if that came.
+    pub challenge: Option<Challenge>,
+    /// What it needed: the fact, never the secret.
+    pub needs: Needs,
     /// When something was noted last.
     pub updated: Wall,
+}
+
+/// What an origin needed to serve a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// It asked for credentials.
+    pub authorization: bool,
+    /// It served with cookies of the user what it had not served before.
+    pub cookies: bool,
 }
 
 /// What one visit measured; `None` for what it could not tell. What is not measured is not to be filled in: a small
@@ -141,6 +154,12 @@ pub struct Facts {
     pub ratio: Option<PhiRatio>,
     /// Whether ranges were served.
     pub ranges: Option<bool>,
+    /// What came instead of the file; `Some(None)` if nothing did.
+    pub challenge: Option<Option<Challenge>>,
+    /// Whether credentials were asked for.
+    pub authorization: Option<bool>,
+    /// Whether cookies of the user made the difference.
+    pub cookies: Option<bool>,
 }
 
 impl Facts {
@@ -161,6 +180,9 @@ impl Facts {
             handshake: later.handshake.or(self.handshake),
             ratio: later.ratio.or(self.ratio),
             ranges: later.ranges.or(self.ranges),
+            challenge: later.challenge.or(self.challenge),
+            authorization: later.authorization.or(self.authorization),
+            cookies: later.cookies.or(self.cookies),
         }
     }
 }
@@ -177,6 +199,8 @@ impl Profile {
             handshake: None,
             ratio: PhiRatio::default(),
             ranges: None,
+            challenge: None,
+            needs: Needs::default(),
             updated: now,
         };
         Self {
@@ -244,6 +268,11 @@ impl Profile {
                 .ratio
                 .map_or(self.ratio, |ratio| self.ratio.towards(ratio, 0.75)),
             ranges: facts.ranges.or(self.ranges),
+            challenge: facts.challenge.unwrap_or(self.challenge),
+            needs: Needs {
+                authorization: facts.authorization.unwrap_or(self.needs.authorization),
+                cookies: facts.cookies.unwrap_or(self.needs.cookies),
+            },
             updated: now,
         }
     }

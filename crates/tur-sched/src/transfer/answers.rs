@@ -214,12 +214,7 @@ impl Transfer {
 
     /// What was missing from the request is known now: it is asked again, and that is nobody's failure.
     pub(super) fn again(&mut self, lease: LeaseId, session: bool) {
-        // A fetch that was to be ended is ended by this; what it was for is a hole again.
-        if let Some((id, _)) = self.close(lease, session)
-            && let Some(lane) = self.crew.get_mut(id)
-        {
-            lane.used = session;
-        }
+        self.close(lease, session);
     }
 
     pub(super) fn blame(&mut self, now: Timestamp, id: LaneId, fetch: &Fetch, fault: Fault) {

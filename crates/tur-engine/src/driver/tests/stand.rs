@@ -121,6 +121,7 @@ pub(super) fn job_of(url: &str) -> Job {
         terms: tur_http::Terms::default(),
         keep_bad: false,
         fields: Vec::new(),
+        sign_in: crate::passport::SignIn::default(),
         redirects: RedirectPolicy {
             allow_downgrade: false,
         },

@@ -178,6 +178,47 @@ fn later_facts_replace_earlier_ones() {
     assert!(!first.is_empty() && Facts::default().is_empty());
 }
 
+#[test]
+fn what_an_origin_needs_is_kept_until_another_visit_says_otherwise() {
+    let challenge = Some(Some(tur_core::Challenge::Captcha));
+    let seen = Facts {
+        challenge,
+        authorization: Some(true),
+        ..Facts::default()
+    };
+    let first = Profile::new(NOW, seen);
+    let quiet = first.noted(
+        NOW,
+        Facts {
+            ranges: Some(true),
+            ..Facts::default()
+        },
+    );
+    for profile in [first, quiet] {
+        assert_eq!(Some(profile.challenge), challenge);
+        let needs = Needs {
+            authorization: true,
+            cookies: false,
+        };
+        assert_eq!(profile.needs, needs);
+    }
+    let served = Facts {
+        challenge: Some(None),
+        cookies: Some(true),
+        authorization: Some(false),
+        ..Facts::default()
+    };
+    let later = quiet.noted(NOW, served);
+    assert_eq!(later.challenge, None);
+    assert_eq!(
+        later.needs,
+        Needs {
+            authorization: false,
+            cookies: true
+        }
+    );
+}
+
 fn facts() -> impl Strategy<Value = Facts> {
     (
         (of(any::<u16>()), of(any::<u16>()), of(any::<u64>())),
@@ -193,6 +234,7 @@ fn facts() -> impl Strategy<Value = Facts> {
                 handshake: handshake.map(Duration::from_nanos),
                 ratio: ratio.map(PhiRatio::new),
                 ranges,
+                ..Facts::default()
             },
         )
 }
