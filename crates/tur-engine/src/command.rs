@@ -13,7 +13,7 @@ use crate::careful::{Careful, caught};
 use crate::delivery::{Completion, Delivery, Hooks};
 use crate::fetch::{FetchJob, Fetched, Head};
 use crate::passport::SignIn;
-use crate::{CancelToken, Error, bounds, download};
+use crate::{CancelToken, Error, bounds, credentials, download};
 
 /// A fetch of a file or of a range of it, into callbacks, a buffer or a stream. Whoever accepts it completes it exactly
 /// once, whatever becomes of the peer, the downloader or the network.
@@ -240,14 +240,14 @@ impl Command {
         let (target, userinfo) = tur_http::target(&self.url)
             .map_err(|error| Error::new(Kind::Usage, error.to_string()))?;
         let range = self.range.clone()?;
-        let mut fields = download::checked(&self.fields)?;
+        let mut fields = credentials::checked(&self.fields)?;
         let sign_in = SignIn {
             login: userinfo.map(|info| (info.user, info.password)),
             ..SignIn::default()
         };
         let login = sign_in.login.as_ref();
-        let credentials = login.map(|(user, password)| tur_http::basic(user, password));
-        download::add_credentials(&mut fields, credentials);
+        let field = login.map(|(user, password)| tur_http::basic(user, password));
+        credentials::add_credentials(&mut fields, field);
         Ok((target, range, (fields, sign_in)))
     }
 }

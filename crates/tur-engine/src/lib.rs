@@ -37,6 +37,7 @@ mod clock;
 mod command;
 mod compute;
 mod connections;
+mod credentials;
 mod decode;
 mod delivery;
 mod download;

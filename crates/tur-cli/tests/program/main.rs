@@ -11,6 +11,7 @@ mod events;
 mod exits;
 mod harness;
 mod hostile;
+mod identity;
 mod interrupts;
 mod limits;
 mod memory;
