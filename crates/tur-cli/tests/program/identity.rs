@@ -131,7 +131,6 @@ fn netrc_is_asked_last() {
     let place = Place::new();
     place.put("rc", b"machine 127.0.0.1 login me password \"p w\"\n");
     let mode = |bits| std::fs::Permissions::from_mode(bits);
-    #[expect(clippy::disallowed_methods, reason = "a file of this test")]
     let set = |bits| std::fs::set_permissions(place.file("rc"), mode(bits)).expect("it is ours");
     set(0o600);
     let ran = place

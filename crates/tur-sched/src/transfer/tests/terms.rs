@@ -2,7 +2,7 @@
 
 use std::string::ToString as _;
 
-use tur_core::{Ask, ByteRange, Fault, Identity, Kind, Refusal};
+use tur_core::{Ask, ByteRange, Challenge, Fault, Identity, Kind, Refusal};
 
 use super::world::*;
 use crate::transfer::{Event, Resumed, TransferConfig};
@@ -171,4 +171,46 @@ fn nothing_that_was_decoded_is_kept() {
     );
     let failure = world.end.expect("it ends").expect_err("it fails");
     assert_eq!((failure.kind, failure.keep), (Kind::Protocol, false));
+}
+
+/// What a request lacked is known now: it is asked again at once, with no attempt used up.
+#[test]
+fn a_request_that_is_made_again_is_no_failure() {
+    for session in [true, false] {
+        let mut config = config(1);
+        config.retry.retries = 0;
+        let mut world = World::new(config, KIB);
+        world.grant_all();
+        let lease = world.first();
+        world.running.remove(&lease);
+        if !session {
+            world.sessions.clear();
+        }
+        world.tell(Event::Again { lease, session });
+        world.grant_all();
+        let again = world.first();
+        assert_ne!(again, lease);
+        assert!(world.end.is_none() && world.transfer.ledger().landed().is_empty());
+        world.open(again);
+        world.flow(again, KIB);
+    }
+}
+
+/// A page that asks for a person is final where nothing else comes, and not asked for again and again.
+#[test]
+fn a_challenge_is_final_on_the_first_request() {
+    let mut world = World::new(config(4), 1024 * KIB);
+    world.grant_all();
+    let lease = world.first();
+    world.refuse(lease, Fault::Challenged(Challenge::Captcha));
+    while world.end.is_none() {
+        world.grant_all();
+        let Some(lease) = world.running.keys().next().copied() else {
+            break;
+        };
+        world.refuse(lease, Fault::Challenged(Challenge::Captcha));
+    }
+    let failure = world.end.expect("it ends").expect_err("nothing came");
+    assert_eq!(failure.challenge, Some(Challenge::Captcha));
+    assert!(world.requests <= 4);
 }
