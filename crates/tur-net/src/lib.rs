@@ -7,7 +7,7 @@
 //! [`HttpSession::fetch`](tur_core::port::Session) or [`HttpBody::fill`](tur_core::port::Body): reading happens on the
 //! caller. One with many streams is driven by a future that the caller's [`Spawner`] runs. Either dies with its session.
 //!
-//! [`h1`] and [`h2`] hold what differs by protocol; [`session`] and [`body`] choose between them.
+//! The modules `h1` and `h2` hold what differs by protocol; `session` and `body` choose between them.
 #![forbid(unsafe_code)]
 
 mod body;
