@@ -198,7 +198,7 @@ impl Transfer {
         match &fault {
             // An idle connection that the origin had closed: nobody's failure, and the request is idempotent
             // (RFC 9112, section 9.3.1). The next connection is another one, so this ends.
-            Fault::Lost(_) if used && !session => {}
+            Fault::Lost(_) | Fault::StreamRefused(_) if used && !session => {}
             // Totals of `*` all along, and nonsense behind what is there: only the whole can tell where it ends.
             Fault::Malformed(_) if self.is_past_a_starred_end(&fetch) => {
                 self.ranges_fail(now, id, &fetch, Refusal::NoContentRange);
