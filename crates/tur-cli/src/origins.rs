@@ -110,7 +110,7 @@ fn object(record: &OriginRecord) -> String {
 
 const COLUMNS: usize = 10;
 const HEADINGS: [&str; COLUMNS] = [
-    "ORIGIN", "LANES", "LIMIT", "PER LANE", "RTT", "SET-UP", "RANGES", "RATIO", "AGE", "NEEDS",
+    "ORIGIN", "LANES", "LIMIT", "PER LANE", "RTT", "SET-UP", "RANGES", "RATIO", "NEEDS", "AGE",
 ];
 
 /// Lines for people; none without records.
@@ -150,8 +150,8 @@ fn row(record: &OriginRecord) -> [String; COLUMNS] {
             .ranges
             .map_or_else(unknown, |yes| if yes { "yes" } else { "no" }.to_owned()),
         format!("{:.2}", record.ratio),
-        human::time(record.age),
         needs(record),
+        human::time(record.age),
     ]
 }
 

@@ -22,7 +22,7 @@ pub(crate) struct Typed {
     digest: bool,
 
     /// Send this token to the first origin; '@FILE' reads it from a file, which nobody else sees
-    #[arg(long, value_name = "TOKEN|@FILE", conflicts_with = "credentials", help_heading = REQUEST)]
+    #[arg(long, value_name = "TOKEN|@FILE", conflicts_with_all = ["credentials", "digest"], help_heading = REQUEST)]
     bearer: Option<String>,
 
     /// Look for user name and password of the host in ~/.netrc, if neither the URL nor -u has them
