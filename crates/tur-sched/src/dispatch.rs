@@ -56,8 +56,8 @@ use core::time::Duration;
 
 use tur_core::Timestamp;
 
-use board::{Board, Entry};
-use lines::{Candidate, SiteId, Slot};
+use board::Board;
+use lines::{Candidate, Entry, SiteId, Slot};
 
 /// A slot is passed over by at most so many starts before it is due. One start in seventeen costs urgent work little,
 /// and a prefetch that gets it still comes in good time: 16 requests of a player are about a minute of play.

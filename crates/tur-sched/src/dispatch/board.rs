@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use tur_core::Timestamp;
 
-use super::lines::{Age, Candidate, Lines, Place, Room, SiteId, Slot};
+use super::lines::{Age, Candidate, Entry, Lines, Place, Room, SiteId, Slot, slot};
 use super::{Demand, DispatchConfig, PeerId, Priority, TicketId, Whose};
 
 /// What a peer or ticket was said to be, and what it is now.
@@ -109,16 +109,6 @@ pub(super) struct Site {
     pub(super) closing: usize,
     /// Starts at this origin that passed over each slot since it last had one.
     pub(super) passed: [u32; 4],
-}
-
-/// A ticket that is to wait.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Entry {
-    pub(super) ticket: TicketId,
-    pub(super) peer: PeerId,
-    pub(super) priority: Priority,
-    pub(super) live: bool,
-    pub(super) since: Timestamp,
 }
 
 /// Peers, tickets and origins.
@@ -602,9 +592,4 @@ impl Board {
         self.count += 1;
         self.count
     }
-}
-
-/// The peer's priority decides first.
-pub(super) fn slot(peer: Priority, command: Priority) -> Slot {
-    Slot(2 * usize::from(peer == Priority::Low) + usize::from(command == Priority::Low))
 }

@@ -9,7 +9,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 
 use tur_core::Timestamp;
 
-use super::{PeerId, TicketId};
+use super::{PeerId, Priority, TicketId};
 
 /// An origin, numbered by the dispatch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -166,4 +166,19 @@ impl Lines {
 /// Slots 0 and 1 share a limit at each origin, and so do 2 and 3.
 fn class(slot: Slot) -> usize {
     usize::from(!slot.is_urgent())
+}
+
+/// A ticket that is to wait.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry {
+    pub(super) ticket: TicketId,
+    pub(super) peer: PeerId,
+    pub(super) priority: Priority,
+    pub(super) live: bool,
+    pub(super) since: Timestamp,
+}
+
+/// The peer's priority decides first.
+pub(super) fn slot(peer: Priority, command: Priority) -> Slot {
+    Slot(2 * usize::from(peer == Priority::Low) + usize::from(command == Priority::Low))
 }
