@@ -1,7 +1,8 @@
-//! Sessions of several origins: whatever lanes, connections and the machine do, no session is lent twice, none is opened
-//! over what is allowed, and in the end everybody who still wants one is served.
+//! Sessions of several origins: whatever lanes, connections and the machine do, no session is lent to more lanes than it has
+//! room for, none is opened over what is allowed, and in the end everybody who still wants one is served.
 //!
-//! The input is two bytes (ceiling, limit of each pool) and a list of turns, two bytes each: what happens, and to whom.
+//! The input is two bytes (ceiling and room of a session, limit of each pool) and a list of turns, two bytes each: what
+//! happens, and to whom.
 //! Pools and budget are joined as the engine joins them.
 #![no_main]
 
@@ -25,7 +26,9 @@ fuzz_target!(|data: &[u8]| {
     let Some((&[ceiling, limit], turns)) = data.split_first_chunk() else {
         return;
     };
-    let mut world = World::new(usize::from(ceiling % 8) + 1, usize::from(limit % 6) + 1);
+    let room = usize::from(ceiling / 8 % 4) + 1;
+    let limits = (usize::from(ceiling % 8) + 1, usize::from(limit % 6) + 1);
+    let mut world = World::new(limits, room, ceiling < 128);
     for turn in turns.chunks_exact(2).take(TURNS_MAX) {
         world.turn(turn[0], turn[1]);
     }
@@ -37,7 +40,9 @@ struct Place {
     pool: Pool,
     /// Connections on their way, and for whom.
     opening: BTreeMap<SessionId, Asker>,
-    lent: BTreeMap<SessionId, Asker>,
+    lent: BTreeSet<(SessionId, Asker)>,
+    /// Requests that a session runs at once.
+    room: usize,
     /// Who wants one. A lane asks once, and asks again only after it was served or has withdrawn.
     wanting: BTreeSet<Asker>,
     known: BTreeSet<SessionId>,
@@ -50,11 +55,12 @@ struct World {
 }
 
 impl World {
-    fn new(ceiling: usize, limit: usize) -> Self {
+    fn new((ceiling, limit): (usize, usize), room: usize, known: bool) -> Self {
         let place = || Place {
-            pool: Pool::new(limit, IDLE_MAX),
+            pool: Pool::new(limit, IDLE_MAX, known.then_some(room)),
             opening: BTreeMap::new(),
-            lent: BTreeMap::new(),
+            lent: BTreeSet::new(),
+            room,
             wanting: BTreeSet::new(),
             known: BTreeSet::new(),
         };
@@ -77,7 +83,7 @@ impl World {
         let place = self.place(origin);
         match what % 16 {
             0..=3 => {
-                let busy = place.lent.values().any(|lent| *lent == asker);
+                let busy = place.lent.iter().any(|(_, lent)| *lent == asker);
                 if !busy && place.wanting.insert(asker) {
                     place.pool.handle(now, PoolEvent::Want(asker));
                 }
@@ -88,9 +94,7 @@ impl World {
                 }
             }
             5 | 6 => {
-                if let Some(id) = place.first_opening() {
-                    place.pool.handle(now, PoolEvent::Opened(id));
-                }
+                place.open(now);
             }
             7 => place.fail(now),
             8 | 9 => place.give_back(now, what % 16 == 8),
@@ -98,7 +102,7 @@ impl World {
                 place
                     .wanting
                     .retain(|other| other.transfer != asker.transfer);
-                place.pool.forget(asker.transfer);
+                place.pool.forget(now, asker.transfer);
             }
             11 => place.pool.set_limit(usize::from(whom % 6)),
             12 => place.pool.handle(now, PoolEvent::Tick),
@@ -200,7 +204,7 @@ impl World {
             let pool = &place.pool;
             assert_eq!(
                 pool.len(),
-                place.opening.len() + place.lent.len() + pool.idle_len(),
+                place.opening.len() + place.used().len() + pool.idle_len(),
                 "every session is somewhere"
             );
             assert!(
@@ -227,10 +231,8 @@ impl World {
             for origin in 0..ORIGINS {
                 let now = self.now;
                 let place = self.place(origin);
-                if let Some(id) = place.first_opening() {
-                    place.pool.handle(now, PoolEvent::Opened(id));
-                    place.obey();
-                }
+                place.open(now);
+                place.obey();
                 place.give_back(now, true);
                 self.settle();
             }
@@ -267,11 +269,13 @@ impl Place {
                     self.opening.remove(&id);
                     assert!(self.known.contains(&id), "lent what never was");
                     assert!(self.wanting.remove(&asker), "lent to nobody");
-                    assert!(self.lent.insert(id, asker).is_none(), "lent twice");
+                    assert!(self.lent.insert((id, asker)), "lent twice");
+                    let lanes = self.lent.iter().filter(|(other, _)| *other == id);
+                    assert!(lanes.count() <= self.room, "more lanes than there is room");
                 }
                 PoolAction::Close(id) => {
                     self.opening.remove(&id);
-                    assert!(!self.lent.contains_key(&id), "closed while lent");
+                    assert!(!self.used().contains(&id), "closed while lent");
                 }
             }
         }
@@ -288,13 +292,31 @@ impl Place {
         self.wanting.remove(&asker);
     }
 
+    /// A connection is there.
+    fn open(&mut self, now: Timestamp) {
+        if let Some(session) = self.first_opening() {
+            let room = self.room;
+            self.pool.handle(now, PoolEvent::Opened { session, room });
+        }
+    }
+
+    /// The sessions that lanes have.
+    fn used(&self) -> BTreeSet<SessionId> {
+        self.lent.iter().map(|(id, _)| *id).collect()
+    }
+
     fn first_opening(&self) -> Option<SessionId> {
         self.opening.keys().next().copied()
     }
 
     fn give_back(&mut self, now: Timestamp, open: bool) {
-        if let Some((session, _)) = self.lent.pop_first() {
-            self.pool.handle(now, PoolEvent::Returned { session, open });
+        if let Some((session, asker)) = self.lent.pop_first() {
+            let back = PoolEvent::Returned {
+                session,
+                asker,
+                room: if open { self.room } else { 0 },
+            };
+            self.pool.handle(now, back);
         }
     }
 }
