@@ -46,6 +46,12 @@ impl Script {
             }
             // The client may have closed already; then there is nothing to do.
             drop(stream.shutdown(Shutdown::Write));
+            // What it still says is read: closed before, the connection would be reset, and what was sent here lost.
+            let limit = std::time::Duration::from_secs(1);
+            if stream.set_read_timeout(Some(limit)).is_ok() {
+                let mut rest = [0; 4096];
+                while matches!(stream.read(&mut rest), Ok(n) if n > 0) {}
+            }
             seen
         });
         Self { port, thread }
