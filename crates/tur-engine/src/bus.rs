@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use tur_core::Timestamp;
 
+use crate::careful;
 use crate::clock::Clock;
 use crate::{Event, PeerNo, What};
 
@@ -124,7 +125,7 @@ impl Scope {
             }
         }
         // What a listener runs when it is woken may publish, listen or leave: no lock is held by now.
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.into_iter().for_each(careful::wake);
     }
 
     /// True if an event that is published here is heard by anybody.
@@ -170,7 +171,7 @@ impl Scope {
             std::mem::take(&mut queues.open)
         };
         let wakers = closed.iter().filter_map(|queue| queue.close());
-        wakers.for_each(Waker::wake);
+        wakers.for_each(careful::wake);
     }
 }
 

@@ -6,6 +6,12 @@ use std::any::Any;
 use std::fmt;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::Waker;
+
+use futures_util::FutureExt as _;
+use tur_core::Kind;
+
+use crate::Error;
 
 /// Something of a user's, whose drop may panic.
 pub(crate) struct Careful<T>(Option<T>);
@@ -46,6 +52,25 @@ pub(crate) fn quietly<T>(thing: T) {
     if let Err(panic) = caught(|| drop(thing)) {
         tracing::error!(panic, "something panicked while it was dropped");
     }
+}
+
+/// Wakes somebody of a user's: what the waker does is the user's.
+pub(crate) fn wake(waker: Waker) {
+    if let Err(panic) = caught(|| waker.wake()) {
+        tracing::error!(panic, "a waker panicked");
+    }
+}
+
+/// What `work` comes to. A panic in it, which is a bug here, is a failure like others: whoever waits for the end is told one.
+pub(crate) async fn unharmed<R>(work: impl Future<Output = R>) -> Result<R, Error> {
+    // Each step of a driver gives back what it had, whatever another one has left half done.
+    let ended = AssertUnwindSafe(work).catch_unwind().await;
+    ended.map_err(|panic| {
+        let panic = text(panic);
+        tracing::error!(panic, "a driver panicked");
+        let message = format!("a part of the engine panicked, which is a bug: {panic}");
+        Error::new(Kind::Other, message)
+    })
 }
 
 /// What a panic said. Its payload is not dropped: that may panic too.

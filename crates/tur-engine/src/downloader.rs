@@ -462,7 +462,7 @@ impl Downloader {
         let (seats, totals) = (shared.seats.clone(), shared.totals.clone());
         let drive = async move {
             let result = match job {
-                _ if stopped => driver::refuse(&outside, Error::cancelled()),
+                _ if stopped => driver::refuse(&outside.board, Error::cancelled()),
                 Ok(job) => match seats.take(&mut outside).await {
                     Some(_seat) => {
                         let _counted = totals.enter(id, outside.board.metrics().clone());
@@ -476,9 +476,9 @@ impl Downloader {
                         sessions.permits(now, |permits| permits.forget(now, id));
                         result
                     }
-                    None => driver::refuse(&outside, Error::cancelled()),
+                    None => driver::refuse(&outside.board, Error::cancelled()),
                 },
-                Err(error) => driver::refuse(&outside, error),
+                Err(error) => driver::refuse(&outside.board, error),
             };
             // Its last event is told: its streams end, and the downloader's if this was its last.
             drop(bus);
@@ -487,7 +487,9 @@ impl Downloader {
         };
         let drive = drive.instrument(tracing::info_span!("download", id));
         if shared.starts.send(Box::pin(drive)).is_err() {
-            tracing::error!("the data thread is gone");
+            // Only a bug ends it while there is a downloader. Who waits for the outcome is told the same.
+            let error = Error::new(Kind::Other, "the engine stopped: this is a bug");
+            driver::refuse(&board, error).ok();
         }
         Handle::new(board, commands, own_limit, outcome, first)
     }

@@ -17,6 +17,7 @@ use super::answer::validator;
 use super::finish::or_cancelled;
 use super::store::{Errand, Store};
 use super::{Driver, End, Outside, World, conclude};
+use crate::careful::unharmed;
 use crate::fetch::{FetchJob, Fetched, Head, Taker};
 use crate::hand::Hand;
 use crate::region::Sink;
@@ -39,7 +40,9 @@ where
     board.tell(Duration::ZERO, What::Started { url: url.clone() });
     let store = ToTaker::new(&job, Hand::new(taker, job.wanted().start, clock), began);
     let result = match or_cancelled(&mut outside, world.origins.ready()).await {
-        Some(()) => run(&world, store, &mut outside).await,
+        Some(()) => unharmed(run(&world, store, &mut outside))
+            .await
+            .and_then(|result| result),
         None => Err(Error::cancelled()),
     };
     let elapsed = clock.now().since(began);

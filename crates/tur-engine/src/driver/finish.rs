@@ -18,6 +18,7 @@ use super::digest::Follower;
 use super::file::{Early, ToFile, config, errand};
 use super::filing::{Existing, plain};
 use super::{Driver, End, Outside, World};
+use crate::careful::unharmed;
 use crate::checksum::{Algorithm, hex};
 use crate::job::Job;
 use crate::{Checksum, Completed, Error, PhaseWord, What};
@@ -42,13 +43,26 @@ where
     let (board, store) = (outside.board.clone(), ToFile::new(&world.disk, job));
     let config = config(job, None, Hint::default());
     let mut driver = Driver::new(&world, errand(job), config, board, store);
-    let result = driver.carry_through(&mut outside).await;
+    let result = match unharmed(driver.carry_through(&mut outside)).await {
+        Ok(result) => result,
+        Err(fallen) => return Err(driver.clear_up(fallen).await),
+    };
     driver.remember();
     driver.board.metrics().put(driver.tally.metrics());
     result
 }
 
 impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
+    /// After a panic: lets the part go, and leaves what can be gone on with, as far as that can still be done.
+    async fn clear_up(&mut self, fallen: Error) -> Error {
+        let told = fallen.clone();
+        let clear = async {
+            self.let_part_go().await;
+            self.leave(told)
+        };
+        unharmed(clear).await.unwrap_or(fallen)
+    }
+
     async fn carry_through(&mut self, outside: &mut Outside) -> Result<Completed, Error> {
         if let Some(done) = self.existing(outside).await? {
             return Ok(done);

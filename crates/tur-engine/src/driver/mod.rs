@@ -42,6 +42,7 @@ use tur_sched::{Event, Failure, LaneId, LanesEvent, Transfer, TransferConfig};
 use tur_storage::Disk;
 
 use crate::board::Board;
+use crate::careful::unharmed;
 use crate::clock::Clock;
 use crate::compute::Compute;
 use crate::handle::Wish;
@@ -139,7 +140,8 @@ where
     let (clock, began) = (world.clock, world.clock.now());
     let url = job.target.to_string();
     board.tell(Duration::ZERO, What::Started { url: url.clone() });
-    let result = finish::download(world, &job, outside).await;
+    let result = unharmed(finish::download(world, &job, outside)).await;
+    let result = result.and_then(|result| result);
     let elapsed = clock.now().since(began);
     let result = result
         .map(|done| Completed {
@@ -153,9 +155,9 @@ where
 }
 
 /// A download that was asked for wrongly.
-pub(crate) fn refuse(outside: &Outside, error: Error) -> Result<Completed, Error> {
+pub(crate) fn refuse(board: &Board, error: Error) -> Result<Completed, Error> {
     let result = Err(error);
-    conclude(&outside.board, Duration::ZERO, &result);
+    conclude(board, Duration::ZERO, &result);
     result
 }
 

@@ -1,21 +1,22 @@
 //! A driver that panics, as no driver should: what it had comes back all the same, and others go on.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tur_core::port::{Body, Fill, Reply, Request, Session, SessionFacts, Transport};
-use tur_core::{ByteRange, Chunks, Fault, Origin};
-use tur_storage::MemDisk;
+use tur_core::{ByteRange, Chunks, Fault, Kind, Origin};
+use tur_storage::{Disk as _, MemDisk, Open};
 use tur_testkit::sim::{SimBody, SimSession, SimTransport};
-use tur_testkit::{Behaviour, Link};
+use tur_testkit::{Behaviour, Link, content};
 
 use super::fetches::{Cup, Mouth, fetch_job};
-use super::stand::{MIB, PATH, RTT, job};
+use super::stand::{DIR, MIB, NAME, PATH, RTT, job};
 use crate::board::Board;
-use crate::bus::Bus;
+use crate::bus::{Bus, Listener, ROOM};
 use crate::clock::Clock;
 use crate::compute::Compute;
 use crate::driver::{self, Outside, World};
@@ -25,6 +26,7 @@ use crate::origins::Origins;
 use crate::sampler::Sampler;
 use crate::scaling::Scaling;
 use crate::sessions::{Caps, Sessions};
+use crate::{PhaseWord, What};
 
 const SIZE: u64 = 8 * MIB;
 
@@ -87,6 +89,7 @@ struct Shared {
     sessions: Sessions<BuggySession>,
     scaling: Scaling,
     clock: Clock,
+    disk: MemDisk,
 }
 
 impl Shared {
@@ -105,6 +108,7 @@ impl Shared {
             sessions: Sessions::new(Caps::default()),
             scaling: Scaling::new(),
             clock: Clock::start(),
+            disk: MemDisk::new(),
         }
     }
 
@@ -113,7 +117,7 @@ impl Shared {
             transport: Arc::new(self.transport.clone()),
             sessions: self.sessions.clone(),
             origins: Origins::in_memory(),
-            disk: MemDisk::new(),
+            disk: self.disk.clone(),
             compute: Compute::new(),
             limits: Limits {
                 process: Limit::new(self.clock, None),
@@ -132,6 +136,8 @@ impl Shared {
         self.transport.steps.store(nth, Ordering::SeqCst);
         let bus = Bus::new(self.clock);
         let board = Board::new(id, bus.scope().clone());
+        let listener = board.subscribe(ROOM);
+        let (looked, transport) = (board.clone(), self.transport.clone());
         let (_commands, heard) = watch::channel(Wish::default());
         let (_life, life) = watch::channel(());
         let outside = Outside {
@@ -140,32 +146,76 @@ impl Shared {
             life,
         };
         let world = self.world();
-        let mut drivers = JoinSet::new();
-        drivers.spawn(async move {
-            if is_fetch {
-                let mouth = Box::new(Mouth(Cup::new()));
-                let job = fetch_job(Some(ByteRange::new(MIB, SIZE)));
-                driver::fetch(world, job, mouth, outside).await.map(drop)
-            } else {
-                let job = crate::job::Job {
-                    lanes_start: Some(4),
-                    ..job()
-                };
-                driver::run(world, job, outside).await.map(drop)
-            }
-        });
-        let ended = drivers.join_next().await.expect("one runs");
-        match ended {
-            Ok(result) => {
-                result.expect("without a bug it succeeds");
-                false
-            }
-            Err(error) => {
-                assert!(error.is_panic());
-                true
+        let result = if is_fetch {
+            let mouth = Box::new(Mouth(Cup::new()));
+            let job = fetch_job(Some(ByteRange::new(MIB, SIZE)));
+            driver::fetch(world, job, mouth, outside).await.map(drop)
+        } else {
+            let job = crate::job::Job {
+                lanes_start: Some(4),
+                ..job()
+            };
+            driver::run(world, job, outside).await.map(drop)
+        };
+        let left = transport.steps.load(Ordering::SeqCst);
+        let panicked = left == 0 || left > nth;
+        let ends = ends(&listener);
+        assert_eq!(ends.len(), 1, "one end is told, and it is the last event");
+        assert_eq!(looked.progress().phase, PhaseWord::Done);
+        assert!(looked.progress().lane_map.is_empty());
+        if !panicked {
+            result.expect("without a bug it succeeds");
+            return false;
+        }
+        assert_eq!(result.expect_err("it panicked").kind(), Kind::Other);
+        assert!(
+            matches!(&ends[0], What::Failed(error) if error.kind() == Kind::Other),
+            "{:?}",
+            ends[0]
+        );
+        self.assert_part_is_free();
+        true
+    }
+
+    /// Nobody holds the lock of the part, and the same download may begin again at once.
+    fn assert_part_is_free(&self) {
+        let Ok(dir) = self.disk.open_dir(Path::new(DIR), false) else {
+            return;
+        };
+        for name in [format!("{NAME}.part"), format!("{NAME}.tur")] {
+            if let Ok(file) = self.disk.open(&dir, &name, Open::Existing) {
+                assert!(
+                    self.disk.try_lock(&file).expect("it can be asked"),
+                    "{name}"
+                );
             }
         }
     }
+}
+
+impl Shared {
+    /// Each byte of the file is right.
+    fn assert_file(&self) {
+        let dir = self.disk.open_dir(Path::new(DIR), false).expect("made");
+        let file = self.disk.open(&dir, NAME, Open::Existing).expect("there");
+        let len = usize::try_from(SIZE).expect("a small file");
+        let mut bytes = vec![0; len + 1];
+        assert_eq!(self.disk.read_at(&file, 0, &mut bytes).expect("read"), len);
+        assert!(bytes[..len] == content(0, ByteRange::new(0, SIZE)));
+    }
+}
+
+/// The terminal events that were told. Nothing comes after one.
+fn ends(listener: &Listener) -> Vec<What> {
+    let cx = Context::from_waker(Waker::noop());
+    let mut ends = Vec::new();
+    while let Poll::Ready(Some(event)) = listener.poll_take(&cx) {
+        assert!(ends.is_empty(), "{event:?} comes after the end");
+        if let What::Completed(_) | What::Failed(_) | What::Cancelled(_) = event.what {
+            ends.push(event.what);
+        }
+    }
+    ends
 }
 
 #[tokio::test(start_paused = true)]
@@ -181,8 +231,11 @@ async fn a_driver_that_panics_gives_back_what_it_had() {
             assert!(shared.scaling.is_empty());
             assert_eq!(shared.sessions.members(), 0);
         }
-        // Whoever comes next has all of it.
+        // Whoever comes next has all of it, and goes on with what was left.
         assert!(!shared.run(100, u64::MAX, is_fetch).await);
+        if !is_fetch {
+            shared.assert_file();
+        }
         let later = shared.clock.now() + Duration::from_secs(60 * 60);
         shared.sessions.expire(later);
         assert_eq!(shared.sessions.held().0, 0);
