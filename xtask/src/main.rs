@@ -1,4 +1,4 @@
-//! Contributors' commands: `cargo xtask demo`, `bench`, `sim`, `kill`, `soak`, `fuzz`, `deny`, `scoreboard`,
+//! Contributors' commands: `cargo xtask demo`, `bench`, `sim`, `kill`, `breaks`, `soak`, `fuzz`, `deny`, `scoreboard`,
 //! `ablation`, `replay`.
 //!
 //! The walls of the workspace are not commands but tests: `cargo test -p xtask`.
@@ -7,6 +7,7 @@
 mod ablation;
 mod batch;
 mod bench;
+mod breaks;
 mod demo;
 mod deny;
 mod fuzzing;
@@ -62,6 +63,8 @@ enum Command {
     Deny,
     /// Kills real downloads at random points, again and again, and says what each kill cost.
     Kill(kill::Options),
+    /// Downloads from an origin that ends connections and streams at random points, and says what that cost.
+    Breaks(breaks::Options),
     /// Compares time with the ideal in chosen worlds and rewrites docs/scoreboard.md and its pictures.
     Scoreboard,
     /// Compares ways to divide the work, with and without memory, in the same worlds and rewrites docs/ablation.md.
@@ -114,6 +117,7 @@ fn main() -> Result<()> {
         Command::Fuzz(options) => fuzzing::run(&options),
         Command::Deny => deny::run(),
         Command::Kill(options) => kill::run(&options),
+        Command::Breaks(options) => breaks::run(&options),
         Command::Scoreboard => scoreboard::run(),
         Command::Ablation => ablation::run(),
         Command::Replay { file } => replay::run(&file),

@@ -21,6 +21,7 @@ mod proxy;
 mod scene;
 pub mod sim;
 mod stage;
+mod strike;
 
 pub use behaviour::{
     Behaviour, Beyond, Crowd, Deed, Framing, IfRange, Link, Ranges, TODAY, When, strong, weak,
@@ -31,3 +32,4 @@ pub use gate::Gate;
 pub use log::Seen;
 pub use loopback::{Loopback, Refusing, Setup, Speaks, Tls};
 pub use proxy::{ProxyDeed, ProxySeen, ProxyServer, ProxySetup, ProxySpeech};
+pub use strike::Strike;

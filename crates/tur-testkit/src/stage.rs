@@ -12,10 +12,12 @@ use crate::log::{Log, Seen};
 use crate::pace::{Grain, Pacer, SLACK};
 use crate::play::{Act, Asked, Play, Script, Wanted};
 use crate::scene::play;
+use crate::strike::Strikes;
 
 /// One origin's state.
 pub(crate) struct Stage {
     pub(crate) log: Log,
+    pub(crate) strikes: Strikes,
     pub(crate) link: Link,
     bottleneck: Option<Mutex<Pacer>>,
     paths: Mutex<HashMap<String, Path>>,
@@ -70,6 +72,7 @@ impl Stage {
     fn empty(link: Link) -> Self {
         Self {
             log: Log::new(clock::now()),
+            strikes: Strikes::new(),
             bottleneck: link
                 .bottleneck
                 .map(|rate| Mutex::new(Pacer::new(rate, SLACK))),

@@ -1,5 +1,6 @@
 //! Whole downloads through the public interface: real sockets, real files.
 
+mod breaks;
 mod events;
 mod files;
 mod lanes;

@@ -3,6 +3,7 @@
 //! Read [`Loopback`] first. Tests may be synchronous, asynchronous or under a paused clock: the origin keeps real
 //! time by itself.
 
+mod insert;
 mod request;
 mod serve;
 mod streams;
@@ -25,6 +26,7 @@ use crate::content::CHUNK_MAX;
 use crate::log::Seen;
 use crate::pace;
 use crate::stage::Stage;
+use crate::strike::Strike;
 
 /// A running origin. Dropping it closes every connection and ends its thread.
 #[derive(Debug)]
@@ -181,6 +183,11 @@ impl Loopback {
     /// Gives a path a (new) behaviour from the next request on; its requests are numbered from 1 again.
     pub fn swap(&self, path: &str, behaviour: Behaviour) {
         self.stage.swap(path.to_owned(), behaviour);
+    }
+
+    /// Does something to every connection that stands and whose number `every` divides; says how many stand in all.
+    pub fn strike(&self, strike: Strike, every: u64) -> usize {
+        self.stage.strikes.strike(strike, every)
     }
 
     /// All requests so far, in the order they came (the first 100 000).

@@ -98,8 +98,21 @@ async fn in_streams(stream: &TcpStream, speaks: Speaks) -> bool {
 
 async fn converse<S: Wire>(mut stream: S, stage: Arc<Stage>, seat: &Seat) {
     let mut inbox = Inbox::default();
-    while let Ok(Some(request)) = inbox.request(&mut stream, seat.number).await {
-        let after = answer(&mut stream, &mut inbox, (&stage, seat), request).await;
+    let mut struck = stage.strikes.listen(seat.number);
+    loop {
+        let request = tokio::select! {
+            biased;
+            request = inbox.request(&mut stream, seat.number) => request,
+            _ = struck.next() => return,
+        };
+        let Ok(Some(request)) = request else {
+            return;
+        };
+        let after = tokio::select! {
+            biased;
+            after = answer(&mut stream, &mut inbox, (&stage, seat), request) => after,
+            _ = struck.next() => return,
+        };
         // A failed write is a client that went away.
         match after.unwrap_or(After::Drop) {
             After::Next => {}

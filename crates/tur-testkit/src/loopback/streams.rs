@@ -5,6 +5,7 @@
 //! server library writes: a request for the former meets a hang-up, the latter are left out.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,14 +14,16 @@ use bytes::Bytes;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderName, HeaderValue, Request, Response};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
+use super::insert::{Inserting, Inserts};
 use super::serve::{GRAIN, Wire};
 use super::wire;
 use crate::clock;
 use crate::log::Seen;
 use crate::play::{Act, Break, Play, Script, Wanted};
 use crate::stage::{Schedule, Seat, Stage, Turn};
+use crate::strike::Strike;
 
 /// How the connection goes on after a stream.
 enum After {
@@ -36,17 +39,14 @@ enum After {
 
 /// Serves one connection to its end. Errors mean that the client went away: there is nobody to tell.
 pub(super) async fn converse<S: Wire>(stream: S, stage: Arc<Stage>, seat: Seat) {
-    let mut builder = Builder::new();
-    if let Some(streams) = stage.link.streams {
-        builder.max_concurrent_streams(streams);
-    }
-    // Tests count what was handed to the socket: little is kept back behind it.
-    builder.max_send_buffer_size(SEND_BUFFER);
-    let Ok(mut connection) = builder.handshake(stream).await else {
+    let mut struck = stage.strikes.listen(seat.number);
+    let (stream, inserts) = Inserting::new(stream);
+    let Ok(mut connection) = builder(&stage).handshake(stream).await else {
         return;
     };
     let seat = Arc::new(seat);
     let mut streams = JoinSet::new();
+    let mut served = Served::default();
     loop {
         let after = tokio::select! {
             request = connection.accept() => {
@@ -54,11 +54,21 @@ pub(super) async fn converse<S: Wire>(stream: S, stage: Arc<Stage>, seat: Seat) 
                 let Some(Ok((request, respond))) = request else {
                     return;
                 };
-                let (stage, seat) = (stage.clone(), seat.clone());
-                streams.spawn(async move { answer((&stage, &seat), request, respond).await });
+                let id = respond.stream_id().as_u32();
+                if served.last.is_none_or(|last| id <= last) {
+                    let (stage, seat) = (stage.clone(), seat.clone());
+                    let answer = async move { answer((&stage, &seat), request, respond).await };
+                    served.begin(id, streams.spawn(answer));
+                }
                 continue;
             }
-            Some(ended) = streams.join_next() => ended.unwrap_or(After::Drop(Box::new(()))),
+            Some(ended) = streams.join_next() => match ended {
+                Ok(after) => after,
+                Err(error) if error.is_cancelled() => After::Next,
+                Err(_panicked) => After::Drop(Box::new(())),
+            },
+            strike = struck.next() => served.meet(strike, &inserts),
+            () = clock::pass(FAREWELL), if served.last.is_some() && streams.is_empty() => return,
         };
         match after {
             After::Next => {}
@@ -72,8 +82,63 @@ pub(super) async fn converse<S: Wire>(stream: S, stage: Arc<Stage>, seat: Seat) 
     }
 }
 
+/// The streams of a connection that are being answered.
+#[derive(Default)]
+struct Served {
+    running: BTreeMap<u32, AbortHandle>,
+    /// The last one that is served, once that was told.
+    last: Option<u32>,
+}
+
+impl Served {
+    fn begin(&mut self, id: u32, stream: AbortHandle) {
+        if self.running.len() >= SERVED_MAX {
+            self.tidy();
+        }
+        self.running.insert(id, stream);
+    }
+
+    fn tidy(&mut self) {
+        self.running.retain(|_, stream| !stream.is_finished());
+    }
+
+    /// Does to the connection what is to be done. A stream that is dropped is reset by the library.
+    fn meet(&mut self, strike: Strike, inserts: &Inserts) -> After {
+        self.tidy();
+        match strike {
+            Strike::Cut => return After::Drop(Box::new(())),
+            Strike::Calm => return After::GoAway(Reason::ENHANCE_YOUR_CALM),
+            Strike::ResetHalf => self
+                .running
+                .values()
+                .step_by(2)
+                .for_each(AbortHandle::abort),
+            Strike::GoAway if self.last.is_none() => {
+                let middle = self.running.len().saturating_sub(1) / 2;
+                let last = self.running.keys().nth(middle).copied().unwrap_or_default();
+                inserts.goaway(last);
+                self.last = Some(last);
+                let beyond = self.running.range(last + 1..);
+                beyond.for_each(|(_, stream)| stream.abort());
+            }
+            Strike::GoAway => {}
+        }
+        After::Next
+    }
+}
+
+fn builder(stage: &Stage) -> Builder {
+    let mut builder = Builder::new();
+    if let Some(streams) = stage.link.streams {
+        builder.max_concurrent_streams(streams);
+    }
+    // Tests count what was handed to the socket: little is kept back behind it.
+    builder.max_send_buffer_size(SEND_BUFFER);
+    builder
+}
+
 /// Writes what is left to write.
-async fn flush<S: Wire>(connection: &mut Connection<S, Bytes>) {
+async fn flush<S: Wire>(connection: &mut Connection<Inserting<S>, Bytes>) {
     drop(poll_fn(|cx| connection.poll_closed(cx)).await);
 }
 
@@ -284,6 +349,10 @@ fn seen(request: &Request<RecvStream>, seat: &Seat, stream: u32) -> (Seen, Optio
 
 /// Interim statuses, in turn.
 const INTERIM: [u16; 3] = [103, 102, 100];
+/// Streams after which those that have ended are forgotten.
+const SERVED_MAX: usize = 256;
+/// How long a connection that took leave stays after its last stream, so that what was written gets there.
+const FAREWELL: Duration = Duration::from_millis(50);
 /// How long bytes that were sent are waited for before the connection is cut behind them.
 const WRITTEN_MAX: Duration = Duration::from_millis(200);
 /// Bytes of a stream that the library keeps.

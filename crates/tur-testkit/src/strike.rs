@@ -1,0 +1,64 @@
+//! What is done to connections that stand, at a moment that a test chooses: the plays of single requests cannot say it.
+
+use tokio::sync::broadcast::{self, error::RecvError};
+
+/// What is done to a connection. Over HTTP/1 each of them closes it without good-bye.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Strike {
+    /// The connection closes without good-bye.
+    Cut,
+    /// GOAWAY (`NO_ERROR`) that names the stream in the middle as the last one: those above it are not served, those up to
+    /// it are, and then the connection closes.
+    GoAway,
+    /// GOAWAY (`ENHANCE_YOUR_CALM`), and every stream ends.
+    Calm,
+    /// Every second stream is reset (`CANCEL`), and the others go on.
+    ResetHalf,
+}
+
+/// Tells all connections of an origin.
+#[derive(Debug)]
+pub(crate) struct Strikes(broadcast::Sender<(Strike, u64)>);
+
+/// Where one connection hears of it.
+#[derive(Debug)]
+pub(crate) struct Struck {
+    strikes: broadcast::Receiver<(Strike, u64)>,
+    connection: u64,
+}
+
+impl Strikes {
+    pub(crate) fn new() -> Self {
+        Self(broadcast::Sender::new(ROOM))
+    }
+
+    /// Strikes each connection whose number `every` divides; how many connections there are.
+    pub(crate) fn strike(&self, strike: Strike, every: u64) -> usize {
+        // An error says that nobody listens.
+        self.0.send((strike, every.max(1))).unwrap_or_default()
+    }
+
+    /// The ear of a connection.
+    pub(crate) fn listen(&self, connection: u64) -> Struck {
+        Struck {
+            strikes: self.0.subscribe(),
+            connection,
+        }
+    }
+}
+
+impl Struck {
+    /// The next strike that is meant for this connection; never, if there is none.
+    pub(crate) async fn next(&mut self) -> Strike {
+        loop {
+            match self.strikes.recv().await {
+                Ok((strike, every)) if self.connection.is_multiple_of(every) => return strike,
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => std::future::pending().await,
+            }
+        }
+    }
+}
+
+/// Strikes that may wait to be heard.
+const ROOM: usize = 64;
