@@ -209,6 +209,11 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "http1", help_heading = REQUEST)]
     pub(crate) http2: bool,
 
+    /// Speak HTTP/3 alone, over QUIC, to https: URLs; fail where it is not spoken, UDP is blocked or a proxy is in use
+    #[cfg(feature = "http3")]
+    #[arg(long, conflicts_with_all = ["http1", "http2"], help_heading = REQUEST)]
+    pub(crate) http3: bool,
+
     #[command(flatten)]
     pub(crate) network: NetworkArgs,
 

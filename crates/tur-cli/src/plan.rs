@@ -341,6 +341,10 @@ fn checksum(text: &str) -> Result<Checksum, String> {
 }
 
 fn protocols(args: &Args) -> Protocols {
+    #[cfg(feature = "http3")]
+    if args.http3 {
+        return Protocols::Http3;
+    }
     match (args.http1, args.http2) {
         (true, _) => Protocols::Http1,
         (false, true) => Protocols::Http2,

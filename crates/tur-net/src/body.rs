@@ -7,6 +7,8 @@ use tur_core::{Chunks, Fault};
 
 use crate::h1::H1Body;
 use crate::h2::H2Body;
+#[cfg(feature = "http3")]
+use crate::h3::H3Body;
 
 /// The body of an answer. Dropped before its end it frees its connection (HTTP/1.1) or stream.
 pub struct HttpBody(pub(crate) Inner);
@@ -15,6 +17,8 @@ pub struct HttpBody(pub(crate) Inner);
 pub(crate) enum Inner {
     H1(H1Body),
     H2(H2Body),
+    #[cfg(feature = "http3")]
+    H3(H3Body),
 }
 
 impl Body for HttpBody {
@@ -22,6 +26,8 @@ impl Body for HttpBody {
         match &mut self.0 {
             Inner::H1(body) => body.fill(chunks, budget).await,
             Inner::H2(body) => body.fill(chunks, budget).await,
+            #[cfg(feature = "http3")]
+            Inner::H3(body) => body.fill(chunks, budget).await,
         }
     }
 }
@@ -31,6 +37,8 @@ impl fmt::Debug for HttpBody {
         match &self.0 {
             Inner::H1(body) => f.debug_tuple("HttpBody").field(body).finish(),
             Inner::H2(body) => f.debug_tuple("HttpBody").field(body).finish(),
+            #[cfg(feature = "http3")]
+            Inner::H3(body) => f.debug_tuple("HttpBody").field(body).finish(),
         }
     }
 }

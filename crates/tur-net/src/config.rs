@@ -13,7 +13,7 @@ use tur_http::{HostEntry, Proxies};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct NetConfig {
-    /// Limit for name resolution, TCP and TLS together. Default: 10 s.
+    /// Limit for name resolution, TCP and TLS, or QUIC, together. Default: 10 s.
     pub connect_timeout: Duration,
     /// Certificates (PEM) to trust **instead of** the system's. Default: none, the system's roots are used.
     pub roots_pem: Option<Vec<u8>>,
@@ -33,11 +33,11 @@ pub struct NetConfig {
     pub receive_buffer: Option<usize>,
     /// Which protocols are spoken. Default: [`Protocols::Auto`].
     pub protocols: Protocols,
-    /// Bytes of one HTTP/2 stream that a peer may send before they were taken; from 16 KiB to 1 GiB, and never more than
+    /// Bytes of one stream of HTTP/2 or HTTP/3 that a peer may send before they were taken; from 16 KiB to 1 GiB, and never more than
     /// the connection's. Default: 16 MiB, which is 128 MB/s at a round trip of 130 ms. With a `receive_buffer` it is
     /// no larger than that.
     pub h2_stream_window: u32,
-    /// Bytes of all streams of one HTTP/2 connection that a peer may send before they were taken; from 64 KiB to 1 GiB.
+    /// Bytes of all streams of one connection of HTTP/2 or HTTP/3 that a peer may send before they were taken; from 64 KiB to 1 GiB.
     /// All connections of a transport share 64 MiB: each gets what is set here, or half of what is left, at least 512 KiB.
     /// Default: 32 MiB. With a `receive_buffer` it is no larger than that.
     pub h2_connection_window: u32,
@@ -174,6 +174,11 @@ pub enum Protocols {
     /// HTTP/2 alone: over TLS it must be agreed to, in clear text it is spoken without asking (RFC 9113, section 3.3).
     /// Where that cannot be, `open` fails with `ProtocolUnavailable`.
     Http2,
+    /// HTTP/3 alone, over QUIC: `https` origins are connected to by UDP without being asked over TCP first. Where nothing
+    /// answers by UDP, `open` fails with `Connect`; at `http` origins and where it is not agreed to, with
+    /// `ProtocolUnavailable`.
+    #[cfg(feature = "http3")]
+    Http3,
 }
 
 impl NetConfig {

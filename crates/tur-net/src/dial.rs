@@ -112,6 +112,34 @@ impl Dialer {
         Ok((tcp, address))
     }
 
+    /// The first address of `origin` at which `attempt` connects by UDP. What happens there says nothing of TCP: only the winner
+    /// is noted.
+    ///
+    /// # Errors
+    /// As [`dial`](Self::dial).
+    #[cfg(feature = "http3")]
+    pub(crate) async fn race_to<T, F>(
+        &self,
+        origin: &Origin,
+        attempt: impl Fn(SocketAddr) -> F,
+    ) -> Result<(T, SocketAddr), Fault>
+    where
+        F: Future<Output = io::Result<T>>,
+    {
+        let peer = Peer::Origin(origin);
+        let order = self.addresses(peer).await?;
+        let raced = race(order, &mut Vec::new(), attempt).await;
+        let (connection, address) = raced.map_err(|failure| failure.into_fault(peer))?;
+        self.spread().won(peer.host(), address, false);
+        Ok((connection, address))
+    }
+
+    /// The side of this machine that connections leave from.
+    #[cfg(feature = "http3")]
+    pub(crate) fn local(&self) -> Option<&Local> {
+        self.local.as_ref()
+    }
+
     /// The addresses of a host that may be connected to, in the order in which they are to be tried: never none.
     ///
     /// # Errors
@@ -242,7 +270,7 @@ async fn connect(
         socket.set_recv_buffer_size(u32::try_from(bytes).unwrap_or(u32::MAX))?;
     }
     if let Some(local) = local {
-        local.bind(&socket)?;
+        local.bind(SockRef::from(&socket))?;
     }
     socket.connect(address).await
 }

@@ -1,13 +1,14 @@
-//! HTTP/1.1 and HTTP/2 over TCP and TLS, behind the transport port of tur-core.
+//! HTTP/1.1 and HTTP/2 over TCP and TLS, and HTTP/3 over QUIC, behind the transport port of tur-core.
 //!
 //! Read [`HttpTransport`] first; [`NetConfig`] says what can be set. The traits it keeps are in
 //! [`tur_core::port`]: one attempt yields one fault, nothing is retried here, and no redirect is followed.
 //!
 //! Nothing here spawns. An HTTP/1.1 connection moves only while somebody awaits
 //! [`HttpSession::fetch`](tur_core::port::Session) or [`HttpBody::fill`](tur_core::port::Body): reading happens on the
-//! caller. One with many streams is driven by a future that the caller's [`Spawner`] runs. Either dies with its session.
+//! caller. One with many streams is driven by futures that the caller's [`Spawner`] runs. Either dies with its session; the
+//! UDP sockets of HTTP/3 live as long as their transport.
 //!
-//! The modules `h1` and `h2` hold what differs by protocol; `session` and `body` choose between them.
+//! HTTP/3 is there with the feature `http3`. The modules `h1`, `h2` and `h3` hold what differs by protocol; `session` and `body` choose between them.
 #![forbid(unsafe_code)]
 
 mod body;
@@ -16,6 +17,8 @@ mod config;
 mod dial;
 mod h1;
 mod h2;
+#[cfg(feature = "http3")]
+mod h3;
 mod head;
 mod legacy;
 mod local;
@@ -29,6 +32,7 @@ mod spread;
 mod stream;
 mod tls;
 mod transport;
+mod wanted;
 mod way;
 
 pub use body::HttpBody;

@@ -5,6 +5,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use socket2::{SockRef, Socket};
 use tokio::net::TcpSocket;
 
 use crate::{IpFamily, NetError};
@@ -32,7 +33,7 @@ impl Local {
             Some(IpFamily::V6) => TcpSocket::new_v6(),
             _ => TcpSocket::new_v4(),
         };
-        match tried.and_then(|socket| local.bind(&socket)) {
+        match tried.and_then(|socket| local.bind(SockRef::from(&socket))) {
             Ok(()) => Ok(local),
             Err(error) => Err(NetError::Interface(error.to_string())),
         }
@@ -51,10 +52,10 @@ impl Local {
     ///
     /// # Errors
     /// `NetworkDown` if the address or the interface is not there (any more).
-    pub(crate) fn bind(&self, socket: &TcpSocket) -> io::Result<()> {
+    pub(crate) fn bind(&self, socket: SockRef<'_>) -> io::Result<()> {
         let bound = match self {
-            Local::Address(ip) => socket.bind(SocketAddr::new(*ip, 0)),
-            Local::Device(name) => bind_device(socket, name),
+            Local::Address(ip) => socket.bind(&SocketAddr::new(*ip, 0).into()),
+            Local::Device(name) => bind_device(&socket, name),
         };
         bound.map_err(|error| {
             // ENODEV has no kind of its own.
@@ -73,7 +74,7 @@ impl Local {
 }
 
 #[cfg(any(target_os = "android", target_os = "linux"))]
-fn bind_device(socket: &TcpSocket, name: &str) -> io::Result<()> {
+fn bind_device(socket: &Socket, name: &str) -> io::Result<()> {
     if name.is_empty() {
         return Err(io::Error::other("the name is empty"));
     }
@@ -81,7 +82,7 @@ fn bind_device(socket: &TcpSocket, name: &str) -> io::Result<()> {
 }
 
 #[cfg(not(any(target_os = "android", target_os = "linux")))]
-fn bind_device(_socket: &TcpSocket, _name: &str) -> io::Result<()> {
+fn bind_device(_socket: &Socket, _name: &str) -> io::Result<()> {
     let text = "here only an address can be given, not the name of an interface";
     Err(io::Error::new(io::ErrorKind::Unsupported, text))
 }

@@ -8,13 +8,15 @@ use tur_core::port::{Reply, Request, Session, SessionFacts};
 use crate::body::{self, HttpBody};
 use crate::h1::H1Session;
 use crate::h2::H2Session;
+#[cfg(feature = "http3")]
+use crate::h3::H3Session;
 
 /// A connection to one origin.
 ///
 /// Dropping it closes the connection, whatever runs on it. Over HTTP/1.1 so do a fetch that is dropped, and a body that
 /// is dropped before its end. Over HTTP/2 those end their stream alone: 8 of them at once and one a second, 20 in all, by
 /// resetting it; beyond that the session takes no more requests, and its connection is closed when its other streams
-/// have ended.
+/// have ended. Over HTTP/3 they cancel their stream alone.
 pub struct HttpSession {
     inner: Inner,
     facts: SessionFacts,
@@ -24,6 +26,8 @@ pub struct HttpSession {
 pub(crate) enum Inner {
     H1(H1Session),
     H2(H2Session),
+    #[cfg(feature = "http3")]
+    H3(H3Session),
 }
 
 impl Inner {
@@ -32,6 +36,8 @@ impl Inner {
         match self {
             Inner::H1(_) => "h1",
             Inner::H2(_) => "h2",
+            #[cfg(feature = "http3")]
+            Inner::H3(_) => "h3",
         }
     }
 }
@@ -46,7 +52,7 @@ impl Session for HttpSession {
     type Body = HttpBody;
 
     /// A request that cannot be sent is `Malformed` and leaves the session as it was; every other fault closes it over
-    /// HTTP/1.1. Over HTTP/2 faults that concern one stream leave it open too.
+    /// HTTP/1.1. Over HTTP/2 and HTTP/3 faults that concern one stream leave it open too.
     async fn fetch(&self, request: Request) -> Result<Reply<HttpBody>, Fault> {
         match &self.inner {
             Inner::H1(session) => session
@@ -57,6 +63,11 @@ impl Session for HttpSession {
                 .fetch(request)
                 .await
                 .map(|reply| wrap(reply, body::Inner::H2)),
+            #[cfg(feature = "http3")]
+            Inner::H3(session) => session
+                .fetch(request)
+                .await
+                .map(|reply| wrap(reply, body::Inner::H3)),
         }
     }
 
@@ -68,6 +79,8 @@ impl Session for HttpSession {
         match &self.inner {
             Inner::H1(session) => session.is_open(),
             Inner::H2(session) => session.is_open(),
+            #[cfg(feature = "http3")]
+            Inner::H3(session) => session.is_open(),
         }
     }
 
@@ -75,6 +88,8 @@ impl Session for HttpSession {
         match &self.inner {
             Inner::H1(_) => 1,
             Inner::H2(session) => session.capacity(),
+            #[cfg(feature = "http3")]
+            Inner::H3(session) => session.capacity(),
         }
     }
 }

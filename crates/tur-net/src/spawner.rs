@@ -5,14 +5,16 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-/// A future that drives one connection. It ends by itself: when the session is dropped, or the peer closes.
+/// A future that drives one connection, or the UDP socket of many. It ends by itself: when the session is dropped, or the
+/// peer closes; that of a socket when its transport and the last connection are gone.
 pub type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Runs what drives connections with many streams, which must move while nobody awaits one of them. Clones are the same.
 ///
 /// It is called inside [`Transport::open`](tur_core::port::Transport::open), on the runtime that polls it, and is to let
 /// the driver run on a tokio runtime with I/O and time, without waiting for it. A driver that is dropped closes its
-/// connection. Nothing is handed to it for HTTP/1.1.
+/// connection. Nothing is handed to it for HTTP/1.1; for HTTP/3, three of them: quinn's for the socket and for the
+/// connection, and one for the streams that carry no request.
 #[derive(Clone)]
 pub struct Spawner(Arc<dyn Fn(Driver) + Send + Sync>);
 

@@ -32,6 +32,13 @@ use keys::Teller;
 mod anybody;
 mod identity;
 mod keys;
+#[cfg(feature = "http3")]
+mod witness;
+
+#[cfg(feature = "http3")]
+pub(crate) use witness::Verdict;
+#[cfg(feature = "http3")]
+use witness::Witness;
 
 /// Whom we trust and who we are. What the user gave is read at once, the system's roots at the first handshake.
 pub(crate) struct Trust {
@@ -120,6 +127,29 @@ impl Trust {
         shake_hands(config, Peer::Proxy(proxy), tcp).await
     }
 
+    /// What a handshake over QUIC is made with, which offers `alpn`; and where the reason is written if the certificate is
+    /// not taken: QUIC itself tells only its class.
+    ///
+    /// # Errors
+    /// `Tls` if no handshake can be made at all.
+    #[cfg(feature = "http3")]
+    pub(crate) fn for_quic(&self, alpn: &[u8]) -> Result<(ClientConfig, Verdict), Fault> {
+        let config = self.origins.get_or_init(|| self.config_for_origins());
+        let prepared = config.clone().and_then(|config| {
+            let verdict = Verdict::default();
+            let mut config = ClientConfig::clone(&config);
+            // What is remembered of TCP is not to be offered over QUIC.
+            config.resumption = rustls::client::Resumption::disabled();
+            config.alpn_protocols = vec![alpn.to_vec()];
+            let witness = Witness::new(self.verifier_of_origins()?, verdict.clone());
+            config
+                .dangerous()
+                .set_certificate_verifier(Arc::new(witness));
+            Ok((config, verdict))
+        });
+        prepared.map_err(|error| Fault::Tls(TlsCause::Handshake(error.to_string())))
+    }
+
     /// What the user should be told.
     pub(crate) fn notes(&self) -> Vec<String> {
         self.notes
@@ -134,11 +164,7 @@ impl Trust {
     }
 
     fn config_for_origins(&self) -> Result<Arc<ClientConfig>, rustls::Error> {
-        let verifier = match self.insecure {
-            true => Arc::new(Anybody(Arc::clone(&self.provider))),
-            false => self.verifier()?,
-        };
-        let builder = self.builder(verifier)?;
+        let builder = self.builder(self.verifier_of_origins()?)?;
         let mut config = match &self.client {
             Some(client) => builder.with_client_cert_resolver(Arc::clone(client) as _),
             None => builder.with_no_client_auth(),
@@ -160,6 +186,13 @@ impl Trust {
         Ok(builder
             .dangerous()
             .with_custom_certificate_verifier(verifier))
+    }
+
+    fn verifier_of_origins(&self) -> Result<Arc<dyn ServerCertVerifier>, rustls::Error> {
+        match self.insecure {
+            true => Ok(Arc::new(Anybody(Arc::clone(&self.provider)))),
+            false => self.verifier(),
+        }
     }
 
     /// The verifier, of which there is one: it reads all the system's roots.

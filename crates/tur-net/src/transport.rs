@@ -1,4 +1,4 @@
-//! The transport: opens sessions over TCP or TLS within one limit of time, in the protocol that both sides speak.
+//! The transport: opens sessions over TCP, TLS or QUIC within one limit of time, in the protocol that both sides speak.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,10 +11,13 @@ use tur_core::{Fault, Origin, Scheme};
 use crate::config::Protocols;
 use crate::h1::H1Session;
 use crate::h2::{self, Opening, Terms, Windows};
+#[cfg(feature = "http3")]
+use crate::h3;
 use crate::legacy::Legacy;
 use crate::proxy::Via;
 use crate::session::{HttpSession, Inner};
 use crate::stream::Stream;
+use crate::wanted::{Spoken, Wanted};
 use crate::way::{Way, Ways};
 use crate::{NetConfig, NetError, Spawner};
 
@@ -31,6 +34,8 @@ struct Shared {
     spawner: Spawner,
     windows: Windows,
     legacy: Legacy,
+    #[cfg(feature = "http3")]
+    endpoints: h3::Endpoints,
 }
 
 impl HttpTransport {
@@ -47,6 +52,8 @@ impl HttpTransport {
         let shared = Shared {
             user_agent,
             ways,
+            #[cfg(feature = "http3")]
+            endpoints: h3::Endpoints::new(spawner.clone()),
             spawner,
             windows: Windows::new(),
             legacy: Legacy::default(),
@@ -75,6 +82,8 @@ impl HttpTransport {
             (Protocols::Http1, _) | (Protocols::Auto, Scheme::Http) => true,
             (Protocols::Auto, Scheme::Https) => self.shared.legacy.contains(origin),
             (Protocols::Http2, _) => false,
+            #[cfg(feature = "http3")]
+            (Protocols::Http3, _) => false,
         };
         h1_only.then_some(1)
     }
@@ -119,8 +128,7 @@ impl Transport for HttpTransport {
         let limit = self.config.connect_timeout;
         let began = Instant::now();
         let connected = tokio::time::timeout(limit, self.connect(origin)).await;
-        let (inner, address) =
-            connected.map_err(|_elapsed| self.shared.ways.late(origin, limit))??;
+        let (inner, address) = connected.map_err(|_elapsed| self.late(origin))??;
         let facts = SessionFacts {
             protocol: inner.protocol(),
             address,
@@ -131,30 +139,70 @@ impl Transport for HttpTransport {
     }
 }
 
-/// What runs on a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Spoken {
-    H1,
-    /// Agreed to by the peer, or not.
-    H2 {
-        agreed: bool,
-    },
-}
-
 impl HttpTransport {
     async fn connect(&self, origin: &Origin) -> Result<(Inner, String), Fault> {
+        match self.config.protocols {
+            Protocols::Auto => self.connect_by_tcp(origin, Wanted::Either).await,
+            Protocols::Http1 => self.connect_by_tcp(origin, Wanted::H1).await,
+            Protocols::Http2 => self.connect_by_tcp(origin, Wanted::H2).await,
+            #[cfg(feature = "http3")]
+            Protocols::Http3 => self.connect_by_quic(origin).await,
+        }
+    }
+
+    /// The fault of a connection that took longer than the limit.
+    fn late(&self, origin: &Origin) -> Fault {
+        let limit = self.config.connect_timeout;
+        match self.config.protocols {
+            #[cfg(feature = "http3")]
+            Protocols::Http3 => Fault::Connect {
+                host: format!("{}:{}", origin.host, origin.port),
+                detail: format!(
+                    "no answer over UDP in {limit:?}: the server may not speak HTTP/3, or UDP is blocked on the way"
+                ),
+            },
+            _ => self.shared.ways.late(origin, limit),
+        }
+    }
+
+    async fn connect_by_tcp(
+        &self,
+        origin: &Origin,
+        wanted: Wanted,
+    ) -> Result<(Inner, String), Fault> {
         let (ways, buffer) = (&self.shared.ways, self.config.receive_buffer);
+        let offered = wanted.offered(self.shared.legacy.contains(origin));
         let Way {
             stream,
             address,
             via,
-        } = ways.open(origin, buffer, self.offered(origin)).await?;
+        } = ways.open(origin, buffer, offered).await?;
         let spoken = match &stream {
-            Stream::Plain(_) => self.in_clear_text(via.as_ref())?,
-            Stream::Tls(tls) => self.agreed(tls.get_ref().1.alpn_protocol())?,
+            Stream::Plain(_) => wanted.in_clear_text(via.as_ref())?,
+            Stream::Tls(tls) => wanted.agreed(tls.get_ref().1.alpn_protocol())?,
         };
         let inner = self.start(origin, (stream, via), spoken).await?;
         Ok((inner, address))
+    }
+
+    #[cfg(feature = "http3")]
+    async fn connect_by_quic(&self, origin: &Origin) -> Result<(Inner, String), Fault> {
+        if origin.scheme == Scheme::Http {
+            return Err(Fault::ProtocolUnavailable(
+                "HTTP/3 was asked for, and only https:// addresses have it".to_owned(),
+            ));
+        }
+        let (session, address) = h3::open(h3::Opening {
+            origin,
+            config: &self.config,
+            user_agent: self.shared.user_agent.clone(),
+            ways: &self.shared.ways,
+            endpoints: &self.shared.endpoints,
+            spawner: &self.shared.spawner,
+            windows: &self.shared.windows,
+        })
+        .await?;
+        Ok((Inner::H3(session), address.to_string()))
     }
 
     async fn start(
@@ -184,41 +232,4 @@ impl HttpTransport {
             .map(Inner::H2),
         }
     }
-
-    /// A proxy that fetches what needs no tunnel is spoken with in HTTP/1.1: nothing tells that it knows another protocol.
-    fn in_clear_text(&self, via: Option<&Via>) -> Result<Spoken, Fault> {
-        match (self.config.protocols, via) {
-            (Protocols::Auto | Protocols::Http1, _) => Ok(Spoken::H1),
-            (Protocols::Http2, None) => Ok(Spoken::H2 { agreed: false }),
-            (Protocols::Http2, Some(_)) => Err(Fault::ProtocolUnavailable(
-                "HTTP/2 was asked for, and an HTTP proxy hands on http URLs in HTTP/1.1 alone"
-                    .to_owned(),
-            )),
-        }
-    }
-
-    /// The names for ALPN (RFC 7301), the preferred one first.
-    fn offered(&self, origin: &Origin) -> &'static [&'static [u8]] {
-        match self.config.protocols {
-            Protocols::Auto if self.shared.legacy.contains(origin) => &[ALPN_H1],
-            Protocols::Auto => &[ALPN_H2, ALPN_H1],
-            Protocols::Http1 => &[ALPN_H1],
-            Protocols::Http2 => &[ALPN_H2],
-        }
-    }
-
-    /// A peer that agrees to nothing speaks HTTP/1.1.
-    fn agreed(&self, alpn: Option<&[u8]>) -> Result<Spoken, Fault> {
-        match (alpn, self.config.protocols) {
-            (Some(ALPN_H2), _) => Ok(Spoken::H2 { agreed: true }),
-            (_, Protocols::Auto | Protocols::Http1) => Ok(Spoken::H1),
-            (_, Protocols::Http2) => Err(Fault::ProtocolUnavailable(
-                "HTTP/2 was asked for, and the server does not agree to it".to_owned(),
-            )),
-        }
-    }
 }
-
-/// The registered names.
-const ALPN_H1: &[u8] = b"http/1.1";
-const ALPN_H2: &[u8] = b"h2";

@@ -67,6 +67,20 @@ impl Ways {
         }
     }
 
+    /// What goes by UDP to `origin`: who dials, and whom we trust.
+    ///
+    /// # Errors
+    /// `ProtocolUnavailable` if a proxy is in between: none that is spoken with here carries UDP.
+    #[cfg(feature = "http3")]
+    pub(crate) fn by_udp(&self, origin: &Origin) -> Result<(&Dialer, &Trust), Fault> {
+        match self.proxies.choose(origin) {
+            None => Ok((&self.dialer, &self.trust)),
+            Some(proxy) => Err(Fault::ProtocolUnavailable(format!(
+                "HTTP/3 was asked for, and the proxy {proxy} carries no UDP"
+            ))),
+        }
+    }
+
     /// What to say if no way could be opened in this time.
     pub(crate) fn late(&self, origin: &Origin, limit: Duration) -> Fault {
         match self.proxies.choose(origin) {

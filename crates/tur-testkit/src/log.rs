@@ -22,7 +22,7 @@ pub struct Seen {
     pub if_range: Option<Vec<u8>>,
     /// All fields in their order, names in lower case.
     pub fields: Vec<(String, Vec<u8>)>,
-    /// The protocol: `h1` or `h2`; a simulated connection speaks `h1`.
+    /// The protocol: `h1`, `h2` or `h3`; a simulated connection speaks `h1`.
     pub protocol: &'static str,
     /// Number of the connection, from 1.
     pub connection: u64,

@@ -59,7 +59,7 @@ impl Rig for LoopbackRig {
 
     fn dead_origin(&self) -> Origin {
         Origin {
-            scheme: Scheme::Http,
+            scheme: self.origin().scheme,
             host: "127.0.0.1".to_owned(),
             port: self.refusing.port(),
         }
@@ -137,4 +137,32 @@ async fn ten_thousand_requests_share_one_connection() {
         assert!(session.is_open(), "{speaks:?}");
         assert_eq!(rig.connections(), 1, "{speaks:?}");
     }
+}
+
+#[cfg(feature = "http3")]
+#[tokio::test]
+async fn streams_over_quic_keep_the_rules_of_the_port() {
+    let rig = LoopbackRig::new(Some(Tls::default()), Speaks::H3);
+    conformance::run(&over_quic(&rig, NetConfig::default()), &rig).await;
+}
+
+#[cfg(feature = "http3")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_over_quic_in_small_windows_keep_the_rules_of_the_port() {
+    let rig = LoopbackRig::new(Some(Tls::default()), Speaks::H3);
+    let config = NetConfig::default()
+        .h2_stream_window(16 * 1024)
+        .receive_buffer(64 * 1024);
+    conformance::run(&over_quic(&rig, config), &rig).await;
+}
+
+/// Nothing says that nobody listens on a port of UDP: each run waits for the whole limit once.
+#[cfg(feature = "http3")]
+fn over_quic(rig: &LoopbackRig, config: NetConfig) -> HttpTransport {
+    let pem = rig.loopback.ca_pem().unwrap().as_bytes().to_vec();
+    let config = config
+        .roots_pem(pem)
+        .protocols(Protocols::Http3)
+        .connect_timeout(std::time::Duration::from_secs(5));
+    HttpTransport::new(config, spawner()).unwrap()
 }

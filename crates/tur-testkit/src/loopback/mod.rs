@@ -1,20 +1,26 @@
-//! The loopback origin: real sockets on 127.0.0.1, HTTP/1.1 and HTTP/2, with or without TLS, on a thread and runtime of its own.
+//! The loopback origin: real sockets on 127.0.0.1, HTTP/1.1 and HTTP/2 with or without TLS, and HTTP/3, on a thread and
+//! runtime of its own.
 //!
 //! Read [`Loopback`] first. Tests may be synchronous, asynchronous or under a paused clock: the origin keeps real
 //! time by itself.
 
+mod h3;
 mod insert;
+mod quic;
 mod request;
 mod serve;
 mod streams;
 pub(crate) mod tls;
 mod wire;
 
+use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
@@ -63,6 +69,8 @@ pub enum Speaks {
     H2,
     /// Both; HTTP/2 is preferred.
     Both,
+    /// HTTP/3 alone, by UDP on the same port; over TCP nobody answers. It needs TLS.
+    H3,
 }
 
 /// The certificate of an origin, issued by a fresh authority ([`Loopback::ca_pem`]) that nobody else trusts.
@@ -109,7 +117,7 @@ impl Loopback {
     /// small, so that the bytes counted as sent are close to those that the client took.
     ///
     /// # Panics
-    /// As [`Loopback::start`], or if the port is taken or a name cannot stand in a certificate.
+    /// As [`Loopback::start`], or if the port is taken or a name cannot stand in a certificate; for HTTP/3 without TLS.
     pub fn start_with<P: Into<String>>(
         setup: Setup,
         behaviours: impl IntoIterator<Item = (P, Behaviour)>,
@@ -123,23 +131,18 @@ impl Loopback {
             .build()
             .expect("a test machine can build a runtime");
         let buffer = send_buffer(&setup.link, behaviours.iter().map(|(_, b)| b));
-        let (acceptor, ca_pem) = match &setup.tls {
+        let (tls, ca_pem) = match &setup.tls {
             None => (None, None),
             Some(tls) => {
-                let (acceptor, pem) = tls::acceptor(&tls.names, setup.speaks);
-                (Some(acceptor), Some(pem))
+                let (tls, pem) = tls::config(&tls.names, setup.speaks);
+                (Some(tls), Some(pem))
             }
         };
         let entered = runtime.enter();
-        let stage = Stage::new(behaviours, setup.link);
-        let at = (setup.address.unwrap_or(Ipv4Addr::LOCALHOST), setup.port);
-        let listener = listen(at, buffer).expect("a loopback port can be had");
+        let stage = Stage::new(behaviours, setup.link.clone());
+        let (address, accepting) = serving(&setup, (tls, buffer), stage.clone());
         drop(entered);
-        let address = listener
-            .local_addr()
-            .expect("a bound socket has an address");
         let (stop, stopped) = oneshot::channel();
-        let accepting = accept(listener, acceptor, (stage.clone(), setup.speaks));
         let thread = std::thread::spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
@@ -299,6 +302,28 @@ fn send_buffer<'a>(link: &Link, behaviours: impl Iterator<Item = &'a Behaviour>)
 /// Bytes of a slice at this rate.
 fn slice_of(rate: Rate) -> u64 {
     pace::slice(rate, CHUNK_MAX)
+}
+
+/// The address, and what takes connections there.
+fn serving(
+    setup: &Setup,
+    (tls, buffer): (Option<Arc<ServerConfig>>, Option<u32>),
+    stage: Arc<Stage>,
+) -> (SocketAddr, Pin<Box<dyn Future<Output = ()> + Send>>) {
+    let at = (setup.address.unwrap_or(Ipv4Addr::LOCALHOST), setup.port);
+    if setup.speaks == Speaks::H3 {
+        let tls = tls.expect("HTTP/3 needs TLS");
+        let endpoint = h3::listen(at, tls).expect("a loopback port can be had");
+        let address = endpoint.local_addr();
+        let address = address.expect("a bound socket has an address");
+        return (address, Box::pin(h3::accept(endpoint, stage)));
+    }
+    let listener = listen(at, buffer).expect("a loopback port can be had");
+    let address = listener.local_addr();
+    let address = address.expect("a bound socket has an address");
+    let acceptor = tls.map(TlsAcceptor::from);
+    let accepting = accept(listener, acceptor, (stage, setup.speaks));
+    (address, Box::pin(accepting))
 }
 
 /// Listens; accepted sockets inherit the buffer size.

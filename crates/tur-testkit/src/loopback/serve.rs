@@ -86,7 +86,8 @@ pub(super) async fn connection(
 /// Whether a client in clear text is to be spoken to in HTTP/2: by the first bytes it sends, where both are spoken.
 async fn in_streams(stream: &TcpStream, speaks: Speaks) -> bool {
     match speaks {
-        Speaks::H1 => false,
+        // HTTP/3 is not spoken over TCP.
+        Speaks::H1 | Speaks::H3 => false,
         Speaks::H2 => true,
         Speaks::Both => {
             let mut first = [0; 3];

@@ -149,7 +149,8 @@ async fn answer(
     mut respond: SendResponse<Bytes>,
 ) -> After {
     let no_body = request.method() == http::Method::HEAD;
-    let (seen, wanted) = seen(&request, seat, respond.stream_id().as_u32());
+    let number = respond.stream_id().as_u32();
+    let (seen, wanted) = seen(&request, seat, ("h2", number));
     let (play, turn) = stage.request(seat, seen, wanted);
     let Play {
         delay,
@@ -318,7 +319,12 @@ fn head(status: u16, fields: Vec<(String, Vec<u8>)>) -> Response<()> {
     response
 }
 
-fn seen(request: &Request<RecvStream>, seat: &Seat, stream: u32) -> (Seen, Option<Wanted>) {
+/// A request over `protocol` on the stream of this number, and what it asks for.
+pub(super) fn seen<B>(
+    request: &Request<B>,
+    seat: &Seat,
+    (protocol, stream): (&'static str, u32),
+) -> (Seen, Option<Wanted>) {
     let uri = request.uri();
     let fields = request.headers().iter();
     let fields = fields.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()));
@@ -332,7 +338,7 @@ fn seen(request: &Request<RecvStream>, seat: &Seat, stream: u32) -> (Seen, Optio
         range: None,
         if_range: None,
         fields: fields.collect(),
-        protocol: "h2",
+        protocol,
         connection: seat.number,
         stream,
         at: Duration::ZERO,
@@ -348,7 +354,7 @@ fn seen(request: &Request<RecvStream>, seat: &Seat, stream: u32) -> (Seen, Optio
 }
 
 /// Interim statuses, in turn.
-const INTERIM: [u16; 3] = [103, 102, 100];
+pub(super) const INTERIM: [u16; 3] = [103, 102, 100];
 /// Streams after which those that have ended are forgotten.
 const SERVED_MAX: usize = 256;
 /// How long a connection that took leave stays after its last stream, so that what was written gets there.
@@ -358,4 +364,4 @@ const WRITTEN_MAX: Duration = Duration::from_millis(200);
 /// Bytes of a stream that the library keeps.
 const SEND_BUFFER: usize = 64 * 1024;
 /// An endless head is not quite endless: 2 MiB of it.
-const ENDLESS_FIELDS: usize = 2 * 1024;
+pub(super) const ENDLESS_FIELDS: usize = 2 * 1024;

@@ -1,4 +1,4 @@
-//! A certificate authority made for one origin, and the acceptor that uses it.
+//! A certificate authority made for one origin, and what a server needs to use it.
 
 use std::sync::Arc;
 
@@ -11,6 +11,12 @@ use super::Speaks;
 
 /// An acceptor with a certificate for `names`, and the authority that issued it in PEM.
 pub(crate) fn acceptor(names: &[String], speaks: Speaks) -> (TlsAcceptor, String) {
+    let (config, pem) = config(names, speaks);
+    (TlsAcceptor::from(config), pem)
+}
+
+/// A configuration with a certificate for `names`, and the authority that issued it in PEM.
+pub(super) fn config(names: &[String], speaks: Speaks) -> (Arc<ServerConfig>, String) {
     let ca_key = KeyPair::generate().expect("a key can be made");
     let mut ca = CertificateParams::default();
     ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -42,7 +48,8 @@ pub(crate) fn acceptor(names: &[String], speaks: Speaks) -> (TlsAcceptor, String
         Speaks::H1 => &[b"http/1.1"],
         Speaks::H2 => &[b"h2"],
         Speaks::Both => &[b"h2", b"http/1.1"],
+        Speaks::H3 => &[b"h3"],
     };
     config.alpn_protocols = offered.iter().map(|name| name.to_vec()).collect();
-    (TlsAcceptor::from(Arc::new(config)), ca_pem)
+    (Arc::new(config), ca_pem)
 }

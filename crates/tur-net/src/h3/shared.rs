@@ -1,0 +1,112 @@
+//! What a session, its streams and its bodies know in common.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use tur_core::Fault;
+
+use super::meter::Breach;
+
+/// The shared state of one connection.
+pub(crate) struct Shared {
+    head_limit: usize,
+    /// The session takes no more requests.
+    retired: AtomicBool,
+    /// The session was dropped: all ends now.
+    closed: AtomicBool,
+    /// The peer serves no request stream of this number or a later one.
+    unserved_from: AtomicU64,
+    /// What ended the connection, where neither quinn nor h3 knows it.
+    verdict: OnceLock<Fault>,
+    /// Request streams that live and have been read to their end.
+    ended: Mutex<BTreeSet<u64>>,
+    /// Request streams that were opened to see how many the peer allows, the next one first.
+    spare: Mutex<VecDeque<Pair>>,
+}
+
+/// The two directions of a request stream.
+pub(super) type Pair = (quinn::SendStream, quinn::RecvStream);
+
+impl Shared {
+    pub(super) fn new(head_limit: usize, spare: VecDeque<Pair>) -> Arc<Self> {
+        Arc::new(Self {
+            head_limit,
+            retired: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            unserved_from: AtomicU64::new(u64::MAX),
+            verdict: OnceLock::new(),
+            ended: Mutex::default(),
+            spare: Mutex::new(spare),
+        })
+    }
+
+    /// Bytes that a header section may have.
+    pub(super) fn head_limit(&self) -> usize {
+        self.head_limit
+    }
+
+    /// The session takes no more requests; those that run go on.
+    pub(super) fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Relaxed)
+    }
+
+    /// The session was dropped.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// The peer has said GOAWAY.
+    pub(super) fn goes_away(&self, id: u64) {
+        self.unserved_from.fetch_min(id, Ordering::Relaxed);
+        self.retire();
+    }
+
+    /// True if the peer has said that it does not serve this stream.
+    pub(super) fn is_unserved(&self, id: u64) -> bool {
+        id >= self.unserved_from.load(Ordering::Relaxed)
+    }
+
+    /// The peer broke a rule of the connection; the first word counts.
+    pub(super) fn condemn(&self, breach: Breach) {
+        self.verdict
+            .get_or_init(|| Fault::Malformed(breach.to_string()));
+    }
+
+    /// What ended the connection, where neither quinn nor h3 knows it.
+    pub(super) fn verdict(&self) -> Option<Fault> {
+        self.verdict.get().cloned()
+    }
+
+    /// A request stream has been read to its end.
+    pub(super) fn end(&self, id: u64) {
+        lock(&self.ended).insert(id);
+    }
+
+    /// True if it has, and lives.
+    pub(super) fn has_ended(&self, id: u64) -> bool {
+        lock(&self.ended).contains(&id)
+    }
+
+    /// A request stream is gone.
+    pub(super) fn forget(&self, id: u64) {
+        lock(&self.ended).remove(&id);
+    }
+
+    /// The next stream that was opened before.
+    pub(super) fn spare(&self) -> Option<Pair> {
+        lock(&self.spare).pop_front()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
