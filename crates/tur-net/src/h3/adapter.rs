@@ -358,7 +358,7 @@ impl Incoming {
     /// The end was read: it counts if the frames say so too.
     fn end(&mut self) -> Result<(), StreamErrorIncoming> {
         self.meter.end().map_err(|breach| self.breached(breach))?;
-        self.shared.end(self.id());
+        self.shared.end(self.id(), self.meter.content());
         Ok(())
     }
 

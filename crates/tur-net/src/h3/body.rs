@@ -78,9 +78,10 @@ impl H3Body {
                         return Poll::Ready(Ok(Fill::More));
                     }
                 }
-                // Said of an empty frame and of trailers too, which say nothing a download needs.
+                // Said of an empty frame and of trailers too, and the end may have been read ahead of either: it is the end
+                // of the body when all content has been handed out.
                 Poll::Ready(Ok(None)) => {
-                    if self.shared.has_ended(self.id) {
+                    if self.shared.content(self.id) == Some(self.received) {
                         return Poll::Ready(self.end());
                     }
                 }

@@ -52,6 +52,8 @@ pub(crate) struct Meter {
     head_limit: u64,
     /// Frames without content in a row; on the control stream, all.
     others: usize,
+    /// Bytes of DATA frames that began.
+    content: u64,
     goaway: Option<u64>,
 }
 
@@ -82,6 +84,7 @@ impl Meter {
             at: At::Type(Varint::default()),
             head_limit: head_limit as u64,
             others: 0,
+            content: 0,
             goaway: None,
         }
     }
@@ -128,6 +131,11 @@ impl Meter {
     /// True if what is wrong here is wrong with the connection.
     pub(crate) fn is_of_connection(&self) -> bool {
         self.role != Role::Answer
+    }
+
+    /// Bytes of content that the frames have, those of the last one counted that are still to come.
+    pub(crate) fn content(&self) -> u64 {
+        self.content
     }
 
     fn take_byte(&mut self, byte: u8) -> Result<(), Breach> {
@@ -188,6 +196,7 @@ impl Meter {
             (Role::Answer, DATA) if length > 0 => {
                 self.part = Part::Content;
                 self.others = 0;
+                self.content = self.content.saturating_add(length);
                 return Ok(());
             }
             (Role::Answer, HEADERS) => {

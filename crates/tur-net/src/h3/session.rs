@@ -101,11 +101,11 @@ impl H3Session {
     }
 
     fn closed(&self) -> Fault {
-        let why = match self.connection.close_reason() {
-            Some(error) => faults::text(&error),
-            None => "the connection takes no more requests".to_owned(),
+        let told = match self.connection.close_reason() {
+            Some(error) => Fault::Lost(faults::text(&error)),
+            None => Fault::StreamRefused("the connection takes no more requests".to_owned()),
         };
-        self.shared.verdict().unwrap_or(Fault::Lost(why))
+        self.shared.verdict().unwrap_or(told)
     }
 }
 

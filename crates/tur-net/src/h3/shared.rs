@@ -1,6 +1,6 @@
 //! What a session, its streams and its bodies know in common.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -19,8 +19,8 @@ pub(crate) struct Shared {
     unserved_from: AtomicU64,
     /// What ended the connection, where neither quinn nor h3 knows it.
     verdict: OnceLock<Fault>,
-    /// Request streams that live and have been read to their end.
-    ended: Mutex<BTreeSet<u64>>,
+    /// Request streams that live and have been read to their end, and how many bytes of content their frames have.
+    ended: Mutex<BTreeMap<u64, u64>>,
     /// Request streams that were opened to see how many the peer allows, the next one first.
     spare: Mutex<VecDeque<Pair>>,
 }
@@ -86,14 +86,14 @@ impl Shared {
         self.verdict.get().cloned()
     }
 
-    /// A request stream has been read to its end.
-    pub(super) fn end(&self, id: u64) {
-        lock(&self.ended).insert(id);
+    /// A request stream has been read to its end: it has so many bytes of content.
+    pub(super) fn end(&self, id: u64, content: u64) {
+        lock(&self.ended).insert(id, content);
     }
 
-    /// True if it has, and lives.
-    pub(super) fn has_ended(&self, id: u64) -> bool {
-        lock(&self.ended).contains(&id)
+    /// How many bytes of content a stream has, once its end was read.
+    pub(super) fn content(&self, id: u64) -> Option<u64> {
+        lock(&self.ended).get(&id).copied()
     }
 
     /// A request stream is gone.

@@ -6,6 +6,8 @@ mod conformance;
 mod floods;
 mod frames;
 mod framing;
+#[cfg(feature = "http3")]
+mod h3;
 mod identity;
 mod proxy;
 mod script;

@@ -37,13 +37,20 @@ enum After {
     Finish,
 }
 
-/// Listens on 127.0.0.1. Must be called on the runtime that is to drive the connections.
-pub(super) fn listen(at: (Ipv4Addr, u16), tls: Arc<ServerConfig>) -> std::io::Result<Endpoint> {
+/// Listens, for clients that run so many requests at once. Must be called on the runtime that is to drive the connections.
+pub(super) fn listen(
+    at: (Ipv4Addr, u16),
+    tls: Arc<ServerConfig>,
+    streams: Option<u32>,
+) -> std::io::Result<Endpoint> {
     let tls = QuicServerConfig::try_from(tls).map_err(std::io::Error::other)?;
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(tls));
     let mut transport = TransportConfig::default();
     // Tests count what was handed to the library: little is kept back behind it.
     transport.send_window(SEND_WINDOW);
+    if let Some(streams) = streams {
+        transport.max_concurrent_bidi_streams(VarInt::from_u32(streams));
+    }
     config.transport_config(Arc::new(transport));
     let socket = UdpSocket::bind(SocketAddr::from(at))?;
     let runtime = Arc::new(TokioRuntime);
@@ -66,9 +73,6 @@ async fn connection(incoming: Incoming, stage: Arc<Stage>) {
     let Ok(connection) = incoming.await else {
         return;
     };
-    if let Some(streams) = stage.link.streams {
-        connection.set_max_concurrent_bi_streams(VarInt::from_u32(streams));
-    }
     let (quic, answers) = Quic::new(connection.clone());
     let server = h3::server::builder().send_grease(false).build(quic).await;
     let Ok(mut server) = server else {

@@ -313,7 +313,7 @@ fn serving(
     let at = (setup.address.unwrap_or(Ipv4Addr::LOCALHOST), setup.port);
     if setup.speaks == Speaks::H3 {
         let tls = tls.expect("HTTP/3 needs TLS");
-        let endpoint = h3::listen(at, tls).expect("a loopback port can be had");
+        let endpoint = h3::listen(at, tls, setup.link.streams).expect("a loopback port can be had");
         let address = endpoint.local_addr();
         let address = address.expect("a bound socket has an address");
         return (address, Box::pin(h3::accept(endpoint, stage)));
