@@ -2,6 +2,8 @@
 
 use tur_core::Rate;
 use tur_testkit::{Behaviour, Deed, Framing, Gate, Loopback, TODAY, When};
+#[cfg(feature = "http3")]
+use tur_testkit::{Setup, Speaks, Tls};
 
 use crate::harness::Place;
 
@@ -271,6 +273,31 @@ fn breaks_and_errors_on_the_way_are_gone_over() {
     let place = Place::new();
     place.tur(&["-x1", &origin.url("/f")]).ends_with(0);
     place.check("f", 0, 4 * MIB);
+}
+
+#[cfg(feature = "http3")]
+#[test]
+fn http3_is_spoken_where_it_is_asked_for() {
+    let setup = Setup {
+        tls: Some(Tls::default()),
+        speaks: Speaks::H3,
+        ..Setup::default()
+    };
+    let flaky = Behaviour::new(8 * MIB).rule(When::First(1), Deed::CutAfter(MIB));
+    let origin = Loopback::start_with(setup, [("/f", flaky)]);
+    let place = Place::new();
+    place.put("ca.pem", origin.ca_pem().expect("over TLS").as_bytes());
+    let url = origin.url("/f");
+    let asked = ["--http3", "--ca-file", "ca.pem", "--json", &url];
+    let ran = place.tur(&asked).ends_with(0);
+    place.check("f", 0, 8 * MIB);
+    assert_eq!(ran.last()["protocol"], "h3");
+    assert!(origin.seen().iter().all(|seen| seen.protocol == "h3"));
+
+    let clear = Loopback::start([("/g", Behaviour::new(MIB))]);
+    let ran = place.tur(&["--http3", &clear.url("/g")]).ends_with(7);
+    assert!(ran.stderr.contains("https://"), "{}", ran.stderr);
+    assert_eq!(clear.connections(), 0);
 }
 
 #[test]

@@ -68,7 +68,7 @@ impl Server {
             panic!("it was bound to IPv4");
         };
         let (tell, stopped) = mpsc::unbounded_channel();
-        tokio::spawn(serve(endpoint, control, answer, tell));
+        run(serve(endpoint, control, answer, tell));
         Self {
             target: target(Scheme::Https, "localhost", address.port()),
             transport: over_quic(made.cert.pem().as_bytes()),
@@ -79,6 +79,11 @@ impl Server {
     async fn open(&self) -> HttpSession {
         self.transport.open(&self.target.origin).await.unwrap()
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the test owns its runtime")]
+fn run(server: impl Future<Output = ()> + Send + 'static) {
+    drop(tokio::spawn(server));
 }
 
 async fn serve(
