@@ -119,9 +119,15 @@ async fn ten_thousand_requests_share_one_connection() {
     for (speaks, protocols) in [
         (Speaks::H1, Protocols::Http1),
         (Speaks::H2, Protocols::Http2),
+        #[cfg(feature = "http3")]
+        (Speaks::H3, Protocols::Http3),
     ] {
-        let rig = LoopbackRig::new(None, speaks);
-        let config = NetConfig::default().protocols(protocols);
+        let tls = (speaks == Speaks::H3).then(Tls::default);
+        let rig = LoopbackRig::new(tls, speaks);
+        let mut config = NetConfig::default().protocols(protocols);
+        if let Some(pem) = rig.loopback.ca_pem() {
+            config = config.roots_pem(pem.as_bytes().to_vec());
+        }
         let transport = HttpTransport::new(config, spawner()).unwrap();
         let target = rig.serve(Behaviour::new(10_000));
         let session = transport.open(&target.origin).await.unwrap();

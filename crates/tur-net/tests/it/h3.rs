@@ -1,7 +1,7 @@
 //! HTTP/3 against a server that writes its frames byte by byte.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use quinn::crypto::rustls::QuicServerConfig;
@@ -11,7 +11,8 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::sync::mpsc;
 use tur_core::port::{Body, Fill, Session, Transport};
 use tur_core::{Chunks, Fault, Scheme, Target, TlsCause};
-use tur_net::{HttpSession, HttpTransport, NetConfig, Protocols};
+use tur_http::Proxies;
+use tur_net::{HttpSession, HttpTransport, IpFamily, KeyLog, NetConfig, Protocols, TlsVersion};
 use tur_testkit::{Behaviour, Link, Loopback, Setup, Speaks, Tls};
 
 use crate::script::{drain, get, spawner, target};
@@ -339,4 +340,61 @@ async fn capacity_is_what_the_peer_allows() {
             assert_eq!(drain(&mut reply.body).await.0.len(), 1_000);
         }
     }
+}
+
+/// Everything that says how origins are reached and who is trusted holds by UDP too.
+#[tokio::test]
+async fn the_ways_of_the_user_hold_by_udp() {
+    let setup = Setup {
+        tls: Some(Tls {
+            names: vec!["files.example".to_owned()],
+        }),
+        speaks: Speaks::H3,
+        ..Setup::default()
+    };
+    let loopback = Loopback::start_with(setup, [("/file?x=1", Behaviour::new(1_000))]);
+    let target = target(Scheme::Https, "files.example", loopback.port());
+    let entry = format!("files.example:{}:[::1],127.0.0.1", loopback.port());
+    let hosts = vec![entry.parse().unwrap()];
+    let lines = Arc::new(Mutex::new(String::new()));
+    let told = Arc::clone(&lines);
+    let usual = NetConfig::default()
+        .protocols(Protocols::Http3)
+        .roots_pem(loopback.ca_pem().unwrap().as_bytes().to_vec())
+        .tls_min(TlsVersion::V13)
+        .key_log(Some(KeyLog::new(move |line| {
+            told.lock().unwrap().push_str(line);
+        })))
+        .hosts(hosts);
+    let fetch = async |config: NetConfig| -> Result<String, Fault> {
+        let transport = HttpTransport::new(config, spawner()).unwrap();
+        let session = transport.open(&target.origin).await?;
+        let mut reply = session.fetch(get(&target)).await?;
+        assert_eq!(drain(&mut reply.body).await.0.len(), 1_000);
+        Ok(session.facts().address)
+    };
+    let address = format!("127.0.0.1:{}", loopback.port());
+    for config in [
+        usual.clone(),
+        usual.clone().family(Some(IpFamily::V4)),
+        usual.clone().interface(Some("127.0.0.1".to_owned())),
+        // Nobody vouches for it.
+        usual.clone().roots_pem(stranger()).insecure(true),
+    ] {
+        assert_eq!(fetch(config).await, Ok(address.clone()));
+    }
+    assert!(lines.lock().unwrap().contains("CLIENT_TRAFFIC_SECRET_0 "));
+
+    let no_private = fetch(usual.clone().no_private(true)).await;
+    assert!(matches!(no_private, Err(Fault::AddressRefused { .. })));
+    let proxy = Proxies::all("socks5://127.0.0.1:9".parse().unwrap());
+    match fetch(usual.proxies(proxy)).await {
+        Err(Fault::ProtocolUnavailable(text)) => assert!(text.contains("carries no UDP"), "{text}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn stranger() -> Vec<u8> {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    made.cert.pem().into_bytes()
 }
