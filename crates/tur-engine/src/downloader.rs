@@ -31,7 +31,7 @@ use crate::compute::Compute;
 use crate::connections;
 use crate::driver::{self, Outside, Pin, World};
 use crate::handle::Wish;
-use crate::hub::{Ground, Hub, HubConfig, Message, Newcomer, Run, Worlds};
+use crate::hub::{Ground, Hub, HubConfig, Making, Message, Newcomer, Run, Worlds};
 use crate::job::Job;
 use crate::keys;
 use crate::limits::{Limit, Limits};
@@ -344,7 +344,9 @@ impl Downloader {
         self.register_with(move |_| peer)
     }
 
-    /// As [`register`](Self::register), for a peer that knows its own handle: one that does not keep it.
+    /// As [`register`](Self::register), for a peer that knows its own handle: one that does not keep it. Commands that are
+    /// sent through it while `make` runs are accepted, and begin once it has returned: `make` must not wait for their end. If
+    /// it panics, they are cancelled.
     pub fn register_with<P: Peer + 'static>(
         &self,
         make: impl FnOnce(&WeakPeerHandle) -> Arc<P>,
@@ -355,13 +357,11 @@ impl Downloader {
         let abr = AbrHandle::new(number, shared.abr, shared.clock, shared.post.downgrade());
         let told = (bus.scope().clone(), abr.clone());
         let handle = PeerHandle::new(number, shared.post.clone(), shared.queue, told);
+        let making = Making::new(&shared.post, number);
         let who = make(&handle.downgrade());
         let who: Arc<dyn Peer> = who;
         let who = Careful::new(who);
-        let message = Message::Register(number, Box::new(Newcomer { who, abr, bus }));
-        if shared.post.send(message).is_err() {
-            tracing::error!("the data thread is gone");
-        }
+        making.made(number, Newcomer { who, abr, bus });
         handle
     }
 

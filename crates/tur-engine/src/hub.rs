@@ -6,13 +6,14 @@
 
 mod adapting;
 mod looking;
+mod post;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -24,11 +25,12 @@ use tracing::Instrument as _;
 use tur_core::Timestamp;
 use tur_core::port::Transport;
 use tur_sched::Priority;
-use tur_sched::abr::AbrAction;
 use tur_storage::Disk;
 
 use self::adapting::Rounds;
 use self::looking::Lookout;
+use self::post::{Bell, Expected, Over};
+pub(crate) use self::post::{Making, Message, Newcomer};
 use crate::adapt::AbrHandle;
 use crate::board::Board;
 use crate::bus::{Bus, Scope};
@@ -42,40 +44,6 @@ use crate::permits::{News, Permits, Waiting};
 use crate::sampler::Sampler;
 use crate::sessions::Sessions;
 use crate::{CancelToken, Command, Error, Peer, PeerNo, What};
-
-/// What comes to the hub from handles, wakers and fetches that are over.
-pub(crate) enum Message {
-    /// A peer comes.
-    Register(PeerNo, Box<Newcomer>),
-    /// Its last handle is gone.
-    Unregister(PeerNo),
-    /// One command of a peer.
-    Command {
-        peer: PeerNo,
-        command: Box<Command>,
-        cancel: Option<CancelToken>,
-        room: OwnedSemaphorePermit,
-    },
-    /// Everything that the peer has asked for is not wanted any more.
-    CancelPeer(PeerNo),
-    /// The peer may have commands.
-    Ask(PeerNo),
-    /// The peer says that it has news.
-    Revive(PeerNo),
-    /// What the choice of a peer's variants has come to.
-    Decided(PeerNo, AbrAction),
-    /// To be told in the peer's scope.
-    Say(PeerNo, Box<What>),
-    /// A fetch is over.
-    Over { peer: PeerNo, id: u64 },
-}
-
-/// A peer that comes.
-pub(crate) struct Newcomer {
-    pub(crate) who: Careful<Arc<dyn Peer>>,
-    pub(crate) abr: AbrHandle,
-    pub(crate) bus: Bus,
-}
 
 /// Settings of the hub.
 #[derive(Clone, Debug)]
@@ -102,6 +70,7 @@ pub(crate) struct Hub<T: Transport, D: Disk + Clone> {
     inbox: mpsc::UnboundedReceiver<Message>,
     news: mpsc::UnboundedReceiver<News>,
     peers: BTreeMap<PeerNo, Entry>,
+    expected: Expected,
     queued: BTreeMap<u64, Queued>,
     running: BTreeMap<u64, Running>,
     /// One for each token of a command that waits.
@@ -166,25 +135,6 @@ struct Running {
     wishes: Arc<watch::Sender<Wish>>,
 }
 
-/// Rings for one peer.
-struct Bell {
-    peer: PeerNo,
-    /// True once it has rung and nobody has come.
-    rung: AtomicBool,
-    post: mpsc::WeakUnboundedSender<Message>,
-}
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        if !self.rung.swap(true, Ordering::AcqRel)
-            && let Some(post) = self.post.upgrade()
-        {
-            // Without a hub there is nobody to ask the peer.
-            drop(post.send(Message::Ask(self.peer)));
-        }
-    }
-}
-
 impl<T, D> Hub<T, D>
 where
     T: Transport,
@@ -206,6 +156,7 @@ where
             inbox,
             news,
             peers: BTreeMap::new(),
+            expected: Expected::default(),
             queued: BTreeMap::new(),
             running: BTreeMap::new(),
             epochs: FuturesUnordered::new(),
@@ -263,15 +214,26 @@ where
             self.permits(|permits, now| permits.unregister(now, peer.0));
             drop(gone);
         }
+        self.expected = Expected::default();
         self.inbox.close();
         // A command that is dropped is told to be cancelled.
         while self.inbox.try_recv().is_ok() {}
     }
 
     fn heed(&mut self, message: Message) {
+        let Some(message) = self.expected.keep(message) else {
+            return;
+        };
         match message {
-            Message::Register(peer, newcomer) => self.register(peer, *newcomer),
+            Message::Expect(peer) => self.expected.expect(peer),
+            Message::Register(peer, newcomer) => {
+                self.register(peer, *newcomer);
+                let said = self.expected.take(peer).into_iter();
+                said.for_each(|message| self.heed(message));
+            }
             Message::Unregister(peer) => {
+                // Commands that were kept are told to be cancelled.
+                drop(self.expected.take(peer));
                 self.cancel_all(peer);
                 // It is dropped when no lock is held any more.
                 let gone = self.peers.remove(&peer);
@@ -580,21 +542,4 @@ async fn heeding<R>(
         work.as_mut().poll(cx)
     })
     .await
-}
-
-/// Tells the hub that a fetch is over, however it ended.
-struct Over {
-    post: mpsc::WeakUnboundedSender<Message>,
-    peer: PeerNo,
-    id: u64,
-}
-
-impl Drop for Over {
-    fn drop(&mut self) {
-        let (peer, id) = (self.peer, self.id);
-        if let Some(post) = self.post.upgrade() {
-            // A hub that is gone has nothing to put in order.
-            drop(post.send(Message::Over { peer, id }));
-        }
-    }
 }

@@ -1,11 +1,14 @@
 //! What users do wrong, or late, costs nobody else anything.
 
+use std::future::Future as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tur_engine::{Abr, CancelToken, Command, Kind, Peer, Priority};
+use tur_engine::{Abr, CancelToken, Command, Kind, Peer, PeerHandle, Priority};
 use tur_testkit::{Behaviour, Deed, Framing, Gate, Loopback, Ranges, When};
 
 use crate::stand::{Asked, Ends, Quiet, SMALL, bytes, downloader, narrow, origin, read, soon};
@@ -192,4 +195,71 @@ async fn a_prefetch_that_could_not_go_on_is_not_cut() {
     gate.open();
     let (_, end) = ends.next(1).await.remove(0);
     assert_eq!(end.expect("it came").bytes, SMALL);
+}
+
+/// Hands a command over, which never waits while there is room.
+fn submitted(peer: &PeerHandle, command: Command) {
+    let mut submit = pin!(peer.submit(command));
+    let sent = submit
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()));
+    assert!(matches!(sent, Poll::Ready(Ok(()))), "{sent:?}");
+}
+
+/// Waits on this very thread until the data thread has heeded all that was sent to it before.
+fn heeded(other: &PeerHandle) {
+    let (told, end) = std::sync::mpsc::channel();
+    let wrong = Command::new("nonsense").on_complete(move |_| told.send(()).expect("heard"));
+    submitted(other, wrong);
+    end.recv_timeout(Duration::from_secs(60)).expect("an end");
+}
+
+#[tokio::test]
+async fn a_command_that_is_sent_while_its_peer_is_made_is_carried_out() {
+    let origin = origin(1, &Behaviour::new(SMALL));
+    let downloader = downloader(2);
+    let other = downloader.register(Arc::new(Quiet::default()));
+    let mut ends = Ends::new();
+    let command = |name| ends.of(Command::new(origin.url("/0")), name);
+    let peer = downloader.register_with(|weak| {
+        let handle = weak.upgrade().expect("the peer is being made");
+        submitted(&handle, command("cancelled"));
+        handle.cancel();
+        submitted(&handle, command("carried out"));
+        heeded(&other);
+        Arc::new(Quiet::active())
+    });
+    let mut told = ends.next(2).await;
+    told.sort_by_key(|(name, _)| *name);
+    let kinds = told
+        .iter()
+        .map(|(_, end)| end.as_ref().err().map(tur_engine::Error::kind));
+    assert_eq!(kinds.collect::<Vec<_>>(), [Some(Kind::Signal), None]);
+    let response = soon(peer.execute(Command::new(origin.url("/0")))).await;
+    assert_eq!(response.expect("it came").body, bytes(0..SMALL));
+    assert_eq!(ends.more(), 0, "each is told once");
+}
+
+#[tokio::test]
+async fn what_was_sent_to_a_peer_that_could_not_be_made_is_cancelled() {
+    let origin = origin(1, &Behaviour::new(SMALL));
+    let downloader = downloader(2);
+    let mut ends = Ends::new();
+    let mut kept = None;
+    let made = catch_unwind(AssertUnwindSafe(|| {
+        downloader.register_with(|weak| -> Arc<Quiet> {
+            let handle = kept.insert(weak.upgrade().expect("it is being made"));
+            submitted(handle, ends.of(Command::new(origin.url("/0")), 0));
+            panic!("on purpose");
+        })
+    }));
+    assert!(made.is_err());
+    // The handle is kept all the same: what is sent through it is not accepted any more.
+    let late = ends.of(Command::new(origin.url("/0")), 1);
+    submitted(kept.as_ref().expect("it was kept"), late);
+    for (_, end) in ends.next(2).await {
+        assert_eq!(end.expect_err("there is no peer").kind(), Kind::Signal);
+    }
+    drop(kept);
+    assert_eq!((ends.more(), origin.requests()), (0, 0));
 }
