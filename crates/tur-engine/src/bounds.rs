@@ -46,7 +46,7 @@ pub const CONNECTIONS_PER_ORIGIN: usize = 32;
 /// Most connections of a downloader, unless a number is given.
 pub const CONNECTIONS: usize = 128;
 
-/// Most commands of one peer that wait for their turn, unless a number is given.
+/// Most commands of one peer that wait for their turn, unless a number is given: so many urgent ones, and so many others.
 pub const PEER_QUEUE: usize = 32;
 
 /// A fetch that has brought nothing for so long is told to be slow, unless a time is given. It goes on.

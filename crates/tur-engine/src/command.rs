@@ -190,6 +190,11 @@ impl Command {
         &mut self.hooks
     }
 
+    /// How urgent it is, and who is asked about that.
+    pub(crate) fn urgency(&self) -> (Priority, Option<&Demand>) {
+        (self.priority, self.demand.as_ref())
+    }
+
     /// Its epoch.
     pub(crate) fn token(&self) -> Option<CancelToken> {
         self.epoch.clone()

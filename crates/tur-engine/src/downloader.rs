@@ -137,7 +137,8 @@ impl DownloaderBuilder {
     }
 
     /// Commands of one peer that may wait for their turn; with as many it is asked for no more, and
-    /// [`PeerHandle::execute`] waits. Default: 32.
+    /// [`PeerHandle::execute`] waits. Urgent ones have as much room again, and a peer of high priority of which none waits is
+    /// asked although the room for others is taken. Default: 32.
     pub fn peer_queue(mut self, n: usize) -> Self {
         self.hub.queue = n.max(1);
         self

@@ -114,6 +114,8 @@ struct Entry {
     ids: BTreeSet<u64>,
     /// How many of them wait.
     waiting: usize,
+    /// How many of those are urgent.
+    urgent: usize,
     /// True while its waker is waited for.
     pending: bool,
     /// True after it has said that there is no more.
@@ -122,6 +124,8 @@ struct Entry {
 
 struct Queued {
     peer: PeerNo,
+    /// True if somebody waits for it.
+    urgent: bool,
     accepted: Box<Accepted>,
     board: Board,
     /// Keeps the peer's events open until the last one.
@@ -133,6 +137,16 @@ struct Queued {
 
 struct Running {
     wishes: Arc<watch::Sender<Wish>>,
+}
+
+impl Entry {
+    /// Whether it may have another command waiting: one that is played may have an urgent one, behind which nothing else
+    /// stands.
+    fn has_room(&self, queue: usize) -> bool {
+        let is_active = || caught(|| self.who.priority()) == Ok(Priority::High);
+        self.waiting < queue
+            || (self.urgent == 0 && self.waiting < queue.saturating_mul(2) && is_active())
+    }
 }
 
 impl<T, D> Hub<T, D>
@@ -301,6 +315,7 @@ where
             bell,
             ids: BTreeSet::new(),
             waiting: 0,
+            urgent: 0,
             pending: false,
             exhausted: false,
         };
@@ -314,7 +329,7 @@ where
         let Some(entry) = self.peers.get_mut(&peer) else {
             return;
         };
-        if entry.pending || entry.exhausted || entry.waiting >= self.config.queue {
+        if entry.pending || entry.exhausted || !entry.has_room(self.config.queue) {
             return;
         }
         entry.bell.rung.store(false, Ordering::Release);
@@ -363,6 +378,8 @@ where
         board.tell(Duration::ZERO, What::Enqueued);
         entry.ids.insert(id);
         entry.waiting += 1;
+        let urgent = accepted.priority == Priority::High;
+        entry.urgent += usize::from(urgent);
         let watch = |token: &CancelToken| {
             let (handle, registration) = AbortHandle::new_pair();
             let cancelled = Abortable::new(token.cancelled(), registration);
@@ -380,6 +397,7 @@ where
         };
         let queued = Queued {
             peer,
+            urgent,
             accepted: Box::new(accepted),
             board,
             bus: entry.bus.clone(),
@@ -408,13 +426,20 @@ where
                 if let Some(entry) = self.peers.get(&PeerNo(peer)) {
                     let scope = entry.bus.scope();
                     scope.publish(0, Duration::ZERO, || What::PriorityChanged { urgent });
+                    // It may have room that it had not before.
+                    self.due.insert(PeerNo(peer));
                 }
             }
             News::Command { transfer, urgent } => {
                 // One that has begun meanwhile waits no more.
-                if let Some(queued) = self.queued.get(&transfer) {
+                if let Some(queued) = self.queued.get_mut(&transfer) {
                     let told = What::PriorityChanged { urgent };
                     queued.board.tell(Duration::ZERO, told);
+                    let was = std::mem::replace(&mut queued.urgent, urgent);
+                    if let Some(entry) = self.peers.get_mut(&queued.peer) {
+                        entry.urgent += usize::from(urgent);
+                        entry.urgent -= usize::from(was);
+                    }
                 }
             }
             News::Depth => self.lookout.changed(),
@@ -514,6 +539,7 @@ where
         }
         if let Some(entry) = self.peers.get_mut(&queued.peer) {
             entry.waiting -= 1;
+            entry.urgent -= usize::from(queued.urgent);
             self.due.insert(queued.peer);
         }
         Some(queued)

@@ -7,12 +7,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::{Either, join_all, select};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tur_core::Kind;
 use tur_sched::Priority;
 
 use crate::adapt::AbrHandle;
 use crate::bus::{ROOM, Scope};
+use crate::command::Demand;
 use crate::fetch::{Fetched, Head};
 use crate::hub::Message;
 use crate::pipe::Body;
@@ -58,7 +59,7 @@ pub(crate) struct Shared {
     peer: PeerNo,
     hub: mpsc::UnboundedSender<Message>,
     /// Room for commands that have not begun.
-    room: Arc<Semaphore>,
+    room: Room,
     scope: Scope,
     abr: AbrHandle,
 }
@@ -67,6 +68,47 @@ impl Drop for Shared {
     fn drop(&mut self) {
         // The downloader may be gone before.
         drop(self.hub.send(Message::Unregister(self.peer)));
+    }
+}
+
+/// Room for commands that have not begun: urgent ones have their own, so that they never wait for room behind others.
+struct Room {
+    urgent: Arc<Semaphore>,
+    others: Arc<Semaphore>,
+    /// Notified when what is asked for may have become urgent.
+    news: Notify,
+}
+
+impl Room {
+    fn new(queue: usize) -> Self {
+        let room = || Arc::new(Semaphore::new(queue.clamp(1, Semaphore::MAX_PERMITS)));
+        Self {
+            urgent: room(),
+            others: room(),
+            news: Notify::new(),
+        }
+    }
+
+    /// Waits for room for one command.
+    async fn take(&self, priority: Priority, demand: Option<&Demand>) -> OwnedSemaphorePermit {
+        let is_urgent = || priority == Priority::High || demand.is_some_and(|demand| demand());
+        let becomes_urgent = async {
+            loop {
+                let mut told = pin!(self.news.notified());
+                // From here on no news is missed.
+                told.as_mut().enable();
+                if is_urgent() {
+                    return;
+                }
+                told.await;
+            }
+        };
+        let others = Arc::clone(&self.others).acquire_owned();
+        let room = match select(pin!(becomes_urgent), pin!(others)).await {
+            Either::Left(_) => Arc::clone(&self.urgent).acquire_owned().await,
+            Either::Right((room, _)) => room,
+        };
+        room.expect("room is never closed")
     }
 }
 
@@ -88,11 +130,10 @@ impl PeerHandle {
         queue: usize,
         (scope, abr): (Scope, AbrHandle),
     ) -> Self {
-        let room = Arc::new(Semaphore::new(queue.clamp(1, Semaphore::MAX_PERMITS)));
         let shared = Shared {
             peer,
             hub,
-            room,
+            room: Room::new(queue),
             scope,
             abr,
         };
@@ -108,7 +149,9 @@ impl PeerHandle {
     }
 
     /// Carries out a command and keeps its bytes in memory, 64 MiB at most unless the command says otherwise. Waits for
-    /// room first if the peer has as many commands waiting as it may have. Dropping the future cancels the command.
+    /// room first if the peer has as many commands of its priority waiting as it may have; one whose
+    /// [`demand`](Command::demand) says that somebody waits counts as `High` (asked now, and after each
+    /// [`wake`](Self::wake)). Dropping the future cancels the command.
     ///
     /// # Errors
     /// Why the fetch failed; [`Kind::Signal`] if it was cancelled, or the downloader is gone.
@@ -171,6 +214,7 @@ impl PeerHandle {
     /// Says that the peer has news: it is asked for commands again, also after it has said that there are no more, and its
     /// priority is looked at.
     pub fn wake(&self) {
+        self.shared.room.news.notify_waiters();
         self.tell(Message::Revive(self.shared.peer));
     }
 
@@ -195,7 +239,8 @@ impl PeerHandle {
     }
 
     async fn send(&self, command: Command, cancel: Option<CancelToken>) -> Result<(), Error> {
-        let room = Arc::clone(&self.shared.room).acquire_owned();
+        let (priority, demand) = command.urgency();
+        let room = self.shared.room.take(priority, demand);
         // What is not wanted any more waits for no room.
         let room = match command.token() {
             Some(token) => match select(pin!(room), pin!(token.cancelled())).await {
@@ -204,7 +249,6 @@ impl PeerHandle {
             },
             None => room.await,
         };
-        let room = room.map_err(|_closed| Error::cancelled())?;
         let message = Message::Command {
             peer: self.shared.peer,
             command: Box::new(command),

@@ -6,4 +6,5 @@ mod depth;
 mod examples;
 mod harm;
 mod order;
+mod room;
 mod stand;
