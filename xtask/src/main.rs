@@ -1,5 +1,5 @@
-//! Contributors' commands: `cargo xtask demo`, `bench`, `sim`, `kill`, `breaks`, `soak`, `fuzz`, `deny`, `scoreboard`,
-//! `ablation`, `replay`.
+//! Contributors' commands: `cargo xtask demo`, `bench`, `sim`, `kill`, `breaks`, `soak`, `fuzz`, `deny`, `interop`,
+//! `scoreboard`, `ablation`, `replay`.
 //!
 //! The walls of the workspace are not commands but tests: `cargo test -p xtask`.
 #![forbid(unsafe_code)]
@@ -11,6 +11,7 @@ mod breaks;
 mod demo;
 mod deny;
 mod fuzzing;
+mod interop;
 mod kill;
 mod lanes;
 mod plot;
@@ -61,6 +62,8 @@ enum Command {
     Fuzz(fuzzing::Options),
     /// Runs cargo-deny as far as it can be run here, and says loudly what could not be checked.
     Deny,
+    /// Downloads from nginx, Caddy and ngtcp2, through tinyproxy and microsocks, and compares with curl.
+    Interop(interop::Options),
     /// Kills real downloads at random points, again and again, and says what each kill cost.
     Kill(kill::Options),
     /// Downloads from an origin that ends connections and streams at random points, and says what that cost.
@@ -116,6 +119,7 @@ fn main() -> Result<()> {
         Command::Sim { seeds, from, .. } => sim::run(seeds, from),
         Command::Fuzz(options) => fuzzing::run(&options),
         Command::Deny => deny::run(),
+        Command::Interop(options) => interop::run(&options),
         Command::Kill(options) => kill::run(&options),
         Command::Breaks(options) => breaks::run(&options),
         Command::Scoreboard => scoreboard::run(),

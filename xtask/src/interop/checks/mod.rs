@@ -1,0 +1,62 @@
+//! What is asked of each server, one function a check.
+//!
+//! Read [`all`]. Each list stands in a file of its own: whole files, what an origin may answer, identity, proxies.
+
+mod downloads;
+mod identity;
+mod proxies;
+mod resumes;
+
+use anyhow::Result;
+
+use super::field::Field;
+use super::table::Found;
+
+/// Something that must hold.
+pub(super) struct Check {
+    /// Who is asked.
+    pub(super) server: &'static str,
+    /// What must hold.
+    pub(super) what: &'static str,
+    /// The check cannot be made with a program that lacks this flag.
+    pub(super) needs_flag: Option<&'static str>,
+    /// Asks, and compares.
+    pub(super) run: fn(&Field) -> Result<Found>,
+}
+
+/// A check that any program can be put to.
+const fn check(
+    server: &'static str,
+    what: &'static str,
+    run: fn(&Field) -> Result<Found>,
+) -> Check {
+    Check {
+        server,
+        what,
+        needs_flag: None,
+        run,
+    }
+}
+
+/// All checks, in the order of the table.
+pub(super) fn all() -> impl Iterator<Item = &'static Check> {
+    let lists = [
+        downloads::CHECKS,
+        resumes::CHECKS,
+        identity::CHECKS,
+        proxies::CHECKS,
+    ];
+    lists.into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn no_two_checks_have_one_name() {
+        let names: BTreeSet<_> = all().map(|check| (check.server, check.what)).collect();
+        assert_eq!(names.len(), all().count());
+    }
+}
