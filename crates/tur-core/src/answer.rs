@@ -1,10 +1,11 @@
 //! What was asked, and what the origin said to it.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::{ByteRange, Challenge, ETag, Fault, LastModified, RetryAfter, Secret};
+use crate::{Advert, ByteRange, Challenge, ETag, Fault, LastModified, RetryAfter, Secret};
 
 /// Which bytes a request asks for. At most one range per request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +75,8 @@ pub struct Asides {
     pub challenge: Option<Challenge>,
     /// True if the body may be a page: HTML by its type, or without a type, not coded, and not said to be a download.
     pub may_be_page: bool,
+    /// What `Alt-Svc` says of HTTP/3 at the origin that was asked; `None` if it says nothing that can be read.
+    pub advert: Option<Box<Advert>>,
 }
 
 /// A body with its representation.

@@ -14,6 +14,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod alternative;
 mod answer;
 mod challenge;
 mod chunks;
@@ -27,6 +28,7 @@ mod secret;
 mod target;
 mod time;
 
+pub use alternative::{Advert, Alternative, Offer};
 pub use answer::{Answer, Asides, Ask, BodyKind, Content, ContentRange, Representation};
 pub use challenge::Challenge;
 pub use chunks::Chunks;

@@ -1,5 +1,6 @@
-//! What a head says beside the representation: cookies, schemes of authentication, signs of a page in the way.
+//! What a head says beside the representation: cookies, schemes of authentication, signs of a page in the way, alternatives.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -7,7 +8,7 @@ use tur_core::{Asides, Secret};
 
 use crate::fields;
 use crate::read::{Head, values};
-use crate::{challenge, terms};
+use crate::{alt_svc, challenge, terms};
 
 /// Reads what a head says beside the representation. Nothing here can make an answer malformed: what is too long or too much
 /// is left out.
@@ -21,6 +22,7 @@ pub(crate) fn asides(head: &Head<'_>) -> Asides {
         schemes: schemes(head),
         challenge: challenge::by_fields(head),
         may_be_page: may_be_page(head),
+        advert: alt_svc::advert(head).map(Box::new),
     }
 }
 

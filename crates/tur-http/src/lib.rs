@@ -17,6 +17,7 @@ extern crate alloc;
 extern crate std;
 
 mod admit;
+mod alt_svc;
 mod asides;
 mod basic;
 mod challenge;

@@ -187,6 +187,10 @@ pub(crate) struct Reply {
 
 /// What comes first.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one for each request under way, and nearly all are answers"
+)]
 pub(crate) enum Head {
     Answer(Answer),
     /// The connection breaks.
