@@ -1,6 +1,7 @@
-//! Another place that serves an origin by HTTP/3 (RFC 7838), and what an answer says of it.
+//! Another place that serves an origin by HTTP/3 (RFC 7838), what an answer says of it, and how it is tried.
 //!
-//! Read [`Advert`]. It is a hint: who takes it up must find there a certificate that is valid for the origin itself.
+//! Read [`Advert`]. It is a hint: who takes it up must find there a certificate that is valid for the origin itself. An
+//! [`Approach`] is how a connection is begun, and [`Http3News`] what comes of it.
 
 use alloc::string::String;
 use core::fmt;
@@ -41,4 +42,37 @@ pub enum Advert {
     Withdrawn,
     /// There is, here.
     Http3(Offer),
+}
+
+/// How a connection to an origin is begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Approach {
+    /// Over TCP alone.
+    Tcp,
+    /// Over QUIC, and over TCP if that has not connected after the head start: who connects first is taken.
+    Race {
+        /// Where QUIC is spoken.
+        alternative: Alternative,
+        /// How long TCP waits.
+        head_start: Duration,
+    },
+}
+
+/// What became of HTTP/3 at an origin, where a connection was raced. After `Approach::Race` there is one of `Connected`, `Failed`
+/// and `GivenUp`; after `Connected` there is an `Ended`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Http3News {
+    /// A connection stands.
+    Connected,
+    /// TCP was faster, or QUIC is silent; it is tried for a little longer, to know which.
+    Overtaken,
+    /// No connection could be made.
+    Failed,
+    /// Nobody wants the connection any more.
+    GivenUp,
+    /// A connection is over.
+    Ended {
+        /// True if it broke: it was neither closed from here nor ended by its server in good order.
+        broken: bool,
+    },
 }

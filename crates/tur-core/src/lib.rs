@@ -28,7 +28,7 @@ mod secret;
 mod target;
 mod time;
 
-pub use alternative::{Advert, Alternative, Offer};
+pub use alternative::{Advert, Alternative, Approach, Http3News, Offer};
 pub use answer::{Answer, Asides, Ask, BodyKind, Content, ContentRange, Representation};
 pub use challenge::Challenge;
 pub use chunks::Chunks;

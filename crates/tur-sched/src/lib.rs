@@ -50,7 +50,9 @@ pub use dispatch::{
 pub use gate::Gate;
 pub use ledger::{Lease, Ledger};
 pub use limit::Bucket;
-pub use memory::{Facts, LaneLimit, Needs, OriginMemory, PhiRatio, Profile};
+pub use memory::{
+    Facts, Http3, Http3Fact, LaneLimit, Needs, Offered, OriginMemory, PhiRatio, Profile, Racing,
+};
 pub use origin_lanes::{LanesAction, LanesEvent, OriginLanes};
 pub use pace::{RetryPolicy, SpeedFloor};
 pub use pool::{Asker, Pool, PoolAction, PoolEvent, SessionId};

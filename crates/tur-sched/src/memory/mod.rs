@@ -4,14 +4,18 @@
 //! a new one, and what it says of an origin fades with age ([`Profile::hint`]). It is a hint and never proof: whoever
 //! measures something believes that instead. How it is kept from one process to the next is not its business.
 
+mod http3;
 mod lru;
 mod profile;
+mod racing;
 
 use core::time::Duration;
 
-use tur_core::{Origin, Wall};
+use tur_core::{Advert, Origin, Wall};
 
+pub use self::http3::{Http3, Http3Fact, Offered};
 pub use self::profile::{Facts, LaneLimit, Needs, PhiRatio, Profile};
+pub use self::racing::Racing;
 
 use self::lru::Lru;
 
@@ -25,6 +29,8 @@ const HOST_MAX: usize = 255;
 #[derive(Clone, Debug)]
 pub struct OriginMemory {
     origins: Lru<Origin, Profile>,
+    /// Kept apart, because it is the origin's word and not a measure of it.
+    http3: Lru<Origin, Http3>,
 }
 
 impl OriginMemory {
@@ -39,6 +45,7 @@ impl OriginMemory {
     pub const fn new() -> Self {
         Self {
             origins: Lru::new(Self::ORIGINS_MAX),
+            http3: Lru::new(Self::ORIGINS_MAX),
         }
     }
 
@@ -66,9 +73,47 @@ impl OriginMemory {
         self.origins.insert(origin.clone(), profile);
     }
 
+    /// What was remembered of HTTP/3 before, in the order of [`http3_all`](Self::http3_all). What is over by now is left out.
+    pub fn restore_http3(&mut self, now: Wall, all: impl IntoIterator<Item = (Origin, Http3)>) {
+        for (origin, known) in all {
+            let too_long = known.offer.as_ref().is_some_and(|offer| {
+                let host = offer.alternative.host.as_ref();
+                host.is_some_and(|host| host.len() > HOST_MAX) || offer.alternative.port == 0
+            });
+            if may_be_remembered(&origin) && !too_long && !known.is_spent(now) {
+                self.http3.insert(origin, known);
+            }
+        }
+    }
+
+    /// Learns something of HTTP/3 at an origin. Only an offer makes a record: of an origin that offers nothing there is
+    /// nothing to know.
+    pub fn learn_http3(&mut self, origin: &Origin, now: Wall, fact: &Http3Fact) {
+        let known = self.http3.peek(origin);
+        let offers = matches!(fact, Http3Fact::Said(Advert::Http3(_)));
+        if (known.is_none() && !offers) || !may_be_remembered(origin) {
+            return;
+        }
+        let mut known = known.cloned().unwrap_or_default();
+        known.learn(now, fact);
+        self.http3.insert(origin.clone(), known);
+    }
+
+    /// What is known of HTTP/3 at an origin.
+    #[must_use]
+    pub fn http3(&self, origin: &Origin) -> Option<&Http3> {
+        self.http3.peek(origin)
+    }
+
+    /// All that is known of HTTP/3, the next to be forgotten first.
+    pub fn http3_all(&self) -> impl Iterator<Item = (&Origin, &Http3)> {
+        self.http3.iter()
+    }
+
     /// Forgets an origin; false if nothing was remembered of it.
     pub fn forget(&mut self, origin: &Origin) -> bool {
-        self.origins.remove(origin).is_some()
+        let http3 = self.http3.remove(origin).is_some();
+        self.origins.remove(origin).is_some() || http3
     }
 
     /// What a download from `origin` that begins now may start with.
@@ -207,6 +252,48 @@ mod tests {
         let secs = 91 * 24 * 60 * 60;
         assert!(kept(Wall::from_unix_secs(NOW.unix_secs() + secs)).is_empty());
         assert!(kept(Wall::from_unix_secs(NOW.unix_secs() - secs)).is_empty());
+    }
+
+    #[test]
+    fn http3_is_known_where_it_was_offered_and_forgotten_with_the_origin() {
+        let mut memory = OriginMemory::new();
+        let there = origin("a");
+        let offer = |host: Option<String>| {
+            Http3Fact::Said(Advert::Http3(tur_core::Offer {
+                alternative: tur_core::Alternative { host, port: 443 },
+                max_age: Duration::from_secs(60),
+                persist: false,
+            }))
+        };
+        memory.learn_http3(&there, NOW, &Http3Fact::Failed);
+        assert_eq!(memory.http3(&there), None);
+        memory.learn_http3(&there, NOW, &offer(None));
+        memory.learn_http3(&there, NOW, &Http3Fact::Worked);
+        assert_eq!(
+            memory.http3(&there).and_then(|known| known.worked),
+            Some(NOW)
+        );
+        memory.learn_http3(&origin("b"), NOW, &offer(Some("x".repeat(HOST_MAX + 1))));
+        let kept = |now| {
+            let mut again = OriginMemory::new();
+            let all = memory.http3_all();
+            again.restore_http3(
+                now,
+                all.map(|(origin, known)| (origin.clone(), known.clone())),
+            );
+            again
+        };
+        let known = kept(NOW);
+        assert_eq!(known.http3(&there), memory.http3(&there));
+        assert_eq!(known.http3(&origin("b")), None, "an endless name");
+        let later = Wall::from_unix_secs(NOW.unix_secs() + 60);
+        assert_eq!(kept(later).http3(&there), None);
+        assert!(memory.forget(&there) && !memory.forget(&there));
+        assert_eq!(memory.http3(&there), None);
+        for n in 0..OriginMemory::ORIGINS_MAX + 9 {
+            memory.learn_http3(&origin(n.to_string()), NOW, &offer(None));
+        }
+        assert_eq!(memory.http3_all().count(), OriginMemory::ORIGINS_MAX);
     }
 
     proptest! {
