@@ -99,6 +99,7 @@ fn object(record: &OriginRecord) -> String {
         "rtt_us": record.rtt.map(micros),
         "handshake_us": record.handshake.map(micros),
         "ratio_milli": (record.ratio * 1_000.0).round() as u64,
+        "window_bytes": record.window,
         "ranges": record.ranges,
         "age_s": record.age.as_secs(),
         "challenge": record.challenge.map(Challenge::as_str),

@@ -65,6 +65,42 @@ pub struct SessionFacts {
     pub address: String,
     /// Time that connect and handshake took.
     pub handshake: Duration,
+    /// How much the peer may send ahead, where the protocol has an account of its own for that.
+    pub window: Option<Window>,
+}
+
+/// How much a peer may send ahead on one connection, over all of its streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// In bytes.
+    pub bytes: u32,
+    /// What it was chosen by.
+    pub source: WindowSource,
+    /// Bytes that were on their way at once, at most: rate times round trip. `None` until enough came to tell.
+    pub product: Option<u32>,
+}
+
+/// What the size of a window was chosen by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum WindowSource {
+    /// Nothing: nobody had measured the path.
+    Default,
+    /// An earlier connection of this process.
+    Measured,
+    /// An earlier visit ([`Transport::expect`]).
+    Remembered,
+}
+
+impl WindowSource {
+    /// `default`, `measured` or `remembered`: stable.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::Measured => "measured",
+            Self::Remembered => "remembered",
+        }
+    }
 }
 
 /// Whether a body has more.
@@ -80,6 +116,10 @@ pub enum Fill {
 pub trait Transport: Send + Sync + 'static {
     /// An established connection.
     type Session: Session;
+
+    /// An earlier visit to `origin` found so many bytes on their way at once: connections to come may be sized by it. A
+    /// hint, which a transport may ignore.
+    fn expect(&self, _origin: &Origin, _product: u32) {}
 
     /// Connects to `origin`: resolves, races addresses, shakes hands.
     ///

@@ -81,7 +81,7 @@ pub use error::Error;
 pub use event::{Completed, Event, Events, LaneState, LaneView, PeerNo, PhaseWord, Progress, What};
 pub use fetch::{Fetched, Head};
 pub use handle::Handle;
-pub use metrics::{DownloaderMetrics, Metrics, ProtocolMetrics, Steals};
+pub use metrics::{DownloaderMetrics, Metrics, ProtocolMetrics, Steals, WindowMetrics};
 pub use origins::OriginRecord;
 pub use peer::{Peer, PeerHandle, Response, WeakPeerHandle};
 pub use pipe::Body;

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tur_core::port::Window;
 use tur_core::{Fault, Wait};
 
 /// What one download has counted and measured so far, or all of a downloader. Times are moving averages, in which the
@@ -37,6 +38,8 @@ pub struct Metrics {
     pub handshake: Option<Duration>,
     /// From the call of a write to its return; a write has up to 256 KiB.
     pub write: Option<Duration>,
+    /// Windows of the connections that were opened, where the protocol has such.
+    pub windows: WindowMetrics,
     /// Visits of an origin that was remembered: a download has one, and one more for each origin that a redirect leads to.
     pub memory_hits: u64,
     /// Visits of an origin of which nothing was known.
@@ -53,6 +56,38 @@ pub struct ProtocolMetrics {
     pub fresh: u64,
     /// Requests on a connection that had carried one before, of this or another download.
     pub reused: u64,
+}
+
+/// How much peers may send ahead, by connection: HTTP/2 has windows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WindowMetrics {
+    /// Connections by what their window was chosen by: `default`, `measured` (by this process), `remembered` (of an earlier
+    /// visit).
+    pub sources: BTreeMap<&'static str, u64>,
+    /// Bytes of the smallest and the largest one.
+    pub bytes: Option<(u32, u32)>,
+}
+
+impl WindowMetrics {
+    pub(crate) fn count(&mut self, window: Window) {
+        *self.sources.entry(window.source.as_str()).or_default() += 1;
+        self.widen(window.bytes, window.bytes);
+    }
+
+    fn widen(&mut self, least: u32, most: u32) {
+        let (low, high) = self.bytes.unwrap_or((least, most));
+        self.bytes = Some((low.min(least), high.max(most)));
+    }
+
+    fn absorb(&mut self, other: &Self) {
+        for (source, count) in &other.sources {
+            *self.sources.entry(source).or_default() += count;
+        }
+        if let Some((least, most)) = other.bytes {
+            self.widen(least, most);
+        }
+    }
 }
 
 /// Work that moved from one lane to another.
@@ -148,6 +183,7 @@ impl Metrics {
                 blend(ours, sample);
             }
         }
+        self.windows.absorb(&other.windows);
         self.memory_hits += other.memory_hits;
         self.memory_misses += other.memory_misses;
     }

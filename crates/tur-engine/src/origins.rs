@@ -49,6 +49,8 @@ pub struct OriginRecord {
     pub handshake: Option<Duration>,
     /// How unequal its lanes are: 1 + the coefficient of variation of their rates, from 1.1 to 2.5.
     pub ratio: f64,
+    /// Bytes that were on their way at once on one connection (rate times round trip): windows are sized by it.
+    pub window: Option<u32>,
     /// Whether it serves ranges.
     pub ranges: Option<bool>,
     /// What came instead of a file the last time, if that came.
@@ -365,6 +367,7 @@ impl OriginRecord {
             rtt: hint.rtt,
             handshake: hint.handshake,
             ratio: hint.ratio.value(),
+            window: hint.window,
             ranges: hint.ranges,
             challenge: hint.challenge,
             needs_authorization: hint.needs.authorization,

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use tur_core::Fault;
-use tur_core::port::{Reply, Request, Session, SessionFacts};
+use tur_core::port::{Reply, Request, Session, SessionFacts, Window};
 
 use crate::body::{self, HttpBody};
 use crate::h1::H1Session;
@@ -42,6 +42,18 @@ impl Inner {
     }
 }
 
+impl Inner {
+    /// How much the peer may send ahead, where the protocol says so.
+    pub(crate) fn window(&self) -> Option<Window> {
+        match self {
+            Inner::H1(_) => None,
+            Inner::H2(session) => Some(session.window()),
+            #[cfg(feature = "http3")]
+            Inner::H3(_) => None,
+        }
+    }
+}
+
 impl HttpSession {
     pub(crate) fn new(inner: Inner, facts: SessionFacts) -> Self {
         Self { inner, facts }
@@ -72,7 +84,10 @@ impl Session for HttpSession {
     }
 
     fn facts(&self) -> SessionFacts {
-        self.facts.clone()
+        SessionFacts {
+            window: self.inner.window(),
+            ..self.facts.clone()
+        }
     }
 
     fn is_open(&self) -> bool {

@@ -10,7 +10,7 @@ use tur_core::{Fault, Origin, Scheme};
 
 use crate::config::Protocols;
 use crate::h1::H1Session;
-use crate::h2::{self, Opening, Terms, Windows};
+use crate::h2::{self, Opening, Products, Terms, Windows};
 #[cfg(feature = "http3")]
 use crate::h3;
 use crate::legacy::Legacy;
@@ -33,6 +33,7 @@ struct Shared {
     ways: Ways,
     spawner: Spawner,
     windows: Windows,
+    products: Products,
     legacy: Legacy,
     #[cfg(feature = "http3")]
     endpoints: h3::Endpoints,
@@ -56,6 +57,7 @@ impl HttpTransport {
             endpoints: h3::Endpoints::new(spawner.clone()),
             spawner,
             windows: Windows::new(),
+            products: Products::default(),
             legacy: Legacy::default(),
         };
         Ok(Self {
@@ -120,6 +122,10 @@ impl fmt::Debug for HttpTransport {
 impl Transport for HttpTransport {
     type Session = HttpSession;
 
+    fn expect(&self, origin: &Origin, product: u32) {
+        self.shared.products.remember(origin, product);
+    }
+
     #[expect(
         clippy::disallowed_methods,
         reason = "the handshake is measured where it happens; no decision is made here"
@@ -133,6 +139,7 @@ impl Transport for HttpTransport {
             protocol: inner.protocol(),
             address,
             handshake: began.elapsed(),
+            window: inner.window(),
         };
         tracing::debug!(%origin, protocol = facts.protocol, address = %facts.address, handshake = ?facts.handshake, "connected");
         Ok(HttpSession::new(inner, facts))
@@ -212,6 +219,8 @@ impl HttpTransport {
         spoken: Spoken,
     ) -> Result<Inner, Fault> {
         let user_agent = self.shared.user_agent.clone();
+        let products = self.config.receive_buffer.is_none();
+        let products = products.then_some(&self.shared.products);
         match spoken {
             Spoken::H1 => H1Session::start(stream, &self.config, user_agent)
                 .await
@@ -222,10 +231,12 @@ impl HttpTransport {
                 user_agent,
                 spawner: &self.shared.spawner,
                 windows: &self.shared.windows,
+                product: products.and_then(|products| products.of(origin)),
                 terms: Terms {
                     prior_knowledge: !agreed,
                     alone: self.config.protocols == Protocols::Http2,
                     legacy: self.shared.legacy.note(origin),
+                    measuring: products.map(|products| products.measuring(origin)),
                 },
             })
             .await

@@ -176,6 +176,7 @@ fn learned(origin: &OriginRecord) -> Keys {
         ),
         ("rtt_ms", origin.rtt.map_or(Value::Null, ms)),
         ("handshake_ms", origin.handshake.map_or(Value::Null, ms)),
+        ("window_bytes", json!(origin.window)),
         ("ranges", json!(origin.ranges)),
     ]
 }

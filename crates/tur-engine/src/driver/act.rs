@@ -6,7 +6,7 @@ use std::time::Duration;
 use tur_core::port::{Request, Session, Transport};
 use tur_core::{Fault, Origin};
 use tur_sched::{
-    Action, Asker, Decision, Ended, Event, FetchOrder, Gate, LaneId, LanesEvent, LeaseId,
+    Action, Asker, Decision, Ended, Event, Facts, FetchOrder, Gate, LaneId, LanesEvent, LeaseId,
     PoolEvent, SessionId,
 };
 use tur_storage::{Disk, StorageError};
@@ -150,6 +150,7 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
             true => 0,
             false => room(&*lent.session),
         };
+        self.learn_window(&lent);
         let Lent {
             id: session,
             origin,
@@ -160,6 +161,22 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
         self.world
             .sessions
             .tell(now, &origin, returned(session, asker, room));
+    }
+
+    /// Notes what was on its way at once, where a session has measured more than was noted of it before.
+    fn learn_window(&mut self, lent: &Lent<T::Session>) {
+        let window = lent.session.facts().window;
+        let Some(product) = window.and_then(|window| window.product) else {
+            return;
+        };
+        if self.tally.product < Some(product) {
+            self.tally.product = Some(product);
+            let facts = Facts {
+                window: Some(product),
+                ..Facts::default()
+            };
+            self.world.origins.note(&lent.origin, facts);
+        }
     }
 
     /// Stops everything and returns everything.
@@ -346,7 +363,11 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
         let now = self.now();
         match result {
             Ok(session) => {
-                self.tally.connection(session.facts().protocol);
+                let facts = session.facts();
+                self.tally.connection(facts.protocol);
+                if let Some(window) = facts.window {
+                    self.tally.metrics.windows.count(window);
+                }
                 self.lanes.entry(lane).or_default().connected = Some(id);
                 let room = room(&session);
                 self.world

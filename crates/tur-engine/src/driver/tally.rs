@@ -21,6 +21,8 @@ pub(super) struct Tally {
     pub(super) protocol: &'static str,
     pub(super) unverifiable: bool,
     pub(super) metrics: Metrics,
+    /// Bytes that were on their way at once on a connection, as was noted last.
+    pub(super) product: Option<u32>,
     /// Lanes that may work, as last decided.
     pub(super) width: u16,
     meter: Meter,

@@ -56,6 +56,9 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
         } else {
             self.tally.metrics.memory_misses += 1;
         }
+        if let Some(product) = profile.and_then(|profile| profile.window) {
+            self.world.transport.expect(&origin, product);
+        }
         let event = self.join_event(now, self.errand.lanes_start);
         let config = ScalerConfig {
             lanes_max: self.world.sessions.lanes_max(),

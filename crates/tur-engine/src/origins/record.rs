@@ -1,7 +1,7 @@
 //! The bytes in which the memory of origins is kept: [`encode`] and [`decode`].
 //!
 //! A record is a mirror of what tur-sched remembers, not the thing itself: decisions may change their types without
-//! changing files. A change of what is kept is a new version: a `RecordV3`, read beside [`RecordV2`] where a file still
+//! changing files. A change of what is kept is a new version: a `RecordV4`, read beside [`RecordV3`] where a file still
 //! has those, [`FORMAT`] with the new number, and one more arm in [`decode`]. Older programs leave such a file alone.
 
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tur_storage::{State, StateFormat};
 /// What the file says of itself.
 pub(super) const FORMAT: StateFormat = StateFormat {
     magic: *b"tur.orgn",
-    version: 2,
+    version: 3,
 };
 
 /// One origin, as version 1 keeps it. Times in microseconds, dates in seconds since 1970, rates in bytes per second.
@@ -44,12 +44,19 @@ struct RecordV2 {
     needs_cookies: bool,
 }
 
+/// One origin, as version 3 keeps it: what version 2 kept, and bytes that were on their way at once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct RecordV3 {
+    known: RecordV2,
+    window: Option<u32>,
+}
+
 /// The bytes of a memory: how many records, then one after the other, the next to be forgotten first.
 pub(super) fn encode(memory: &OriginMemory) -> Vec<u8> {
     let count = u32::try_from(memory.len()).expect("a memory has at most 1 000 origins");
     let mut bytes = to_bytes(&count);
     for (origin, profile) in memory.iter() {
-        bytes.extend(to_bytes(&RecordV2::new(origin, profile)));
+        bytes.extend(to_bytes(&RecordV3::new(origin, profile)));
     }
     bytes
 }
@@ -59,6 +66,7 @@ pub(super) fn decode(state: &State, now: Wall) -> Option<OriginMemory> {
     match state.version {
         1 => decode_all::<RecordV1>(&state.bytes, now),
         2 => decode_all::<RecordV2>(&state.bytes, now),
+        3 => decode_all::<RecordV3>(&state.bytes, now),
         _ => None,
     }
 }
@@ -112,6 +120,26 @@ impl RecordV2 {
     }
 }
 
+impl RecordV3 {
+    fn new(origin: &Origin, profile: &Profile) -> Self {
+        Self {
+            known: RecordV2::new(origin, profile),
+            window: profile.window,
+        }
+    }
+}
+
+impl From<RecordV3> for (Origin, Profile) {
+    fn from(record: RecordV3) -> Self {
+        let (origin, known): (Origin, Profile) = record.known.into();
+        let profile = Profile {
+            window: record.window,
+            ..known
+        };
+        (origin, profile)
+    }
+}
+
 impl From<RecordV2> for (Origin, Profile) {
     fn from(record: RecordV2) -> Self {
         let (origin, measured): (Origin, Profile) = record.measured.into();
@@ -150,6 +178,7 @@ impl From<RecordV1> for (Origin, Profile) {
             rtt: record.rtt.map(Duration::from_micros),
             handshake: record.handshake.map(Duration::from_micros),
             ratio: PhiRatio::new(record.ratio),
+            window: None,
             ranges: record.ranges,
             challenge: None,
             needs: Needs::default(),
@@ -198,6 +227,7 @@ mod tests {
             rtt: Some(Duration::from_micros(40_001)),
             handshake,
             ratio: Some(PhiRatio::new(2.0)),
+            window: Some(6_000_000),
             ranges: Some(true),
             challenge: Some(Some(Challenge::BrowserCheck)),
             authorization: Some(true),
@@ -210,7 +240,7 @@ mod tests {
 
     fn state(bytes: &[u8]) -> State {
         State {
-            version: 2,
+            version: 3,
             bytes: bytes.to_vec(),
         }
     }
@@ -235,9 +265,18 @@ mod tests {
         GOLDEN_1[2],
         "0102 01 00",
     ];
+    const GOLDEN_3: [&str; 7] = [
+        GOLDEN_2[0],
+        GOLDEN_2[1],
+        GOLDEN_2[2],
+        "00",
+        GOLDEN_2[3],
+        GOLDEN_2[4],
+        "01 809bee02",
+    ];
 
     fn golden() -> Vec<u8> {
-        bytes_of(&GOLDEN_2)
+        bytes_of(&GOLDEN_3)
     }
 
     fn bytes_of(golden: &[&str]) -> Vec<u8> {
@@ -252,15 +291,32 @@ mod tests {
     }
 
     #[test]
-    fn version_2_is_written_and_read_as_it_ever_was() {
+    fn version_3_is_written_and_read_as_it_ever_was() {
         let hex: String = encode(&memory())
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect();
         let meant: String = golden().iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, meant);
-        let read = decode(&state(&golden()), NOW).expect("version 2");
+        let read = decode(&state(&golden()), NOW).expect("version 3");
         assert_eq!(profiles(&read), profiles(&memory()));
+    }
+
+    #[test]
+    fn version_2_is_read_and_knows_of_no_windows() {
+        let old = State {
+            version: 2,
+            bytes: bytes_of(&GOLDEN_2),
+        };
+        let read = decode(&old, NOW).expect("version 2");
+        let mut meant = profiles(&memory());
+        for (_, profile) in &mut meant {
+            profile.window = None;
+        }
+        assert_eq!(profiles(&read), meant);
+        // Neither is taken for the other.
+        let swapped = State { version: 3, ..old };
+        assert!(decode(&swapped, NOW).is_none());
     }
 
     #[test]
@@ -273,6 +329,7 @@ mod tests {
         let mut meant = profiles(&memory());
         for (_, profile) in &mut meant {
             (profile.challenge, profile.needs) = (None, Needs::default());
+            profile.window = None;
         }
         assert_eq!(profiles(&read), meant);
         // Neither is taken for the other.
@@ -283,15 +340,15 @@ mod tests {
     #[test]
     fn a_challenge_of_tomorrow_is_none() {
         let mut bytes = golden();
-        let at = bytes.len() - 3;
+        let at = bytes.len() - 8;
         bytes[at] = 100;
-        let read = decode(&state(&bytes), NOW).expect("version 2");
+        let read = decode(&state(&bytes), NOW).expect("version 3");
         assert!(read.iter().all(|(_, profile)| profile.challenge.is_none()));
     }
 
     #[test]
     fn another_version_is_not_guessed_at() {
-        for version in [0, 3, u16::MAX] {
+        for version in [0, 4, u16::MAX] {
             let other = State {
                 version,
                 bytes: golden(),
@@ -347,7 +404,7 @@ mod tests {
         }
         let bytes = encode(&full);
         assert!(bytes.len() < 1 << 20);
-        let read = decode(&state(&bytes), NOW).expect("version 1");
+        let read = decode(&state(&bytes), NOW).expect("version 3");
         assert_eq!(read.len(), OriginMemory::ORIGINS_MAX);
         assert!(
             read.iter()

@@ -63,3 +63,38 @@ async fn streams_and_connections_that_end_early_are_survived() {
         assert_eq!(stand.downloader.metrics().running, 0);
     }
 }
+
+/// What was on its way at once sizes the windows of later connections, of this process and of the next one.
+#[tokio::test]
+async fn windows_are_sized_by_what_was_on_its_way() {
+    let size = 12 * MIB;
+    let setup = Setup {
+        tls: Some(Tls::default()),
+        speaks: Speaks::Both,
+        ..Setup::default()
+    };
+    let paced = Behaviour::new(size).pace(Rate::per_second(24 * MIB));
+    let origin = Loopback::start_with(setup, [(PATH, paced)]);
+    let pem = origin.ca_pem().expect("a TLS origin").as_bytes().to_vec();
+    let dir = tempfile::TempDir::new().expect("a directory");
+    let memory = dir.path().join("origins");
+    for (file, source) in [("a", "default"), ("b", "remembered")] {
+        let builder = Downloader::builder().roots_pem(pem.clone());
+        let downloader = builder.origin_memory(Some(memory.clone())).build();
+        let downloader = downloader.expect("a downloader");
+        let download = downloader.download(&origin.url(PATH)).dir(dir.path());
+        let mut handle = download.file(file).lanes(1).start();
+        let done = outcome(&mut handle).await.expect("it succeeds");
+        assert_content(&dir.path().join(file), 0, size);
+        let windows = done.metrics.windows;
+        assert_eq!(windows.sources, [(source, 1)].into(), "{file}");
+        let (least, most) = windows.bytes.expect("there was one");
+        assert_eq!(least, most);
+        // A loopback has next to nothing on its way, and the least that is known of is 4 MiB.
+        assert!(file == "a" || u64::from(most) == 4 * MIB, "{most}");
+        downloader.flush_origins(crate::stand::LIMIT).expect("kept");
+        let record = downloader.origins().expect("records").pop();
+        let product = record.and_then(|record| record.window);
+        assert!(product.is_some_and(|bytes| bytes > 0), "{product:?}");
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! Read [`H2Session`]. [`open`] sets it up, [`driver`] runs it, [`shared`] is what session, bodies and driver share,
 //! [`meter`] watches the frames that come in, [`resets`] counts streams that are given up, [`faults`] names what went
-//! wrong, [`windows`] divides the memory that peers may fill.
+//! wrong, [`windows`] divides the memory that peers may fill, by what [`flow`] measured and [`products`] keeps of it.
 //!
 //! Bounds on what a peer may do, and who keeps them:
 //!
@@ -22,8 +22,10 @@
 mod body;
 mod driver;
 mod faults;
+mod flow;
 mod meter;
 mod open;
+mod products;
 mod resets;
 mod session;
 mod shared;
@@ -31,6 +33,7 @@ mod windows;
 
 pub(crate) use body::H2Body;
 pub(crate) use open::{Opening, open};
+pub(crate) use products::Products;
 pub(crate) use session::H2Session;
 pub(crate) use shared::Terms;
 pub(crate) use windows::Windows;

@@ -10,7 +10,7 @@ use ::h2::client::{ResponseFuture, SendRequest};
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, Response, StatusCode, response};
-use tur_core::port::{Reply, Request};
+use tur_core::port::{Reply, Request, Window};
 use tur_core::{BodyKind, Fault};
 
 use crate::config::{FIELDS_MAX, INTERIM_BYTES_MAX};
@@ -75,6 +75,11 @@ impl H2Session {
         let mut cx = Context::from_waker(Waker::noop());
         self.shared.life() == Life::Open
             && matches!(sender.poll_ready(&mut cx), Poll::Ready(Ok(())))
+    }
+
+    /// How much the peer may send ahead, and why.
+    pub(crate) fn window(&self) -> Window {
+        self.shared.facts()
     }
 
     /// What the peer's SETTINGS allow; [`STREAMS_MAX`] before they came, and never more.

@@ -2,15 +2,19 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use ::h2::RecvStream;
 use ::h2::client::ResponseFuture;
 use tokio::time::Instant;
 use tur_core::Fault;
+use tur_core::port::Window;
 
 use crate::legacy::LegacyNote;
 
+use super::flow::Flow;
 use super::meter::{Breach, CONTROL_MAX, Meter, MeterLimits};
+use super::products::Measuring;
 use super::resets::Resets;
 use super::windows::Share;
 
@@ -33,10 +37,13 @@ pub(crate) struct Terms {
     pub(crate) alone: bool,
     /// To say that the origin wants HTTP/1.1.
     pub(crate) legacy: LegacyNote,
+    /// To say what was on its way at once; `None` on a connection that is to be slow.
+    pub(crate) measuring: Option<Measuring>,
 }
 
 struct State {
     meter: Meter,
+    flow: Flow,
     resets: Resets,
     /// Requests that wait for a head, and bodies that are being read.
     heads: usize,
@@ -76,6 +83,7 @@ impl Shared {
         Arc::new(Self {
             state: Mutex::new(State {
                 meter: Meter::new(limits),
+                flow: Flow::default(),
                 resets: Resets::new(),
                 heads: 0,
                 bodies: 0,
@@ -97,6 +105,16 @@ impl Shared {
         self.window.bytes()
     }
 
+    /// The window, what it was chosen by, and what was measured.
+    pub(crate) fn facts(&self) -> Window {
+        let product = self.state().flow.product();
+        Window {
+            bytes: self.window.bytes(),
+            source: self.window.source(),
+            product: product.filter(|_| self.terms.measuring.is_some()),
+        }
+    }
+
     /// A request begins.
     pub(crate) fn begin(self: &Arc<Self>) -> Turn {
         let mut state = self.state();
@@ -105,6 +123,7 @@ impl Shared {
         Turn {
             shared: Arc::clone(self),
             reading: false,
+            began: self.age(),
         }
     }
 
@@ -155,7 +174,9 @@ impl Shared {
 
     /// The meter sees what was read. False if it found a breach: nothing more is to be read then.
     pub(crate) fn received(&self, bytes: &[u8]) -> bool {
+        let age = self.age();
         let mut state = self.state();
+        state.flow.received(age, bytes.len() as u64);
         let greeted = state.meter.greeted();
         let breach = state.meter.read(bytes).err();
         if let Some(breach) = breach {
@@ -193,6 +214,10 @@ impl Shared {
             stop: state.life >= Life::Over
                 || (state.life == Life::Retired && state.heads + state.bodies == 0),
         }
+    }
+
+    fn age(&self) -> Duration {
+        now().saturating_duration_since(self.born)
     }
 
     fn fault(&self, breach: Breach) -> Fault {
@@ -238,6 +263,8 @@ impl State {
 pub(crate) struct Turn {
     shared: Arc<Shared>,
     reading: bool,
+    /// The age of the connection then.
+    began: Duration,
 }
 
 impl Turn {
@@ -247,8 +274,10 @@ impl Turn {
 
     /// The head has come.
     pub(crate) fn head_came(&mut self) {
+        let trip = self.shared.age().saturating_sub(self.began);
         let mut state = self.shared.state();
         if !std::mem::replace(&mut self.reading, true) {
+            state.flow.answered(trip);
             state.heads -= 1;
             state.bodies += 1;
             state.expect();
@@ -257,8 +286,8 @@ impl Turn {
 
     /// The stream has not ended and nobody wants it: it is reset, or parked if there were too many of those.
     pub(crate) fn give_up(&self, stream: Parked) {
+        let age = self.shared.age();
         let mut state = self.shared.state();
-        let age = now().saturating_duration_since(self.shared.born);
         let refused = state.life < Life::Over && !state.resets.take(age);
         if refused {
             state.life = state.life.max(Life::Retired);
@@ -283,6 +312,13 @@ impl Drop for Turn {
             state.heads -= 1;
         }
         state.expect();
+        if state.heads + state.bodies == 0 {
+            state.flow.rests();
+        }
+        if let (Some(measuring), Some(bytes)) = (&self.shared.terms.measuring, state.flow.product())
+        {
+            measuring.tell(bytes);
+        }
         // A retired connection is closed after its last stream.
         let driver = (state.life == Life::Retired)
             .then(|| state.driver.take())

@@ -45,7 +45,7 @@ pub(crate) struct Opening<'a> {
 /// `Malformed` if the peer ends the connection meanwhile. The limit of time is the caller's.
 pub(crate) async fn open(opening: Opening<'_>) -> Result<(H3Session, SocketAddr), Fault> {
     let config = opening.config;
-    let window = opening.windows.share(config.h2_connection_window);
+    let window = opening.windows.share(config.h2_connection_window, None);
     let (connection, address) = connect(&opening, window.bytes()).await?;
     let spare = openable(&connection);
     let capacity = spare.len();

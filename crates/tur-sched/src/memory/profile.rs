@@ -117,6 +117,8 @@ pub struct Profile {
     pub handshake: Option<Duration>,
     /// How unequal its lanes are.
     pub ratio: PhiRatio,
+    /// Bytes that were on their way at once on one connection: its rate times the round trip.
+    pub window: Option<u32>,
     /// Whether it serves ranges.
     pub ranges: Option<bool>,
     /// What came instead of a file the last time, if that came.
@@ -152,6 +154,8 @@ pub struct Facts {
     pub handshake: Option<Duration>,
     /// How unequal the lanes were.
     pub ratio: Option<PhiRatio>,
+    /// Bytes that were on their way at once on one connection.
+    pub window: Option<u32>,
     /// Whether ranges were served.
     pub ranges: Option<bool>,
     /// What came instead of the file; `Some(None)` if nothing did.
@@ -179,6 +183,7 @@ impl Facts {
             rtt: later.rtt.or(self.rtt),
             handshake: later.handshake.or(self.handshake),
             ratio: later.ratio.or(self.ratio),
+            window: later.window.or(self.window),
             ranges: later.ranges.or(self.ranges),
             challenge: later.challenge.or(self.challenge),
             authorization: later.authorization.or(self.authorization),
@@ -198,6 +203,7 @@ impl Profile {
             rtt: None,
             handshake: None,
             ratio: PhiRatio::default(),
+            window: None,
             ranges: None,
             challenge: None,
             needs: Needs::default(),
@@ -267,6 +273,8 @@ impl Profile {
             ratio: facts
                 .ratio
                 .map_or(self.ratio, |ratio| self.ratio.towards(ratio, 0.75)),
+            window: mix(self.window.map(u64::from), facts.window.map(u64::from))
+                .map(|bytes| u32::try_from(bytes).unwrap_or(u32::MAX)),
             ranges: facts.ranges.or(self.ranges),
             challenge: facts.challenge.unwrap_or(self.challenge),
             needs: Needs {

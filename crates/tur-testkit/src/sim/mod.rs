@@ -146,6 +146,7 @@ impl Transport for SimTransport {
             protocol: "h1",
             address: "simulated".to_owned(),
             handshake: link.rtt,
+            window: None,
         };
         let session = SimSession::new(self.stage.clone(), seat, facts);
         Ok(session.on(socket))
