@@ -10,6 +10,7 @@ mod bench;
 mod breaks;
 mod demo;
 mod deny;
+mod far;
 mod fuzzing;
 mod interop;
 mod kill;
@@ -92,7 +93,9 @@ enum Bench {
     Lanes(lanes::Options),
     /// How fast many small files are, beside aria2c, curl and wget2, and a loop that does next to nothing.
     Batch(batch::Options),
-    /// That loop.
+    /// One large file and many small ones from an origin that is a long way off, over HTTP/1.1 and HTTP/2.
+    Far(far::Options),
+    /// The loop that does next to nothing.
     #[command(hide = true)]
     BareBatch(batch::bare::Options),
 }
@@ -108,6 +111,10 @@ fn main() -> Result<()> {
             instead: Some(Bench::Batch(options)),
             ..
         } => batch::run(&options),
+        Command::Bench {
+            instead: Some(Bench::Far(options)),
+            ..
+        } => far::run(&options),
         Command::Bench {
             instead: Some(Bench::BareBatch(options)),
             ..

@@ -1,4 +1,4 @@
-//! The only place of this crate that reads a clock, waits for it, or starts a background future.
+//! The only place of this crate that reads a clock, waits for it, or starts a background future; `distance` has threads of its own.
 //!
 //! Time is tokio's: real on the loopback origin's own runtime, virtual in a simulated world under a paused clock.
 

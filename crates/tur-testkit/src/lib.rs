@@ -12,6 +12,7 @@ mod clock;
 pub mod conformance;
 mod content;
 mod date;
+mod distance;
 mod gate;
 mod log;
 mod loopback;
@@ -28,6 +29,7 @@ pub use behaviour::{
 };
 pub use content::{byte_at, content};
 pub use date::http_date;
+pub use distance::{Distance, Way};
 pub use gate::Gate;
 pub use log::Seen;
 pub use loopback::{Loopback, Refusing, Setup, Speaks, Tls};
