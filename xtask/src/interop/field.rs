@@ -101,9 +101,9 @@ impl Ask {
 }
 
 impl Field {
-    /// True if the program has that flag.
-    pub(super) fn has_flag(&self, flag: &str) -> bool {
-        self.help.split_whitespace().any(|word| word == flag)
+    /// True if the program's help has that word.
+    pub(super) fn speaks_of(&self, wanted: &str) -> bool {
+        self.help.split_whitespace().any(|word| word == wanted)
     }
 
     /// An empty folder that stays until the end.

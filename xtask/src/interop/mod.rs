@@ -107,9 +107,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 fn make(check: &Check, field: &Field) -> Row {
     let start = Instant::now();
-    let lacking = check.needs_flag.filter(|flag| !field.has_flag(flag));
+    let lacking = check.needs.filter(|word| !field.speaks_of(word));
     let verdict = match lacking {
-        Some(flag) => Verdict::NotRun(format!("this tur has no {flag}")),
+        Some(word) => Verdict::NotRun(format!("this tur has no {word} yet")),
         None => match (check.run)(field) {
             Ok(found) => Verdict::Held(found),
             Err(error) => Verdict::Failed(format!("{error:#}")),

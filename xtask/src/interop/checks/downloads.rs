@@ -22,29 +22,29 @@ pub(super) const CHECKS: &[Check] = &[
     check("caddy", "HTTP/1.1 in clear text", caddy_plain),
     check("caddy", "HTTP/1.1 in TLS", caddy_h1),
     check("caddy", "HTTP/2, agreed in TLS", caddy_h2),
-    needs_http3("caddy", "HTTP/3, --http3", caddy_h3),
-    needs_http3(
-        "caddy",
-        "Alt-Svc: first over TCP, then by HTTP/3",
-        caddy_hinted,
+    needing(HTTP3, check("caddy", "HTTP/3, --http3", caddy_h3)),
+    needing(
+        "Alt-Svc",
+        check(
+            "caddy",
+            "Alt-Svc: first over TCP, then by HTTP/3",
+            caddy_hinted,
+        ),
     ),
-    needs_http3(
-        "gtlsserver",
-        "HTTP/3 of another stack, --http3",
-        gtlsserver_h3,
+    needing(
+        HTTP3,
+        check("gtlsserver", "HTTP/3 of another stack", gtlsserver_h3),
     ),
 ];
 
-const fn needs_http3(
-    server: &'static str,
-    what: &'static str,
-    run: fn(&Field) -> Result<Found>,
-) -> Check {
+/// Its flag.
+const HTTP3: &str = "--http3";
+
+/// One that only a program can be put to whose help has `word`.
+const fn needing(word: &'static str, check: Check) -> Check {
     Check {
-        server,
-        what,
-        needs_flag: Some("--http3"),
-        run,
+        needs: Some(word),
+        ..check
     }
 }
 
@@ -98,7 +98,7 @@ fn caddy_h2(field: &Field) -> Result<Found> {
 
 fn caddy_h3(field: &Field) -> Result<Found> {
     let url = field.servers.caddy.tls(FILE);
-    Ok(Found::right(fetch(field, &url, "h3", &["--http3"])?))
+    Ok(Found::right(fetch(field, &url, "h3", &[HTTP3])?))
 }
 
 /// Two visits with one memory of origins: the first one hears of HTTP/3, the second one uses it.
@@ -124,7 +124,7 @@ fn caddy_hinted(field: &Field) -> Result<Found> {
 /// It knows no ranges, so one stream has to do.
 fn gtlsserver_h3(field: &Field) -> Result<Found> {
     let url = field.servers.gtlsserver.url(FILE);
-    Ok(Found::right(fetch(field, &url, "h3", &["--http3"])?))
+    Ok(Found::right(fetch(field, &url, "h3", &[HTTP3])?))
 }
 
 /// The program and curl, which understands the same words.

@@ -18,8 +18,8 @@ pub(super) struct Check {
     pub(super) server: &'static str,
     /// What must hold.
     pub(super) what: &'static str,
-    /// The check cannot be made with a program that lacks this flag.
-    pub(super) needs_flag: Option<&'static str>,
+    /// The check cannot be made with a program whose help lacks this word.
+    pub(super) needs: Option<&'static str>,
     /// Asks, and compares.
     pub(super) run: fn(&Field) -> Result<Found>,
 }
@@ -33,7 +33,7 @@ const fn check(
     Check {
         server,
         what,
-        needs_flag: None,
+        needs: None,
         run,
     }
 }
