@@ -1,4 +1,5 @@
-//! The tables of docs/scaler.md are the constants of the code: none is missing, none is stale, each has its value.
+//! The tables of docs/scaler.md are the constants of the code: none is missing, none is stale, each has its value. What
+//! docs/reliability.md counts of the conformance suite is what that has.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -117,4 +118,17 @@ fn what_is_missing_stale_or_different_is_named() {
         let wrong = page(&right.replace(from, to));
         assert_eq!(differences(&wrong, "f.rs", source).len(), 1, "{from}");
     }
+}
+
+/// What docs/reliability.md counts is what the suite has.
+#[test]
+fn the_cases_of_the_suite_are_as_many_as_is_said() -> Result<()> {
+    let page = tree::read("docs/reliability.md")?;
+    let cases = tur_testkit::conformance::CASES.len();
+    let said = format!("| conformance of transports: {cases} cases, ");
+    let row = page.lines().find(|line| line.starts_with(&said));
+    let row = row.with_context(|| format!("no row begins with \"{said}\""))?;
+    // One transport of three, three, two, one and one settings.
+    assert!(row.contains(&format!("| {} passed;", 10 * cases)), "{row}");
+    Ok(())
 }

@@ -1,7 +1,9 @@
 //! What every transport must keep: one suite for the port in [`tur_core::port`], run against each implementation.
 //!
-//! Give [`run`] a transport and a [`Rig`] that serves behaviours where that transport can reach them. Each case reads
-//! every byte and compares it with [`content`]; a case that fails panics and says which one it was.
+//! Give [`run`] a transport and a [`Rig`] that serves behaviours where that transport can reach them: [`LoopbackRig`] for one
+//! that has sockets. Each case ([`CASES`]) reads every byte and compares it with [`content`]; one that fails panics and says
+//! which it was. [`lifetime::serves_ten_thousand_requests`] takes longer and is run apart. `examples/own_transport.rs` is a
+//! transport that knows nothing of ours.
 //!
 //! Protocols differ in what ends with a request: over HTTP/1.1 the connection, over those with streams the stream alone.
 //! What a case expects of either is said in the case, by [`has_streams`]; what cannot be said in a protocol is left out
@@ -10,6 +12,7 @@
 pub mod answers;
 pub mod framing;
 pub mod lifetime;
+mod loopback;
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -18,6 +21,7 @@ use std::time::Duration;
 use tur_core::port::{Body, Fill, Reply, Request, Session, Transport};
 use tur_core::{Answer, Ask, ByteRange, Chunks, ContentRange, Fault, Origin, Target};
 
+pub use self::loopback::LoopbackRig;
 use crate::behaviour::Behaviour;
 use crate::content::content;
 
@@ -33,26 +37,42 @@ pub trait Rig {
     fn dead_origin(&self) -> Origin;
 }
 
-/// Runs every case.
-///
-/// # Panics
-/// If the transport breaks a rule of the port; the message names the case.
-pub async fn run<T: Transport>(transport: &T, rig: &impl Rig) {
-    lifetime::opens_and_refuses(transport, rig).await;
-    answers::reads_whole_and_ranges(transport, rig).await;
-    framing::tells_framing(transport, rig).await;
-    answers::reads_answers_without_the_file(transport, rig).await;
-    answers::places_by_content_range(transport, rig).await;
-    framing::never_takes_a_cut_for_an_end(transport, rig).await;
-    framing::ends_where_the_frame_ends(transport, rig).await;
-    framing::refuses_what_is_not_http(transport, rig).await;
-    framing::bounds_what_comes_before_a_body(transport, rig).await;
-    lifetime::reuses_one_connection(transport, rig).await;
-    lifetime::closes_what_is_dropped(transport, rig).await;
-    lifetime::survives_a_cancelled_fetch(transport, rig).await;
-    lifetime::survives_cancelled_fills(transport, rig).await;
-    lifetime::keeps_to_the_budget(transport, rig).await;
-    lifetime::runs_as_many_as_it_says(transport, rig).await;
+/// Defines [`run`] and [`CASES`] by one list.
+macro_rules! cases {
+    ($($family:ident :: $case:ident),* $(,)?) => {
+        /// Names of the cases, in their order.
+        pub const CASES: &[&str] = &[$(concat!(stringify!($family), "::", stringify!($case))),*];
+
+        /// Runs every case.
+        ///
+        /// # Panics
+        /// If the transport breaks a rule of the port; the message names the case.
+        pub async fn run<T: Transport>(transport: &T, rig: &impl Rig) {
+            $($family::$case(transport, rig).await;)*
+        }
+    };
+}
+
+cases! {
+    lifetime::opens_and_refuses,
+    lifetime::survives_a_cancelled_open,
+    answers::reads_whole_and_ranges,
+    answers::tells_validators,
+    answers::asks_with_if_range,
+    framing::tells_framing,
+    answers::reads_every_redirect,
+    answers::reads_answers_without_the_file,
+    answers::places_by_content_range,
+    framing::never_takes_a_cut_for_an_end,
+    framing::ends_where_the_frame_ends,
+    framing::refuses_what_is_not_http,
+    framing::bounds_what_comes_before_a_body,
+    lifetime::reuses_one_connection,
+    lifetime::closes_what_is_dropped,
+    lifetime::survives_a_cancelled_fetch,
+    lifetime::survives_cancelled_fills,
+    lifetime::keeps_to_the_budget,
+    lifetime::runs_as_many_as_it_says,
 }
 
 /// True if a session runs each request on a stream of its own: then what goes wrong with one ends that one, and the end of

@@ -269,7 +269,9 @@ async fn it_keeps_the_rules_of_the_port() {
         ..Link::default()
     };
     let world = SimTransport::with_link(link, [] as [(&str, Behaviour); 0]);
-    conformance::run(&world, &World(world.clone(), AtomicU64::new(0))).await;
+    let rig = World(world.clone(), AtomicU64::new(0));
+    conformance::run(&world, &rig).await;
+    conformance::lifetime::serves_ten_thousand_requests(&world, &rig).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use tur_core::port::{Session as _, Transport};
-use tur_core::{Answer, BodyKind, ByteRange, Fault, RetryAfter};
+use tur_core::port::{Request, Session as _, Transport};
+use tur_core::{Answer, Ask, BodyKind, ByteRange, Fault, RetryAfter, Wall};
 
 use super::{Rig, SIZE, assert_body, drain, fetch, limited, open, placed, ranged, request};
-use crate::behaviour::{Behaviour, Deed, Ranges, When};
+use crate::behaviour::{Behaviour, Deed, Ranges, When, weak};
 
 /// A plain request gives the whole, a range gives its bytes, and a range that is ignored gives the whole.
 ///
@@ -54,6 +54,91 @@ pub async fn reads_whole_and_ranges<T: Transport>(transport: &T, rig: &impl Rig)
         reply.answer
     );
     assert_body("ignored range", reply, ByteRange::new(0, SIZE)).await;
+}
+
+/// Entity tags, dates and types are told as they were sent, and none is made up.
+///
+/// # Panics
+/// If they are not.
+pub async fn tells_validators<T: Transport>(transport: &T, rig: &impl Rig) {
+    let date = Some(Wall::from_unix_secs(1_700_000_000));
+    let base = || Behaviour::new(SIZE).media_type("application/x-tar");
+    for (name, behaviour) in [
+        ("strong", base()),
+        ("weak", base().etag(Some(weak("w")))),
+        ("date", base().etag(None).last_modified(date)),
+        ("both", base().last_modified(date)),
+        ("none", base().no_validators()),
+    ] {
+        let target = rig.serve(behaviour.clone());
+        let session = open(transport, &target).await;
+        let range = ByteRange::new(3, SIZE);
+        for request in [request(&target), ranged(&target, range)] {
+            let reply = fetch(name, &session, request).await;
+            let (found, body) = match &reply.answer {
+                Answer::Whole(found) => (found, ByteRange::new(0, SIZE)),
+                Answer::Partial { content, .. } => (content, range),
+                other => panic!("{name}: {other:?}"),
+            };
+            let told = &found.representation;
+            assert_eq!(told.etag, behaviour.etag, "{name}");
+            let at = told.last_modified.as_ref().map(|told| told.at);
+            assert_eq!(at, behaviour.last_modified, "{name}");
+            assert_eq!(told.media_type, behaviour.media_type, "{name}");
+            assert_body(name, reply, body).await;
+        }
+    }
+}
+
+/// A condition goes with a range and with nothing else, and is sent as it was given.
+///
+/// # Panics
+/// If it is not.
+pub async fn asks_with_if_range<T: Transport>(transport: &T, rig: &impl Rig) {
+    let target = rig.serve(Behaviour::new(SIZE));
+    let session = open(transport, &target).await;
+    let range = ByteRange::new(7, SIZE - 7);
+    let whole = ByteRange::new(0, SIZE);
+    for (name, ask, tag, part) in [
+        ("the same", Ask::Range(range), r#""v0""#, true),
+        ("another", Ask::Range(range), r#""v1""#, false),
+        ("weak", Ask::Range(range), r#"W/"v0""#, false),
+        ("the whole", Ask::Whole, r#""v0""#, false),
+    ] {
+        let request = Request {
+            ask,
+            if_range: Some(tag.as_bytes().to_vec()),
+            ..request(&target)
+        };
+        let reply = fetch(name, &session, request).await;
+        let is_part = matches!(reply.answer, Answer::Partial { .. });
+        assert_eq!(is_part, part, "if-range, {name}: {:?}", reply.answer);
+        assert_body(name, reply, if part { range } else { whole }).await;
+    }
+}
+
+/// Each status that redirects does, with its place as it was sent; nothing is followed.
+///
+/// # Panics
+/// If it does not.
+pub async fn reads_every_redirect<T: Transport>(transport: &T, rig: &impl Rig) {
+    let places = ["/a?b=c%20d", "https://elsewhere.test:8443/x", "../up"];
+    for status in [301, 302, 303, 307, 308] {
+        for place in places {
+            let name = format!("{status} to {place:?}");
+            let location = place.to_owned();
+            let deed = Deed::Redirect { status, location };
+            let target = rig.serve(Behaviour::new(SIZE).rule(When::Always, deed));
+            let session = open(transport, &target).await;
+            let mut reply = fetch(&name, &session, ranged(&target, ByteRange::from(0))).await;
+            match &reply.answer {
+                Answer::Moved { location, .. } => assert_eq!(location, place, "{name}"),
+                other => panic!("{name}: {other:?}"),
+            }
+            let (_, outcome) = drain(&name, &mut reply.body).await;
+            assert_eq!(outcome, Ok(()), "{name}: its body ends");
+        }
+    }
 }
 
 /// Redirects, refusals and 416 are read, and their bodies can be read away.

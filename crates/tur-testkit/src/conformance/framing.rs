@@ -152,6 +152,13 @@ pub async fn ends_where_the_frame_ends<T: Transport>(transport: &T, rig: &impl R
             base().rule(When::Always, Deed::Extra(5_000)),
             SIZE,
         ),
+        (
+            "extra bytes after chunks",
+            base()
+                .framing(Framing::Chunked)
+                .rule(When::Always, Deed::Extra(5_000)),
+            SIZE,
+        ),
     ] {
         let target = rig.serve(behaviour);
         let session = open(transport, &target).await;
@@ -229,13 +236,27 @@ pub async fn bounds_what_comes_before_a_body<T: Transport>(transport: &T, rig: &
         !session.is_open(),
         "interim flood: the connection is closed"
     );
-    for behaviour in [
-        Behaviour::new(SIZE).rule(When::Always, Deed::Interim(3)),
-        Behaviour::new(SIZE).first_byte(Duration::from_millis(30)),
+    let large = vec![b'x'; 1_000];
+    let fields = (0..30).map(|nth| (format!("x-large-{nth}"), large.clone()));
+    for (name, behaviour) in [
+        (
+            "interim answers",
+            Behaviour::new(SIZE).rule(When::Always, Deed::Interim(3)),
+        ),
+        (
+            "slow head",
+            Behaviour::new(SIZE).first_byte(Duration::from_millis(30)),
+        ),
+        (
+            "large head",
+            fields.fold(Behaviour::new(SIZE), |all, (name, value)| {
+                all.field(&name, &value)
+            }),
+        ),
     ] {
         let target = rig.serve(behaviour);
         let session = open(transport, &target).await;
-        let reply = fetch("interim, slow head", &session, request(&target)).await;
-        assert_body("interim, slow head", reply, ByteRange::new(0, SIZE)).await;
+        let reply = fetch(name, &session, request(&target)).await;
+        assert_body(name, reply, ByteRange::new(0, SIZE)).await;
     }
 }

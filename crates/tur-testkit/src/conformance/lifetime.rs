@@ -33,6 +33,41 @@ pub async fn opens_and_refuses<T: Transport>(transport: &T, rig: &impl Rig) {
     }
 }
 
+/// Opening may be given up at any of its awaits, and the next one opens all the same.
+///
+/// # Panics
+/// If it does not.
+pub async fn survives_a_cancelled_open<T: Transport>(transport: &T, rig: &impl Rig) {
+    let target = rig.serve(Behaviour::new(SIZE));
+    for polls in 1.. {
+        assert!(polls < 1_000, "cancelled open: it never ends");
+        let opening = give_up_after(transport.open(&target.origin), polls);
+        if limited("cancelled open", opening).await.is_some() {
+            break;
+        }
+        let session = open(transport, &target).await;
+        let reply = fetch("after a cancelled open", &session, request(&target)).await;
+        assert_body("after a cancelled open", reply, ByteRange::new(0, SIZE)).await;
+    }
+}
+
+/// Ten thousand requests, one connection. Not one of [`CASES`](super::CASES): it takes seconds.
+///
+/// # Panics
+/// If there were more connections, or a byte is wrong.
+pub async fn serves_ten_thousand_requests<T: Transport>(transport: &T, rig: &impl Rig) {
+    let before = rig.connections();
+    let target = rig.serve(Behaviour::new(10_000));
+    let session = open(transport, &target).await;
+    for nth in 0..10_000 {
+        let range = ByteRange::new(nth, nth + 1);
+        let reply = fetch("ten thousand", &session, ranged(&target, range)).await;
+        assert_body("ten thousand", reply, range).await;
+    }
+    assert!(session.is_open(), "ten thousand: it could take more");
+    assert_eq!(rig.connections() - before, 1, "ten thousand: connections");
+}
+
 /// A hundred requests, one connection.
 ///
 /// # Panics
