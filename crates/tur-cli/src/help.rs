@@ -67,70 +67,52 @@ mod tests {
 
     use crate::args::Args;
 
-    const FLAGS: [&str; 56] = [
-        "--http1.1",
-        "--http2",
-        "-i, --input-file <",
-        "-j <",
-        "--save-session <",
-        "--allow-downgrade",
-        "-o <",
-        "-d <",
-        "-x ",
-        "-s ",
-        "-k ",
-        "  -q",
-        "  -v",
-        "--json",
-        "--progress",
-        "--checksum",
-        "--retry",
-        "--connect-timeout",
-        "--read-timeout",
-        "--speed-limit",
-        "--speed-time",
-        "--limit-rate <",
-        "--limit-rate-per-file <",
-        "--max-time",
-        "--max-wait",
-        "--max-connections",
-        "--max-per-origin",
-        "--exists",
-        "--storage",
-        "--on-change",
-        "--header",
-        "--user-agent",
-        "--referer",
-        "-u <",
-        "--ca-file",
-        "--proxy <",
-        "--noproxy <",
-        "--resolve <",
-        "-4, --ipv4",
-        "-6, --ipv6",
-        "--interface <",
-        "--cert <",
-        "--key <",
-        "--insecure",
-        "--tls-min <",
+    /// What stands below the flags and has to.
+    const WORDS: [&str; 4] = [
         "SSLKEYLOGFILE",
         "all_proxy",
-        "--cacert",
-        "--create-dirs",
-        "--no-remote-time",
-        "--no-origin-memory",
+        "XDG_STATE_HOME",
         "tur origins",
-        "  -c",
-        "  -L",
-        "--version",
-        "--help",
     ];
 
+    /// Every flag that the program takes is shown with its value and a sentence, and an alias with its flag.
     #[test]
-    fn help_names_every_flag_of_this_version_and_every_exit_code() {
+    fn help_names_every_flag() {
+        let command = Args::command();
+        let help = command.clone().render_help().to_string();
+        let flags: Vec<_> = command
+            .get_arguments()
+            .filter(|flag| !flag.is_positional())
+            .collect();
+        assert!(flags.len() > 60, "only {} flags", flags.len());
+        for flag in flags {
+            let name = flag.get_id();
+            assert!(!flag.is_hide_set(), "{name} is hidden");
+            let said = flag.get_help().map(ToString::to_string).unwrap_or_default();
+            assert!(said.len() > 8, "{name} says nothing of itself");
+            let short = flag.get_short().map(|short| format!("-{short}"));
+            let long = flag.get_long().map(|long| format!("--{long}"));
+            let both = [short, long]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join(", ");
+            let begins = help.lines().any(|line| {
+                let rest = line.trim_start().strip_prefix(both.as_str());
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '.']))
+            });
+            assert!(begins, "{both} is missing:\n{help}");
+            for alias in flag.get_all_aliases().unwrap_or_default() {
+                assert!(help.contains(&format!("--{alias}")), "{alias} is missing");
+            }
+        }
+    }
+
+    #[test]
+    fn help_names_every_exit_code() {
         let help = Args::command().render_help().to_string();
-        for flag in FLAGS {
-            assert!(help.contains(flag), "{flag} is missing:\n{help}");
+        for word in WORDS {
+            assert!(help.contains(word), "{word} is missing:\n{help}");
         }
         let codes = help
             .split_once("Exit codes:")
