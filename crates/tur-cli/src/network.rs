@@ -51,8 +51,8 @@ pub(crate) struct NetworkArgs {
     #[arg(long, visible_alias = "cacert", value_name = "FILE")]
     pub(crate) ca_file: Option<PathBuf>,
 
-    /// Show the certificate in FILE (PEM, with those that lead to its authority) to servers that ask for one, those that
-    /// redirects lead to included
+    /// Show the certificate in FILE (PEM, with those that lead to its authority) to the first origin (of each URL),
+    /// if it asks for one, and to no server that only a redirect leads to
     #[arg(long, value_name = "FILE")]
     pub(crate) cert: Option<PathBuf>,
 

@@ -121,6 +121,10 @@ pub trait Transport: Send + Sync + 'static {
     /// hint, which a transport may ignore.
     fn expect(&self, _origin: &Origin, _product: u32) {}
 
+    /// A download begins at `origin`, which its user has named. What is the user's own and belongs to a connection, such as a
+    /// client's certificate, is shown to such origins, and never to one that is only led to.
+    fn begin_at(&self, _origin: &Origin) {}
+
     /// Connects to `origin`: resolves, races addresses, shakes hands.
     ///
     /// # Errors

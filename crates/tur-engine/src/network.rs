@@ -79,7 +79,8 @@ impl DownloaderBuilder {
         self
     }
 
-    /// Shows this certificate to each origin that asks for one, those that redirects lead to included. Default: none.
+    /// Shows this certificate to the first origin of each download that asks for one, and to none that only a redirect leads
+    /// to. Default: none.
     pub fn client_identity(mut self, identity: Option<ClientIdentity>) -> Self {
         self.net = self.net.client(identity);
         self

@@ -62,7 +62,9 @@ pub struct NetConfig {
     /// True to take any certificate of an origin, from anybody: whoever is on the way can then read and change
     /// everything. Proxies that are reached over TLS are checked all the same. Default: false.
     pub insecure: bool,
-    /// A certificate of the client, shown to each origin that asks for one and to no proxy. Default: none.
+    /// A certificate of the client, shown to origins that downloads begin at
+    /// ([`Transport::begin_at`](tur_core::port::Transport::begin_at)) and that ask for one; to no other, and to no proxy.
+    /// Default: none.
     pub client: Option<ClientIdentity>,
     /// The oldest version of TLS that is spoken. Default: 1.2.
     pub tls_min: TlsVersion,

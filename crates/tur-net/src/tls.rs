@@ -1,7 +1,8 @@
 //! Whom we trust, and the TLS handshake.
 
+use std::collections::BTreeSet;
 use std::io;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{WantsClientCert, WebPkiServerVerifier};
@@ -51,6 +52,10 @@ pub(crate) struct Trust {
     tls_min: TlsVersion,
     key_log: Arc<dyn KeyLog>,
     verifier: OnceLock<Result<Arc<dyn ServerCertVerifier>, rustls::Error>>,
+    /// Where downloads begin; nothing where there is no certificate to show.
+    homes: Mutex<BTreeSet<Origin>>,
+    /// For those, and for all others: sessions of one are never resumed by the other.
+    at_home: OnceLock<Result<Arc<ClientConfig>, rustls::Error>>,
     origins: OnceLock<Result<Arc<ClientConfig>, rustls::Error>>,
     proxies: OnceLock<Result<Arc<ClientConfig>, rustls::Error>>,
     notes: Mutex<Vec<String>>,
@@ -81,6 +86,8 @@ impl Trust {
             provider,
             key_log,
             verifier: OnceLock::new(),
+            homes: Mutex::default(),
+            at_home: OnceLock::new(),
             origins: OnceLock::new(),
             proxies: OnceLock::new(),
             notes: Mutex::default(),
@@ -99,8 +106,7 @@ impl Trust {
         carrier: Carrier,
         offered: &[&[u8]],
     ) -> Result<TlsStream<Carrier>, Fault> {
-        let config = self.origins.get_or_init(|| self.config_for_origins());
-        let config = config.clone().map(|config| {
+        let config = self.config_for(origin).map(|config| {
             // A copy shares the memory of sessions, the roots and the provider.
             let mut config = ClientConfig::clone(&config);
             config.alpn_protocols = offered.iter().map(|name| name.to_vec()).collect();
@@ -127,15 +133,18 @@ impl Trust {
         shake_hands(config, Peer::Proxy(proxy), tcp).await
     }
 
-    /// What a handshake over QUIC is made with, which offers `alpn`; and where the reason is written if the certificate is
+    /// What a handshake with `origin` over QUIC is made with, which offers `alpn`; and where the reason is written if the certificate is
     /// not taken: QUIC itself tells only its class.
     ///
     /// # Errors
     /// `Tls` if no handshake can be made at all.
     #[cfg(feature = "http3")]
-    pub(crate) fn for_quic(&self, alpn: &[u8]) -> Result<(ClientConfig, Verdict), Fault> {
-        let config = self.origins.get_or_init(|| self.config_for_origins());
-        let prepared = config.clone().and_then(|config| {
+    pub(crate) fn for_quic(
+        &self,
+        origin: &Origin,
+        alpn: &[u8],
+    ) -> Result<(ClientConfig, Verdict), Fault> {
+        let prepared = self.config_for(origin).and_then(|config| {
             let verdict = Verdict::default();
             let mut config = ClientConfig::clone(&config);
             // What is remembered of TCP is not to be offered over QUIC.
@@ -163,9 +172,34 @@ impl Trust {
         self.warnings.clone()
     }
 
-    fn config_for_origins(&self) -> Result<Arc<ClientConfig>, rustls::Error> {
+    /// A download begins at this origin: it may see the client's certificate.
+    pub(crate) fn begin_at(&self, origin: &Origin) {
+        if self.client.is_some() {
+            self.homes().insert(origin.clone());
+        }
+    }
+
+    fn homes(&self) -> MutexGuard<'_, BTreeSet<Origin>> {
+        self.homes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a handshake with `origin` is made with.
+    fn config_for(&self, origin: &Origin) -> Result<Arc<ClientConfig>, rustls::Error> {
+        let client = self.client.as_ref();
+        let client = client.filter(|_| self.homes().contains(origin));
+        let memory = match client {
+            Some(_) => &self.at_home,
+            None => &self.origins,
+        };
+        memory.get_or_init(|| self.new_config(client)).clone()
+    }
+
+    fn new_config(
+        &self,
+        client: Option<&Arc<SingleCertAndKey>>,
+    ) -> Result<Arc<ClientConfig>, rustls::Error> {
         let builder = self.builder(self.verifier_of_origins()?)?;
-        let mut config = match &self.client {
+        let mut config = match client {
             Some(client) => builder.with_client_cert_resolver(Arc::clone(client) as _),
             None => builder.with_no_client_auth(),
         };

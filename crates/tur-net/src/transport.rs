@@ -126,6 +126,10 @@ impl Transport for HttpTransport {
         self.shared.products.remember(origin, product);
     }
 
+    fn begin_at(&self, origin: &Origin) {
+        self.shared.ways.begin_at(origin);
+    }
+
     #[expect(
         clippy::disallowed_methods,
         reason = "the handshake is measured where it happens; no decision is made here"

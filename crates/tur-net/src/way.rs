@@ -99,6 +99,11 @@ impl Ways {
         }
     }
 
+    /// A download begins at this origin.
+    pub(crate) fn begin_at(&self, origin: &Origin) {
+        self.trust.begin_at(origin);
+    }
+
     /// What the user should be told.
     pub(crate) fn notes(&self) -> Vec<String> {
         self.trust.notes()

@@ -248,6 +248,7 @@ impl<'a, T: Transport, D: Disk + Clone, B: Store<D>> Driver<'a, T, D, B> {
     ) -> Self {
         let id = board.id();
         let began = world.clock.now();
+        world.transport.begin_at(&errand.target.origin);
         Self {
             world,
             errand,

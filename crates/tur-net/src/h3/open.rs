@@ -81,7 +81,7 @@ async fn connect(
 ) -> Result<(quinn::Connection, SocketAddr), Fault> {
     let origin = opening.origin;
     let (dialer, trust) = opening.ways.by_udp(origin)?;
-    let (tls, verdict) = trust.for_quic(ALPN)?;
+    let (tls, verdict) = trust.for_quic(origin, ALPN)?;
     let tls = QuicClientConfig::try_from(tls)
         .map_err(|error| Fault::Tls(TlsCause::Handshake(error.to_string())))?;
     let mut config = quinn::ClientConfig::new(Arc::new(tls));

@@ -112,6 +112,11 @@ const BOTH: [&SupportedProtocolVersion; 2] = [&version::TLS12, &version::TLS13];
 
 async fn fetch(config: NetConfig, target: &Target) -> Result<(), Fault> {
     let transport = HttpTransport::new(config, spawner()).unwrap();
+    transport.begin_at(&target.origin);
+    fetch_with(&transport, target).await
+}
+
+async fn fetch_with(transport: &HttpTransport, target: &Target) -> Result<(), Fault> {
     let session = transport.open(&target.origin).await?;
     let mut reply = session.fetch(get(target)).await?;
     assert_eq!(drain(&mut reply.body).await, (b"hello".to_vec(), Ok(())));
@@ -167,6 +172,32 @@ async fn a_client_certificate_is_shown_to_who_asks() {
         assert!(text.contains("client certificate"), "{text}");
         assert_eq!(fault.kind(), tur_core::Kind::Tls, "{fault:?}");
         assert_eq!(server.met(), None);
+    }
+}
+
+/// Whoever is only led to learns nothing of the client, before and after another origin of the same host has.
+#[tokio::test]
+async fn a_client_certificate_is_shown_where_downloads_begin_and_nowhere_else() {
+    let (issuer, clients) = (authority(), authority());
+    let (certificates, key) = leaf(&clients, "me");
+    let identity = ClientIdentity {
+        certificates_pem: certificates.into_bytes(),
+        key_pem: key.into(),
+    };
+    for version in BOTH {
+        let config = trusting(&issuer).client(Some(identity.clone()));
+        let transport = HttpTransport::new(config, spawner()).unwrap();
+        let home = serve(&issuer, &[version], Some(&clients));
+        transport.begin_at(&home.target.origin);
+        let refuses = async |server: Server| {
+            let fault = fetch_with(&transport, &server.target).await.unwrap_err();
+            assert_eq!(fault.kind(), tur_core::Kind::Tls, "{fault:?}");
+            assert_eq!(server.met(), None);
+        };
+        refuses(serve(&issuer, &[version], Some(&clients))).await;
+        fetch_with(&transport, &home.target).await.unwrap();
+        assert_eq!(home.met().unwrap().certificates, 1);
+        refuses(serve(&issuer, &[version], Some(&clients))).await;
     }
 }
 

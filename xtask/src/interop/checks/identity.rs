@@ -23,6 +23,11 @@ pub(super) const CHECKS: &[Check] = &[
         redirected,
     ),
     check("nginx", "redirect from https to http", downgraded),
+    check(
+        "nginx",
+        "a redirect leads to who wants a client certificate",
+        led_to_clients,
+    ),
     check("nginx", "an authority that nobody trusts", distrusted),
     check("nginx", "TLS 1.3 demanded where 1.2 is spoken", too_old),
     check("caddy", "SSLKEYLOGFILE has the keys", keys),
@@ -107,6 +112,15 @@ fn downgraded(field: &Field) -> Result<Found> {
     field.refused(&ask, 13)?;
     let done = field.fetch(&ask.words(["--allow-downgrade"]))?;
     Ok(Found::noted(done, "exit 13 without --allow-downgrade"))
+}
+
+/// It is shown to the first origin alone, so the other one refuses: with a page and status 400, as nginx does.
+fn led_to_clients(field: &Field) -> Result<Found> {
+    let pair = &field.certificates.client;
+    let [certificate, key] = [&pair.certificate, &pair.key].map(|path| path.to_string_lossy());
+    let ask = Ask::new(field.servers.nginx.tls("/clients"));
+    field.refused(&ask.words(["--cert", &certificate, "--key", &key]), 8)?;
+    Ok(Found::none("exit 8: none was shown there"))
 }
 
 fn distrusted(field: &Field) -> Result<Found> {

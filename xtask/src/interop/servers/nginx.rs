@@ -210,6 +210,7 @@ http {{
         ssl_protocols TLSv1.2 TLSv1.3;
         location /slow/ {{ alias {documents}/; limit_rate 4m; }}
         location = /away {{ return 302 http://127.0.0.1:{other}/file.bin; }}
+        location = /clients {{ return 302 https://127.0.0.1:{clients}/file.bin; }}
     }}
     server {{
         listen 127.0.0.1:{clients} ssl http2; {tls}
