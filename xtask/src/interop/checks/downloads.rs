@@ -144,7 +144,7 @@ fn fetch(field: &Field, url: &str, protocol: &str, words: &[&str]) -> Result<Don
         done.protocol
     );
     ensure!(
-        done.wasted <= field.file.size / 20,
+        done.wasted <= field.file.size / 8,
         "{} bytes came in vain",
         done.wasted
     );
