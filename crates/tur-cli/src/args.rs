@@ -201,7 +201,7 @@ pub(crate) struct Args {
     #[arg(short = 'u', value_name = "USER:PASS", help_heading = REQUEST)]
     pub(crate) credentials: Option<String>,
 
-    /// Speak HTTP/1.1 alone [default: HTTP/2 where TLS agrees to it, else HTTP/1.1]
+    /// Speak HTTP/1.1 alone [default: HTTP/2 where TLS agrees to it, else HTTP/1.1; HTTP/3 where it is offered and brings more]
     #[arg(long = "http1.1", help_heading = REQUEST)]
     pub(crate) http1: bool,
 

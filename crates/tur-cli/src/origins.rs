@@ -105,6 +105,8 @@ fn object(record: &OriginRecord) -> String {
         "challenge": record.challenge.map(Challenge::as_str),
         "needs_authorization": record.needs_authorization,
         "needs_cookies": record.needs_cookies,
+        "http3": record.http3.as_ref().map(|http3| &http3.alternative),
+        "http3_paused": record.http3.as_ref().is_some_and(|http3| http3.paused),
     })
     .to_string()
 }

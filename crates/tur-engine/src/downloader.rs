@@ -31,6 +31,8 @@ use crate::compute::Compute;
 use crate::connections;
 use crate::driver::{self, Outside, Pin, World};
 use crate::handle::Wish;
+#[cfg(feature = "http3")]
+use crate::http3::Http3Guide;
 use crate::hub::{Ground, Hub, HubConfig, Making, Message, Newcomer, Run, Worlds};
 use crate::job::Job;
 use crate::keys;
@@ -189,8 +191,11 @@ impl DownloaderBuilder {
     pub fn build(self) -> Result<Downloader, Error> {
         let keys = self.keys.as_deref().map(keys::open);
         let (log, told) = keys.map_or((None, None), |(log, told)| (log, Some(told)));
+        let origins = Origins::kept(PosixDisk, self.origins.as_deref(), !self.net.insecure)?;
         let transport = HttpTransport::new(self.net.key_log(log), connections::spawner())
             .map_err(|error| Error::new(Kind::Usage, error.to_string()))?;
+        #[cfg(feature = "http3")]
+        let transport = transport.guided(Arc::new(Http3Guide::new(origins.clone())));
         let clock = Clock::start();
         let bus = Bus::new(clock);
         let dispatch = DispatchConfig {
@@ -200,10 +205,6 @@ impl DownloaderBuilder {
         let sessions = Sessions::with_dispatch(self.caps, dispatch)
             .with_rooms(rooms(&transport))
             .told_in(bus.scope().clone());
-        let origins = match &self.origins {
-            Some(path) => Origins::open(PosixDisk, path)?,
-            None => Origins::in_memory(),
-        };
         let (starts, inbox) = mpsc::unbounded_channel();
         let (post, messages) = mpsc::unbounded_channel();
         let failed = |error: std::io::Error| {

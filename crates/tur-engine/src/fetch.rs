@@ -107,7 +107,7 @@ pub struct Head {
     pub encoding: Option<String>,
     /// Entity tag or date that every later answer must agree with.
     pub validator: Option<String>,
-    /// The protocol of the connection: `h1` or `h2`.
+    /// The protocol of the connection: `h1`, `h2` or `h3`.
     pub protocol: &'static str,
 }
 

@@ -48,6 +48,8 @@ mod event;
 mod fetch;
 mod hand;
 mod handle;
+#[cfg(feature = "http3")]
+mod http3;
 mod hub;
 mod job;
 mod keys;
@@ -82,7 +84,7 @@ pub use event::{Completed, Event, Events, LaneState, LaneView, PeerNo, PhaseWord
 pub use fetch::{Fetched, Head};
 pub use handle::Handle;
 pub use metrics::{DownloaderMetrics, Metrics, ProtocolMetrics, Steals, WindowMetrics};
-pub use origins::OriginRecord;
+pub use origins::{Http3Record, OriginRecord};
 pub use peer::{Peer, PeerHandle, Response, WeakPeerHandle};
 pub use pipe::Body;
 pub use tur_core::{ByteRange, Challenge, Kind, Rate, Secret};

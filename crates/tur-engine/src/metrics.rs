@@ -17,7 +17,7 @@ use tur_core::{Fault, Wait};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metrics {
-    /// Connections and requests, by protocol: `h1`, `h2`.
+    /// Connections and requests, by protocol: `h1`, `h2`, `h3`.
     pub protocols: BTreeMap<&'static str, ProtocolMetrics>,
     /// Lanes that were allowed in addition, over time.
     pub lanes_added: u64,

@@ -29,7 +29,8 @@ impl DownloaderBuilder {
         self
     }
 
-    /// Which protocols are spoken. Default: HTTP/2 where TLS agrees to it, else HTTP/1.1. One that is asked for alone and is
+    /// Which protocols are spoken. Default: HTTP/2 where TLS agrees to it, else HTTP/1.1, and HTTP/3 (with the feature `http3`) where
+    /// an origin offers it and it brings more. One that is asked for alone and is
     /// not to be had fails with kind `Protocol`.
     pub fn protocols(mut self, protocols: Protocols) -> Self {
         self.net = self.net.protocols(protocols);

@@ -18,8 +18,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::timeout;
-use tur_core::{Challenge, Kind, Origin, Rate, Wall};
-use tur_sched::{Facts, OriginMemory, Profile};
+use tur_core::{Advert, Challenge, Kind, Origin, Rate, Scheme, Wall};
+use tur_sched::{Facts, Http3, Http3Fact, OriginMemory, Profile};
 use tur_storage::Disk;
 
 use crate::Error;
@@ -29,6 +29,8 @@ use self::keeper::{Keeper, Order};
 
 /// A download waits so long at most for the file to be read: it takes a millisecond, unless the disk is ill.
 const READY_MAX: Duration = Duration::from_millis(250);
+/// Notes that wait to be written: a visit of each origin that can be remembered.
+const NOTES_MAX: usize = OriginMemory::ORIGINS_MAX;
 
 /// What is remembered of an origin, as a download that begins now is told it.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,8 +61,24 @@ pub struct OriginRecord {
     pub needs_authorization: bool,
     /// Whether cookies of the user made it serve.
     pub needs_cookies: bool,
+    /// What is known of HTTP/3 there, if the origin offers it.
+    pub http3: Option<Http3Record>,
     /// Time since something was noted last.
     pub age: Duration,
+}
+
+/// What is remembered of HTTP/3 at an origin that offers it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Http3Record {
+    /// Where, as `Alt-Svc` writes it: `HOST:PORT`, or `:PORT` on the origin's own host.
+    pub alternative: String,
+    /// True while it is not tried because it failed.
+    pub paused: bool,
+    /// Rate of a lane over HTTP/3.
+    pub rate: Option<Rate>,
+    /// Rate of a lane over TCP.
+    pub tcp_rate: Option<Rate>,
 }
 
 /// The memory of origins. Clones share it; when the last one goes, what was noted is written.
@@ -68,6 +86,8 @@ pub struct OriginRecord {
 pub(crate) struct Origins {
     remembered: Arc<Remembered>,
     keeper: Option<Sender<Order>>,
+    /// False if what origins say of HTTP/3 is not taken.
+    hears: bool,
 }
 
 /// What handle and thread share.
@@ -80,7 +100,7 @@ struct Remembered {
 #[derive(Default)]
 struct Memory {
     known: OriginMemory,
-    /// What is not in the file yet, at most one for each origin, in the order in which it came.
+    /// What is not in the file yet, in the order in which it came; of visits at most one for each origin.
     notes: Vec<Note>,
     /// True while the thread knows that there are notes.
     announced: bool,
@@ -88,19 +108,48 @@ struct Memory {
     said: Vec<String>,
 }
 
-/// What one visit measured, or several in a row.
+/// Something that was learned.
+#[derive(Clone)]
 struct Note {
     origin: Origin,
     at: Wall,
-    facts: Facts,
+    learned: Learned,
+}
+
+#[derive(Clone)]
+enum Learned {
+    /// What one visit measured, or several in a row.
+    Visit(Facts),
+    /// Something about HTTP/3.
+    Http3(Http3Fact),
 }
 
 impl Origins {
+    /// A memory in a file, or without one. What origins say of HTTP/3 is taken only where it is checked who says it.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub(crate) fn kept<D: Disk>(
+        disk: D,
+        path: Option<&Path>,
+        checked: bool,
+    ) -> Result<Self, Error> {
+        let memory = match path {
+            Some(path) => Self::open(disk, path)?,
+            None => Self::in_memory(),
+        };
+        Ok(Self {
+            hears: checked,
+            ..memory
+        })
+    }
+
     /// A memory that ends with the last handle.
     pub(crate) fn in_memory() -> Self {
         Self {
             remembered: Arc::new(Remembered::new(true)),
             keeper: None,
+            hears: true,
         }
     }
 
@@ -122,6 +171,7 @@ impl Origins {
         Ok(Self {
             remembered,
             keeper: Some(orders),
+            hears: true,
         })
     }
 
@@ -148,21 +198,77 @@ impl Origins {
     /// What is remembered of an origin by now. Never waits.
     pub(crate) fn recall(&self, origin: &Origin) -> Option<OriginRecord> {
         let now = Clock::wall();
-        let hint = self.remembered.lock().known.hint(origin, now)?;
-        Some(OriginRecord::new(origin, &hint, now))
+        let known = &self.remembered.lock().known;
+        let hint = known.hint(origin, now)?;
+        Some(OriginRecord::new(origin, &hint, known.http3(origin), now))
     }
 
     /// Notes what a download measured. Never waits: it is written later.
     pub(crate) fn note(&self, origin: &Origin, facts: Facts) {
         let at = Clock::wall();
-        let mut memory = self.remembered.lock();
-        memory.known.note(origin, at, facts);
-        let Some(keeper) = &self.keeper else { return };
         if facts.is_empty() {
             return;
         }
-        let origin = origin.clone();
-        memory.keep(Note { origin, at, facts });
+        self.learn(Note {
+            origin: origin.clone(),
+            at,
+            learned: Learned::Visit(facts),
+        });
+    }
+
+    /// What is known of HTTP/3 at an origin. Never waits.
+    pub(crate) fn http3(&self, origin: &Origin) -> Option<Http3> {
+        self.remembered.lock().known.http3(origin).cloned()
+    }
+
+    /// Notes something about HTTP/3 at an origin. Never waits.
+    pub(crate) fn note_http3(&self, origin: &Origin, fact: Http3Fact) {
+        let at = Clock::wall();
+        let known = self.http3(origin);
+        let renewed = match (&fact, &known) {
+            (Http3Fact::Said(Advert::Withdrawn), known) => {
+                known.as_ref().is_some_and(|known| known.offer.is_some())
+            }
+            // The same is said with each answer: what is still good for half of its time is left as it is.
+            (Http3Fact::Said(Advert::Http3(said)), Some(known)) => {
+                known.offer.as_ref().is_none_or(|offer| {
+                    let left = at.until(offer.until);
+                    offer.alternative != said.alternative
+                        || offer.persist != said.persist
+                        || left < said.max_age / 2
+                        || left > said.max_age
+                })
+            }
+            (Http3Fact::Said(_), None) => true,
+            (_, known) => known.is_some(),
+        };
+        if renewed {
+            self.learn(Note {
+                origin: origin.clone(),
+                at,
+                learned: Learned::Http3(fact),
+            });
+        }
+    }
+
+    /// Takes what an answer of an origin says of HTTP/3. Only TLS tells whose word it is.
+    pub(crate) fn heard(&self, origin: &Origin, advert: &Advert) {
+        if self.hears && origin.scheme == Scheme::Https {
+            let mut advert = advert.clone();
+            if let Advert::Http3(offer) = &mut advert
+                && offer.alternative.host.as_ref() == Some(&origin.host)
+            {
+                offer.alternative.host = None;
+            }
+            self.note_http3(origin, Http3Fact::Said(advert));
+        }
+    }
+
+    fn learn(&self, note: Note) {
+        let mut memory = self.remembered.lock();
+        note.apply(&mut memory.known);
+        let Some(keeper) = &self.keeper else { return };
+        memory.keep(note);
         if !std::mem::replace(&mut memory.announced, true) {
             drop(memory);
             if keeper.send(Order::Noted).is_err() {
@@ -260,8 +366,9 @@ impl Pattern {
         }
     }
 
-    fn matching(&self, memory: &OriginMemory) -> Vec<Origin> {
+    fn matching(&self, memory: &OriginMemory) -> BTreeSet<Origin> {
         let origins = memory.iter().map(|(origin, _)| origin);
+        let origins = origins.chain(memory.http3_all().map(|(origin, _)| origin));
         origins.filter(|origin| self.is(origin)).cloned().collect()
     }
 }
@@ -284,7 +391,7 @@ impl Remembered {
         let memory = &mut *self.lock();
         memory.known = known;
         for note in &memory.notes {
-            memory.known.note(&note.origin, note.at, note.facts);
+            note.apply(&mut memory.known);
         }
         self.ready.send_replace(true);
     }
@@ -299,7 +406,7 @@ impl Remembered {
     /// What is to be written, still.
     fn notes(&self) -> Vec<Note> {
         let memory = self.lock();
-        memory.notes.iter().map(Note::copy).collect()
+        memory.notes.clone()
     }
 
     /// Notes that could not be written wait, behind them what came since.
@@ -318,7 +425,7 @@ impl Remembered {
             memory.known.forget(origin);
         }
         memory.notes.retain(|note| !pattern.is(&note.origin));
-        gone.into_iter().collect()
+        gone
     }
 
     fn say(&self, text: String) {
@@ -327,11 +434,22 @@ impl Remembered {
 }
 
 impl Memory {
-    /// Keeps a note to be written, joined with an earlier one of that origin. No more wait than can be remembered.
+    /// Keeps a note to be written, that of a visit joined with an earlier one of that origin. No more wait than can be
+    /// remembered.
     fn keep(&mut self, mut note: Note) {
-        if let Some(at) = self.notes.iter().position(|old| old.origin == note.origin) {
-            note.facts = self.notes.remove(at).facts.then(note.facts);
-        } else if self.notes.len() >= OriginMemory::ORIGINS_MAX {
+        if let Learned::Visit(facts) = &mut note.learned {
+            let earlier = |old: &Note| match old.learned {
+                Learned::Visit(facts) if old.origin == note.origin => Some(facts),
+                _ => None,
+            };
+            let found = self.notes.iter().enumerate();
+            let found = found.filter_map(|(at, old)| Some((at, earlier(old)?)));
+            if let Some((at, before)) = { found }.next() {
+                *facts = before.then(*facts);
+                self.notes.remove(at);
+            }
+        }
+        if self.notes.len() >= NOTES_MAX {
             self.notes.remove(0);
         }
         self.notes.push(note);
@@ -339,10 +457,10 @@ impl Memory {
 }
 
 impl Note {
-    fn copy(&self) -> Self {
-        Self {
-            origin: self.origin.clone(),
-            ..*self
+    fn apply(&self, memory: &mut OriginMemory) {
+        match &self.learned {
+            Learned::Visit(facts) => memory.note(&self.origin, self.at, *facts),
+            Learned::Http3(fact) => memory.learn_http3(&self.origin, self.at, fact),
         }
     }
 }
@@ -351,14 +469,17 @@ impl Note {
 fn records(memory: &OriginMemory, now: Wall) -> Vec<OriginRecord> {
     let mut records: Vec<_> = memory
         .iter()
-        .filter_map(|(origin, profile)| Some(OriginRecord::new(origin, &profile.hint(now)?, now)))
+        .filter_map(|(origin, profile)| {
+            let http3 = memory.http3(origin);
+            Some(OriginRecord::new(origin, &profile.hint(now)?, http3, now))
+        })
         .collect();
     records.reverse();
     records
 }
 
 impl OriginRecord {
-    fn new(origin: &Origin, hint: &Profile, now: Wall) -> Self {
+    fn new(origin: &Origin, hint: &Profile, http3: Option<&Http3>, now: Wall) -> Self {
         Self {
             origin: origin.to_string(),
             lanes: hint.lanes,
@@ -372,8 +493,21 @@ impl OriginRecord {
             challenge: hint.challenge,
             needs_authorization: hint.needs.authorization,
             needs_cookies: hint.needs.cookies,
+            http3: http3.and_then(|known| Http3Record::new(known, now)),
             age: hint.updated.until(now),
         }
+    }
+}
+
+impl Http3Record {
+    fn new(known: &Http3, now: Wall) -> Option<Self> {
+        let offer = known.offer.as_ref()?;
+        Some(Self {
+            alternative: offer.alternative.to_string(),
+            paused: known.is_paused(now),
+            rate: known.rate,
+            tcp_rate: known.tcp_rate,
+        })
     }
 }
 

@@ -11,6 +11,8 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Instant;
+#[cfg(feature = "http3")]
+use tur_core::Alternative;
 use tur_core::{Fault, Origin};
 use tur_http::{HostEntry, Proxy};
 
@@ -112,8 +114,8 @@ impl Dialer {
         Ok((tcp, address))
     }
 
-    /// The first address of `origin` at which `attempt` connects by UDP. What happens there says nothing of TCP: only the winner
-    /// is noted.
+    /// The first address of `origin`, or of its alternative, at which `attempt` connects by UDP. What happens there says nothing
+    /// of TCP: only the winner is noted.
     ///
     /// # Errors
     /// As [`dial`](Self::dial).
@@ -121,16 +123,32 @@ impl Dialer {
     pub(crate) async fn race_to<T, F>(
         &self,
         origin: &Origin,
+        alternative: Option<&Alternative>,
         attempt: impl Fn(SocketAddr) -> F,
     ) -> Result<(T, SocketAddr), Fault>
     where
         F: Future<Output = io::Result<T>>,
     {
-        let peer = Peer::Origin(origin);
-        let order = self.addresses(peer).await?;
+        let elsewhere = alternative.and_then(|there| there.host.clone());
+        let port = alternative.map_or(origin.port, |there| there.port);
+        // Its own addresses, in their order and with what was pinned, at perhaps another port.
+        let host = match elsewhere {
+            Some(host) => Origin {
+                host,
+                port,
+                ..origin.clone()
+            },
+            None => origin.clone(),
+        };
+        let peer = Peer::Origin(&host);
+        let mut order = self.addresses(peer).await?;
+        for address in &mut order {
+            address.set_port(port);
+        }
         let raced = race(order, &mut Vec::new(), attempt).await;
         let (connection, address) = raced.map_err(|failure| failure.into_fault(peer))?;
-        self.spread().won(peer.host(), address, false);
+        let tcp = SocketAddr::new(address.ip(), host.port);
+        self.spread().won(peer.host(), tcp, false);
         Ok((connection, address))
     }
 

@@ -41,6 +41,8 @@ pub use config::{
     H2_STREAM_WINDOW, HEAD_BYTES_MAX, INTERIM_BYTES_MAX, INTERIM_MAX, IpFamily, KeyLog, NetConfig,
     NetError, PROXY_HEAD_BYTES_MAX, Protocols, TlsVersion,
 };
+#[cfg(feature = "http3")]
+pub use h3::Guide;
 pub use session::HttpSession;
 pub use spawner::{Driver, Spawner};
 pub use transport::HttpTransport;

@@ -21,11 +21,16 @@ use crate::wanted::{Spoken, Wanted};
 use crate::way::{Way, Ways};
 use crate::{NetConfig, NetError, Spawner};
 
+#[cfg(feature = "http3")]
+mod quic;
+
 /// Opens connections. Clones share the trusted roots, the memory of TLS sessions, and what origins said about protocols.
 #[derive(Clone)]
 pub struct HttpTransport {
     shared: Arc<Shared>,
     config: NetConfig,
+    #[cfg(feature = "http3")]
+    guide: Option<h3::race::Asked>,
 }
 
 struct Shared {
@@ -63,7 +68,19 @@ impl HttpTransport {
         Ok(Self {
             shared: Arc::new(shared),
             config: config.bounded(),
+            #[cfg(feature = "http3")]
+            guide: None,
         })
+    }
+
+    /// The same transport, which asks `guide` whether HTTP/3 is tried where [`Protocols::Auto`] is set. Without one it never is.
+    #[cfg(feature = "http3")]
+    #[must_use]
+    pub fn guided(&self, guide: Arc<dyn crate::Guide>) -> Self {
+        Self {
+            guide: Some(h3::race::Asked(guide)),
+            ..self.clone()
+        }
     }
 
     /// The same transport, whose connections get receive buffers of `bytes` (see [`NetConfig::receive_buffer`]): for
@@ -71,8 +88,8 @@ impl HttpTransport {
     #[must_use]
     pub fn with_receive_buffer(&self, bytes: usize) -> Self {
         Self {
-            shared: Arc::clone(&self.shared),
             config: self.config.clone().receive_buffer(bytes).bounded(),
+            ..self.clone()
         }
     }
 
@@ -153,7 +170,7 @@ impl Transport for HttpTransport {
 impl HttpTransport {
     async fn connect(&self, origin: &Origin) -> Result<(Inner, String), Fault> {
         match self.config.protocols {
-            Protocols::Auto => self.connect_by_tcp(origin, Wanted::Either).await,
+            Protocols::Auto => self.connect_at_best(origin).await,
             Protocols::Http1 => self.connect_by_tcp(origin, Wanted::H1).await,
             Protocols::Http2 => self.connect_by_tcp(origin, Wanted::H2).await,
             #[cfg(feature = "http3")]
@@ -196,24 +213,14 @@ impl HttpTransport {
         Ok((inner, address))
     }
 
-    #[cfg(feature = "http3")]
-    async fn connect_by_quic(&self, origin: &Origin) -> Result<(Inner, String), Fault> {
-        if origin.scheme == Scheme::Http {
-            return Err(Fault::ProtocolUnavailable(
-                "HTTP/3 was asked for, and only https:// addresses have it".to_owned(),
-            ));
+    /// Over TCP, and over QUIC beside it where the guide says so.
+    async fn connect_at_best(&self, origin: &Origin) -> Result<(Inner, String), Fault> {
+        let tcp = self.connect_by_tcp(origin, Wanted::Either);
+        #[cfg(feature = "http3")]
+        if let Some(race) = self.race_to(origin) {
+            return self.run(race, origin, tcp).await;
         }
-        let (session, address) = h3::open(h3::Opening {
-            origin,
-            config: &self.config,
-            user_agent: self.shared.user_agent.clone(),
-            ways: &self.shared.ways,
-            endpoints: &self.shared.endpoints,
-            spawner: &self.shared.spawner,
-            windows: &self.shared.windows,
-        })
-        .await?;
-        Ok((Inner::H3(session), address.to_string()))
+        tcp.await
     }
 
     async fn start(

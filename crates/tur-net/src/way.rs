@@ -95,6 +95,8 @@ impl Ways {
     /// From now on the origin is asked at this address alone, while it answers; nothing for one behind a proxy.
     pub(crate) fn pin(&self, origin: &Origin, address: SocketAddr) {
         if self.proxies.choose(origin).is_none() {
+            // A session by UDP may have another port.
+            let address = SocketAddr::new(address.ip(), origin.port);
             self.dialer.pin(origin, address);
         }
     }

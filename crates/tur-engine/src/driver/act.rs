@@ -324,7 +324,7 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
         } else {
             Duration::ZERO
         };
-        self.tally.protocol = lent.facts.protocol;
+        self.tally.speaks(lent.facts.protocol);
         lane.lent = Some(lent);
         if fresh {
             blend(&mut self.tally.metrics.handshake, handshake);

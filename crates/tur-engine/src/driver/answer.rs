@@ -65,6 +65,9 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
     fn hear(&mut self, lane: LaneId, order: &FetchOrder, answer: &Answer) {
         if let Some(asides) = answer.asides() {
             self.passport.heard(&order.target, asides);
+            if let Some(advert) = &asides.advert {
+                self.world.origins.heard(&order.target.origin, advert);
+            }
         }
         if !matches!(answer, Answer::Refused { status: 401, .. }) {
             let shown = self.shown(lane);

@@ -232,7 +232,7 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToTaker<'_>> {
                 .clone()
                 .filter(|_| admitted.coding().is_none()),
             validator: validator(identity),
-            protocol: self.tally.protocol,
+            protocol: self.tally.protocol(),
         };
         if let Err(declined) = self.store.hand.head(&head) {
             self.end = Some(End::Broken(declined.into()));

@@ -241,7 +241,7 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
             len: identity.total,
             name: self.store.filing.name().to_owned(),
             validator: validator(identity),
-            protocol: self.tally.protocol,
+            protocol: self.tally.protocol(),
             resumed_bytes: self.tally.resumed,
         });
         self.warn(admitted, representation);

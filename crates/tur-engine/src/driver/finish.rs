@@ -360,7 +360,7 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
 
     fn report(&mut self) -> Completed {
         Completed {
-            protocol: self.tally.protocol,
+            protocol: self.tally.protocol(),
             connections: self.tally.connections,
             lanes_max: self.tally.lanes_max,
             requests: self.tally.requests,

@@ -1,5 +1,6 @@
 //! What a download counts for its report.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tur_core::{Rate, Timestamp};
@@ -18,7 +19,9 @@ pub(super) struct Tally {
     pub(super) lanes_max: u16,
     pub(super) wasted: u64,
     pub(super) resumed: u64,
-    pub(super) protocol: &'static str,
+    /// What was spoken last.
+    spoken: &'static str,
+    carried: BTreeMap<&'static str, Carried>,
     pub(super) unverifiable: bool,
     pub(super) metrics: Metrics,
     /// Bytes that were on their way at once on a connection, as was noted last.
@@ -26,6 +29,15 @@ pub(super) struct Tally {
     /// Lanes that may work, as last decided.
     pub(super) width: u16,
     meter: Meter,
+}
+
+/// What came over one protocol.
+#[derive(Clone, Copy, Debug, Default)]
+struct Carried {
+    bytes: u64,
+    /// Of that, what came in a time that was measured, and that time, over all lanes.
+    timed: u64,
+    busy: Duration,
 }
 
 /// A speed for people.
@@ -63,6 +75,47 @@ impl Tally {
         self.connections += 1;
         let counts = self.metrics.protocols.entry(protocol).or_default();
         counts.connections += 1;
+    }
+
+    /// A lane has a session.
+    pub(super) fn speaks(&mut self, protocol: &'static str) {
+        self.spoken = protocol;
+    }
+
+    /// A lane has brought bytes, in that time if it was measured.
+    pub(super) fn carried(&mut self, protocol: &'static str, bytes: u64, busy: Option<Duration>) {
+        let carried = self.carried.entry(protocol).or_default();
+        carried.bytes += bytes;
+        if let Some(busy) = busy {
+            carried.timed += bytes;
+            carried.busy += busy;
+        }
+    }
+
+    /// The protocol that has carried most; the last one, if none has carried anything.
+    pub(super) fn protocol(&self) -> &'static str {
+        let most = self.carried.iter().max_by_key(|(_, carried)| carried.bytes);
+        most.filter(|(_, carried)| carried.bytes > 0)
+            .map_or(self.spoken, |(protocol, _)| protocol)
+    }
+
+    /// The rates of a lane over HTTP/3 and over TCP, as far as enough came to tell. They are measured anew from now on: the
+    /// next origin is another one.
+    pub(super) fn take_rates(&mut self) -> (Option<Rate>, Option<Rate>) {
+        let rate = |http3: bool| {
+            let all = self.carried.iter();
+            let all = all.filter(|(protocol, _)| (**protocol == HTTP3) == http3);
+            let sum = all.fold((0, Duration::ZERO), |(bytes, busy), (_, carried)| {
+                (bytes + carried.timed, busy + carried.busy)
+            });
+            let (bytes, busy) = sum;
+            (bytes >= TELLING).then(|| Rate::of(bytes, busy)).flatten()
+        };
+        let rates = (rate(true), rate(false));
+        for carried in self.carried.values_mut() {
+            (carried.timed, carried.busy) = (0, Duration::ZERO);
+        }
+        rates
     }
 
     /// The machine has decided something.
@@ -132,12 +185,34 @@ impl Meter {
     }
 }
 
+/// The word for it in the facts of a session.
+const HTTP3: &str = "h3";
+/// Bytes that a rate is told of: what a slow start brings is no rate.
+const TELLING: u64 = 4 * 1024 * 1024;
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::time::Duration;
     use tur_core::Fault;
     use tur_sched::LaneId;
+
+    #[test]
+    fn the_protocol_is_the_one_that_carried_most() {
+        let mut tally = Tally::default();
+        tally.speaks("h1");
+        assert_eq!(tally.protocol(), "h1");
+        let second = Duration::from_secs(1);
+        tally.carried("h2", TELLING, Some(second));
+        tally.carried("h1", TELLING, Some(second));
+        tally.carried("h3", TELLING - 1, Some(second));
+        tally.carried("h3", 2, None);
+        assert_eq!(tally.protocol(), "h3");
+        let both = Some(Rate::per_second(TELLING));
+        assert_eq!(tally.take_rates(), (None, both), "one byte too few");
+        assert_eq!(tally.take_rates(), (None, None));
+        assert_eq!(tally.protocol(), "h3");
+    }
 
     #[test]
     fn decisions_are_counted_by_kind() {

@@ -2,7 +2,7 @@
 
 use tur_core::port::Transport;
 use tur_core::{Origin, Timestamp};
-use tur_sched::{Event, Facts, LaneId, LanesEvent, ScalerConfig, ScalerNote};
+use tur_sched::{Event, Facts, Http3Fact, LaneId, LanesEvent, ScalerConfig, ScalerNote};
 use tur_storage::Disk;
 
 use super::Driver;
@@ -112,6 +112,11 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
                 ..facts
             };
             self.world.origins.note(&origin, facts);
+            let (http3, tcp) = self.tally.take_rates();
+            let http3 = http3.map(Http3Fact::Rate);
+            for rate in http3.into_iter().chain(tcp.map(Http3Fact::TcpRate)) {
+                self.world.origins.note_http3(&origin, rate);
+            }
             self.tell_learned(&origin);
         }
     }
@@ -135,12 +140,21 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
     /// A lane has brought bytes up to `upto`.
     pub(super) fn tell_landed(&mut self, id: LaneId, upto: u64, busy: std::time::Duration) {
         let lane = self.asker(id);
-        let Some(fetching) = self.lanes.get_mut(&id).and_then(|l| l.fetching.as_mut()) else {
+        let Some(found) = self.lanes.get_mut(&id) else {
+            return;
+        };
+        let Some(fetching) = found.fetching.as_mut() else {
             return;
         };
         let bytes = upto.saturating_sub(fetching.landed);
         fetching.landed = fetching.landed.max(upto);
         fetching.underway.landed(bytes);
+        if let Some(lent) = &found.lent {
+            self.tally.carried(lent.facts.protocol, bytes, Some(busy));
+        }
+        let Some(fetching) = &found.fetching else {
+            return;
+        };
         if self.membership.origin.as_ref() != Some(&fetching.order.target.origin) {
             return;
         }
@@ -149,9 +163,15 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
 
     /// A lane's fetch is over, and bytes up to `upto` came: the last of them are told here.
     pub(super) fn tell_last(&mut self, id: LaneId, upto: u64) {
-        if let Some(fetching) = self.lanes.get(&id).and_then(|l| l.fetching.as_ref()) {
+        let Some(lane) = self.lanes.get(&id) else {
+            return;
+        };
+        if let Some(fetching) = &lane.fetching {
             let bytes = upto.saturating_sub(fetching.landed);
             fetching.underway.landed(bytes);
+            if let Some(lent) = &lane.lent {
+                self.tally.carried(lent.facts.protocol, bytes, None);
+            }
         }
     }
 

@@ -127,7 +127,7 @@ impl<D: Disk> Keeper<D> {
         let written = self.update(|old| {
             let mut memory = old.unwrap_or_default();
             for note in &notes {
-                memory.note(&note.origin, note.at, note.facts);
+                note.apply(&mut memory);
             }
             let bytes = encode(&memory);
             merged = Some(memory);
@@ -151,7 +151,7 @@ impl<D: Disk> Keeper<D> {
         let now = Clock::wall();
         let mut memory = self.read()?.unwrap_or_default();
         for note in self.remembered.notes() {
-            memory.note(&note.origin, note.at, note.facts);
+            note.apply(&mut memory);
         }
         Ok(records(&memory, now))
     }

@@ -1,8 +1,10 @@
 //! The bytes in which the memory of origins is kept: [`encode`] and [`decode`].
 //!
 //! A record is a mirror of what tur-sched remembers, not the thing itself: decisions may change their types without
-//! changing files. A change of what is kept is a new version: a `RecordV4`, read beside [`RecordV3`] where a file still
-//! has those, [`FORMAT`] with the new number, and one more arm in [`decode`]. Older programs leave such a file alone.
+//! changing files. A change of what is kept is a new version: a record of its own, read beside the older ones where a file
+//! still has those, [`FORMAT`] with the new number, and one more arm in [`decode`]. Older programs leave such a file alone.
+
+mod http3;
 
 use std::time::Duration;
 
@@ -11,10 +13,12 @@ use tur_core::{Challenge, Origin, Rate, Scheme, Wall};
 use tur_sched::{LaneLimit, Needs, OriginMemory, PhiRatio, Profile};
 use tur_storage::{State, StateFormat};
 
+use self::http3::Http3Record;
+
 /// What the file says of itself.
 pub(super) const FORMAT: StateFormat = StateFormat {
     magic: *b"tur.orgn",
-    version: 3,
+    version: 4,
 };
 
 /// One origin, as version 1 keeps it. Times in microseconds, dates in seconds since 1970, rates in bytes per second.
@@ -51,42 +55,61 @@ struct RecordV3 {
     window: Option<u32>,
 }
 
-/// The bytes of a memory: how many records, then one after the other, the next to be forgotten first.
+/// The bytes of a memory: how many records, then one after the other, the next to be forgotten first; then, since version 4, the
+/// same of what is known of HTTP/3.
 pub(super) fn encode(memory: &OriginMemory) -> Vec<u8> {
     let count = u32::try_from(memory.len()).expect("a memory has at most 1 000 origins");
     let mut bytes = to_bytes(&count);
     for (origin, profile) in memory.iter() {
         bytes.extend(to_bytes(&RecordV3::new(origin, profile)));
     }
+    let http3: Vec<_> = memory.http3_all().collect();
+    let count = u32::try_from(http3.len()).expect("a memory has at most 1 000 origins");
+    bytes.extend(to_bytes(&count));
+    for (origin, known) in http3 {
+        bytes.extend(to_bytes(&Http3Record::new(origin, known)));
+    }
     bytes
 }
 
 /// The memory in a state; `None` for bytes that no version of this wrote.
 pub(super) fn decode(state: &State, now: Wall) -> Option<OriginMemory> {
-    match state.version {
-        1 => decode_all::<RecordV1>(&state.bytes, now),
-        2 => decode_all::<RecordV2>(&state.bytes, now),
-        3 => decode_all::<RecordV3>(&state.bytes, now),
-        _ => None,
-    }
+    let (profiles, rest) = match state.version {
+        1 => all::<RecordV1, _>(&state.bytes)?,
+        2 => all::<RecordV2, _>(&state.bytes)?,
+        3 | 4 => all::<RecordV3, _>(&state.bytes)?,
+        _ => return None,
+    };
+    let (http3, rest) = match state.version {
+        ..4 => (Vec::new(), rest),
+        _ => all::<Http3Record, _>(rest)?,
+    };
+    rest.is_empty().then(|| {
+        let mut memory = OriginMemory::restored(now, profiles);
+        memory.restore_http3(now, http3);
+        memory
+    })
 }
 
-fn decode_all<R: for<'a> Deserialize<'a> + Into<(Origin, Profile)>>(
-    bytes: &[u8],
-    now: Wall,
-) -> Option<OriginMemory> {
+/// What is kept of each origin.
+type Listed<T> = Vec<(Origin, T)>;
+
+/// The records of a list, and the bytes behind it.
+fn all<'a, R, T>(bytes: &'a [u8]) -> Option<(Listed<T>, &'a [u8])>
+where
+    R: Deserialize<'a> + Into<(Origin, T)>,
+{
     let (count, mut rest) = postcard::take_from_bytes::<u32>(bytes).ok()?;
     let count = usize::try_from(count)
         .ok()
         .filter(|count| *count <= OriginMemory::ORIGINS_MAX)?;
-    let mut profiles = Vec::with_capacity(count);
+    let mut records = Vec::with_capacity(count);
     for _ in 0..count {
         let (record, behind) = postcard::take_from_bytes::<R>(rest).ok()?;
-        profiles.push(record.into());
+        records.push(record.into());
         rest = behind;
     }
-    rest.is_empty()
-        .then(|| OriginMemory::restored(now, profiles))
+    Some((records, rest))
 }
 
 impl RecordV1 {
@@ -199,9 +222,18 @@ fn micros(time: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tur_sched::Facts;
+    use tur_core::{Advert, Alternative, Offer};
+    use tur_sched::{Facts, Http3Fact};
 
     const NOW: Wall = Wall::from_unix_secs(1_800_000_000);
+
+    fn said(host: Option<String>, port: u16) -> Http3Fact {
+        Http3Fact::Said(Advert::Http3(Offer {
+            alternative: Alternative { host, port },
+            max_age: Duration::from_secs(86_400),
+            persist: port == 443,
+        }))
+    }
 
     fn memory() -> OriginMemory {
         let mut memory = OriginMemory::new();
@@ -235,12 +267,21 @@ mod tests {
         };
         memory.note(&plain, NOW, little);
         memory.note(&secure, NOW, all);
+        memory.learn_http3(&plain, NOW, &said(None, 8_310));
+        for fact in [
+            said(Some("alt".to_owned()), 443),
+            Http3Fact::Failed,
+            Http3Fact::Worked,
+            Http3Fact::Rate(Rate::per_second(1 << 20)),
+        ] {
+            memory.learn_http3(&secure, NOW, &fact);
+        }
         memory
     }
 
     fn state(bytes: &[u8]) -> State {
         State {
-            version: 3,
+            version: 4,
             bytes: bytes.to_vec(),
         }
     }
@@ -275,8 +316,16 @@ mod tests {
         "01 809bee02",
     ];
 
+    const HTTP3: [&str; 5] = [
+        "02",
+        "00 055b3a3a315d 903f 01 00 f640 808ed9b40d 00 00 00 00 00 00",
+        "01 09612e6578616d706c65 bb03",
+        "01 0103616c74 bb03 808ed9b40d 01",
+        "0180c8ceb40d 00 00 01808040 00",
+    ];
+
     fn golden() -> Vec<u8> {
-        bytes_of(&GOLDEN_3)
+        bytes_of(&[&GOLDEN_3[..], &HTTP3].concat())
     }
 
     fn bytes_of(golden: &[&str]) -> Vec<u8> {
@@ -291,15 +340,30 @@ mod tests {
     }
 
     #[test]
-    fn version_3_is_written_and_read_as_it_ever_was() {
+    fn version_4_is_written_and_read_as_it_ever_was() {
         let hex: String = encode(&memory())
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect();
         let meant: String = golden().iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, meant);
-        let read = decode(&state(&golden()), NOW).expect("version 3");
+        let read = decode(&state(&golden()), NOW).expect("version 4");
         assert_eq!(profiles(&read), profiles(&memory()));
+        assert!(read.http3_all().eq(memory().http3_all()));
+    }
+
+    #[test]
+    fn version_3_is_read_and_knows_of_no_http3() {
+        let old = State {
+            version: 3,
+            bytes: bytes_of(&GOLDEN_3),
+        };
+        let read = decode(&old, NOW).expect("version 3");
+        assert_eq!(profiles(&read), profiles(&memory()));
+        assert_eq!(read.http3_all().count(), 0);
+        // Neither is taken for the other.
+        let swapped = State { version: 4, ..old };
+        assert!(decode(&swapped, NOW).is_none());
     }
 
     #[test]
@@ -340,7 +404,7 @@ mod tests {
     #[test]
     fn a_challenge_of_tomorrow_is_none() {
         let mut bytes = golden();
-        let at = bytes.len() - 8;
+        let at = bytes.len() - bytes_of(&HTTP3).len() - 8;
         bytes[at] = 100;
         let read = decode(&state(&bytes), NOW).expect("version 3");
         assert!(read.iter().all(|(_, profile)| profile.challenge.is_none()));
@@ -348,7 +412,7 @@ mod tests {
 
     #[test]
     fn another_version_is_not_guessed_at() {
-        for version in [0, 4, u16::MAX] {
+        for version in [0, 5, u16::MAX] {
             let other = State {
                 version,
                 bytes: golden(),
@@ -401,6 +465,7 @@ mod tests {
                 ..Facts::default()
             };
             full.note(&origin, NOW, facts);
+            full.learn_http3(&origin, NOW, &said(Some("x".repeat(255)), u16::MAX));
         }
         let bytes = encode(&full);
         assert!(bytes.len() < 1 << 20);

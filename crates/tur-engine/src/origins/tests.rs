@@ -169,7 +169,7 @@ fn no_more_notes_wait_than_can_be_remembered() {
         memory.keep(Note {
             origin: origin(&n.to_string()),
             at: Clock::wall(),
-            facts: lanes(2),
+            learned: Learned::Visit(lanes(2)),
         });
     }
     assert_eq!(memory.notes.len(), OriginMemory::ORIGINS_MAX);

@@ -1,5 +1,7 @@
 //! Whole downloads through the public interface: real sockets, real files.
 
+#[cfg(feature = "http3")]
+mod alternatives;
 mod breaks;
 mod events;
 mod files;

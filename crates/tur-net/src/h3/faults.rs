@@ -156,6 +156,14 @@ fn quic_text(error: &Arc<dyn std::error::Error + Send + Sync>) -> String {
     }
 }
 
+/// True if the peer ended the connection and says that nothing is wrong (RFC 9114, section 8.1).
+pub(super) fn is_in_order(error: &quinn::ConnectionError) -> bool {
+    let quinn::ConnectionError::ApplicationClosed(closed) = error else {
+        return false;
+    };
+    [0, Code::H3_NO_ERROR.value()].contains(&closed.error_code.into_inner())
+}
+
 /// A short text for people.
 pub(super) fn text(error: &quinn::ConnectionError) -> String {
     match error {

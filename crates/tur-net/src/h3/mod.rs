@@ -2,7 +2,7 @@
 //!
 //! Read [`H3Session`]. [`open`] connects and sets it up, [`endpoint`] holds the UDP sockets, [`adapter`] is quinn behind the
 //! traits of h3, [`meter`] watches the frames that come in, [`shared`] is what a session, its streams and bodies know in
-//! common, [`faults`] names what went wrong. No request is sent before the handshake has ended (0-RTT), and nothing that has
+//! common, [`faults`] names what went wrong, [`race`] is where TCP is tried beside it. No request is sent before the handshake has ended (0-RTT), and nothing that has
 //! no meaning (GREASE).
 //!
 //! Bounds on what a peer may do, and who keeps them:
@@ -25,10 +25,12 @@ mod endpoint;
 mod faults;
 mod meter;
 mod open;
+pub(crate) mod race;
 mod session;
 mod shared;
 
 pub(crate) use body::H3Body;
 pub(crate) use endpoint::Endpoints;
-pub(crate) use open::{Opening, open};
+pub(crate) use open::{Opened, Opening, open};
+pub use race::Guide;
 pub(crate) use session::H3Session;

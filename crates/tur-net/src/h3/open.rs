@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -13,13 +13,13 @@ use bytes::Bytes;
 use http::HeaderValue;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{IdleTimeout, TransportConfig, VarInt};
-use tur_core::{Fault, Origin, TlsCause};
+use tur_core::{Alternative, Fault, Origin, TlsCause};
 
+use crate::NetConfig;
 use crate::dial::bare_host;
 use crate::h2::Windows;
 use crate::tls::Verdict;
 use crate::way::Ways;
-use crate::{NetConfig, Spawner};
 
 use super::adapter::Quic;
 use super::endpoint::Endpoints;
@@ -30,20 +30,29 @@ use super::shared::{Pair, Shared};
 /// What a session is made of.
 pub(crate) struct Opening<'a> {
     pub(crate) origin: &'a Origin,
+    /// Where it is served; `None` is the origin's own host and port.
+    pub(crate) alternative: Option<&'a Alternative>,
     pub(crate) config: &'a NetConfig,
     pub(crate) user_agent: HeaderValue,
     pub(crate) ways: &'a Ways,
     pub(crate) endpoints: &'a Endpoints,
-    pub(crate) spawner: &'a Spawner,
     pub(crate) windows: &'a Windows,
 }
 
-/// Opens a session: the handshake has ended, the driver runs from now on, the peer's SETTINGS are not waited for.
+/// What came of an opening.
+pub(crate) struct Opened {
+    pub(crate) session: H3Session,
+    pub(crate) address: SocketAddr,
+    /// Drives the connection to its end, and says whether it broke: it was not closed from here, and not in good order.
+    pub(crate) driver: Pin<Box<dyn Future<Output = bool> + Send>>,
+}
+
+/// Opens a session: the handshake has ended, the driver is to run from now on, the peer's SETTINGS are not waited for.
 ///
 /// # Errors
 /// `Resolve`, `AddressRefused`, `Connect`, `Offline`, `Exhausted`, `Tls` or `ProtocolUnavailable`; `Lost`, `Calm` or
 /// `Malformed` if the peer ends the connection meanwhile. The limit of time is the caller's.
-pub(crate) async fn open(opening: Opening<'_>) -> Result<(H3Session, SocketAddr), Fault> {
+pub(crate) async fn open(opening: Opening<'_>) -> Result<Opened, Fault> {
     let config = opening.config;
     let window = opening.windows.share(config.h2_connection_window, None);
     let (connection, address) = connect(&opening, window.bytes()).await?;
@@ -66,12 +75,21 @@ pub(crate) async fn open(opening: Opening<'_>) -> Result<(H3Session, SocketAddr)
         interim_limit: config.interim_limit,
         capacity,
     };
-    opening.spawner.spawn(async move {
+    let (connection, shared) = (session.connection.clone(), Arc::clone(&session.shared));
+    let driver = Box::pin(async move {
         let ended = poll_fn(|cx| driver.poll_close(cx)).await;
         tracing::debug!(%ended, "connection ended");
         drop(window);
+        let in_order = connection
+            .close_reason()
+            .is_some_and(|reason| faults::is_in_order(&reason));
+        !shared.is_closed() && !in_order
     });
-    Ok((session, address))
+    Ok(Opened {
+        session,
+        address,
+        driver,
+    })
 }
 
 /// Shakes hands with the first address that answers.
@@ -99,7 +117,7 @@ async fn connect(
             }
         }
     };
-    let (outcome, address) = dialer.race_to(origin, attempt).await?;
+    let (outcome, address) = dialer.race_to(origin, opening.alternative, attempt).await?;
     outcome.map(|connection| (connection, address))
 }
 

@@ -1,0 +1,204 @@
+//! HTTP/3 that an origin offers: it is tried, trusted only with the origin's certificate, and let be where it fails.
+
+use std::net::{Ipv4Addr, UdpSocket};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tur_engine::{Completed, Downloader, DownloaderBuilder, Http3Record};
+use tur_testkit::{Behaviour, Loopback, Setup, Speaks, Tls};
+
+use crate::stand::{LIMIT, MIB, PATH, assert_content, outcome};
+
+const SIZE: u64 = MIB + 77;
+
+/// An origin over TCP that offers HTTP/3 on a port, and what programs remember of it.
+struct Place {
+    dir: TempDir,
+    pem: Vec<u8>,
+}
+
+fn serve(speaks: Speaks, port: u16, offer: Option<u16>) -> Loopback {
+    let setup = Setup {
+        tls: Some(Tls::default()),
+        speaks,
+        port,
+        ..Setup::default()
+    };
+    let mut file = Behaviour::new(SIZE);
+    if let Some(port) = offer {
+        let said = format!("h2=\":1\", h3=\":{port}\"; ma=600");
+        file = file.field("Alt-Svc", said.as_bytes());
+    }
+    Loopback::start_with(setup, [(PATH, file)])
+}
+
+impl Place {
+    fn new(trusted: &[&Loopback]) -> Self {
+        let pems = trusted.iter().filter_map(|origin| origin.ca_pem());
+        Self {
+            dir: TempDir::new().expect("a directory"),
+            pem: pems.collect::<String>().into_bytes(),
+        }
+    }
+
+    /// A program of its own: nothing is left of earlier ones but what is remembered.
+    fn downloader(&self, with: impl Fn(DownloaderBuilder) -> DownloaderBuilder) -> Downloader {
+        let builder = Downloader::builder()
+            .roots_pem(self.pem.clone())
+            .origin_memory(Some(self.path("origins")));
+        with(builder).build().expect("a downloader")
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Downloads the file, looks at all of it, and lets the program end.
+    async fn visit(&self, name: &str, url: &str) -> Completed {
+        let downloader = self.downloader(|builder| builder);
+        let done = self.fetch(&downloader, (name, url)).await;
+        downloader.flush_origins(LIMIT).expect("it is written");
+        done
+    }
+
+    async fn fetch(&self, downloader: &Downloader, (name, url): (&str, &str)) -> Completed {
+        let download = downloader.download(url).dir(self.dir.path()).file(name);
+        let mut handle = download.lanes(1).start();
+        let done = outcome(&mut handle).await.expect("it succeeds");
+        assert_content(&self.path(name), 0, SIZE);
+        done
+    }
+
+    fn known(&self) -> Option<Http3Record> {
+        let downloader = self.downloader(|builder| builder);
+        let records = downloader.origins().expect("they can be read");
+        records.into_iter().find_map(|record| record.http3)
+    }
+}
+
+/// Waits until it is remembered that HTTP/3 fails.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what goes on behind a download that has ended tells nobody when it ends"
+)]
+async fn is_paused(downloader: &Downloader) {
+    let paused = async {
+        loop {
+            let records = downloader.origins().expect("they can be read");
+            let known = records.first().and_then(|record| record.http3.clone());
+            if known.is_some_and(|known| known.paused) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, paused)
+        .await
+        .expect("what failed is remembered");
+}
+
+/// The first visit goes over TCP, whatever is offered; a later one where it was said.
+#[tokio::test]
+async fn what_is_offered_is_taken_up_by_a_later_visit() {
+    let quic = serve(Speaks::H3, 0, None);
+    let tcp = serve(Speaks::Both, 0, Some(quic.port()));
+    let (place, url) = (Place::new(&[&tcp, &quic]), tcp.url(PATH));
+    assert_eq!(place.visit("first", &url).await.protocol, "h2");
+    assert_eq!(quic.requests(), 0);
+    let known = place.known().expect("it was said");
+    assert_eq!(known.alternative, format!(":{}", quic.port()));
+    // Nothing is there over TCP any more, so that there is no doubt who wins.
+    drop(tcp);
+    let done = place.visit("second", &url).await;
+    assert_eq!(done.protocol, "h3");
+    assert_eq!(done.metrics.protocols["h3"].fresh, 1);
+    assert!(place.known().is_some_and(|known| !known.paused));
+}
+
+/// X02: no packet arrives. Whether it worked before or not: TCP serves, and it is not tried again for a while.
+#[tokio::test]
+async fn x02_where_udp_is_blocked_tcp_serves_and_it_is_remembered() {
+    for worked in [false, true] {
+        let quic = serve(Speaks::H3, 0, None);
+        let port = quic.port();
+        let tcp = serve(Speaks::Both, 0, Some(port));
+        let (place, url) = (Place::new(&[&tcp, &quic]), tcp.url(PATH));
+        place.visit("first", &url).await;
+        if worked {
+            let own = tcp.port();
+            drop(tcp);
+            assert_eq!(place.visit("by-udp", &url).await.protocol, "h3");
+            drop(quic);
+            let silent = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).expect("it is free");
+            let tcp = serve(Speaks::Both, own, Some(port));
+            let place = Place {
+                pem: tcp.ca_pem().expect("TLS").as_bytes().to_vec(),
+                ..place
+            };
+            falls_back(&place, &url).await;
+            drop(silent);
+        } else {
+            drop(quic);
+            let silent = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).expect("it is free");
+            falls_back(&place, &url).await;
+            drop(silent);
+        }
+    }
+}
+
+async fn falls_back(place: &Place, url: &str) {
+    let downloader = place.downloader(|builder| builder);
+    let done = place.fetch(&downloader, ("blocked", url)).await;
+    assert_eq!(done.protocol, "h2");
+    is_paused(&downloader).await;
+}
+
+/// X07: somebody else's certificate, though over TCP it is right: nothing is taken from there.
+#[tokio::test]
+async fn x07_an_alternative_needs_the_origins_certificate() {
+    let quic = serve(Speaks::H3, 0, None);
+    let tcp = serve(Speaks::Both, 0, Some(quic.port()));
+    let (place, url) = (Place::new(&[&tcp]), tcp.url(PATH));
+    place.visit("first", &url).await;
+    let downloader = place.downloader(|builder| builder);
+    let done = place.fetch(&downloader, ("second", &url)).await;
+    assert_eq!(done.protocol, "h2");
+    is_paused(&downloader).await;
+    assert_eq!(quic.requests(), 0);
+}
+
+/// Offers of who is not checked are nobody's, and without TLS they are anybody's.
+#[tokio::test]
+async fn what_nobody_vouches_for_is_not_believed() {
+    let offering = |tls: Option<Tls>| {
+        let setup = Setup {
+            tls,
+            ..Setup::default()
+        };
+        let file = Behaviour::new(SIZE).field("Alt-Svc", b"h3=\":1\"");
+        Loopback::start_with(setup, [(PATH, file)])
+    };
+    let (clear, secure) = (offering(None), offering(Some(Tls::default())));
+    let place = Place::new(&[&secure]);
+    let unchecked = place.downloader(|builder| builder.insecure(true));
+    place.fetch(&unchecked, ("a", &secure.url(PATH))).await;
+    place.fetch(&unchecked, ("b", &clear.url(PATH))).await;
+    unchecked.flush_origins(LIMIT).expect("it is written");
+    let records = unchecked.origins().expect("they can be read");
+    assert!(!records.is_empty() && records.iter().all(|record| record.http3.is_none()));
+    place.visit("c", &secure.url(PATH)).await;
+    assert!(place.known().is_some(), "that one was checked");
+}
+
+/// What is taken back is forgotten.
+#[tokio::test]
+async fn an_offer_can_be_taken_back() {
+    let tcp = serve(Speaks::Both, 0, Some(9));
+    let (place, url) = (Place::new(&[&tcp]), tcp.url(PATH));
+    place.visit("a", &url).await;
+    assert!(place.known().is_some());
+    tcp.swap(PATH, Behaviour::new(SIZE).field("Alt-Svc", b"clear"));
+    place.visit("b", &url).await;
+    assert_eq!(place.known(), None);
+}
