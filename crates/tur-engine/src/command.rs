@@ -2,18 +2,20 @@
 
 use std::fmt;
 use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tur_core::port::Field;
 use tur_core::{ByteRange, Kind, Secret, Target};
-use tur_http::{RedirectPolicy, Terms, TypeGlob};
+use tur_http::{Netrc, RedirectPolicy, Terms, TypeGlob};
 use tur_sched::{Priority, RetryPolicy};
 
 use crate::careful::{Careful, caught};
+use crate::credentials::{Credentials, Given};
 use crate::delivery::{Completion, Delivery, Hooks};
 use crate::fetch::{FetchJob, Fetched, Head};
 use crate::passport::SignIn;
-use crate::{CancelToken, Error, bounds, credentials, download};
+use crate::{CancelToken, Error, bounds, download};
 
 /// A fetch of a file or of a range of it, into callbacks, a buffer or a stream. Whoever accepts it completes it exactly
 /// once, whatever becomes of the peer, the downloader or the network.
@@ -25,6 +27,7 @@ pub struct Command {
     url: String,
     range: Result<Option<ByteRange>, Error>,
     fields: Vec<Field>,
+    given: Given,
     priority: Priority,
     demand: Option<Demand>,
     epoch: Option<CancelToken>,
@@ -67,6 +70,7 @@ impl Command {
             url: url.into(),
             range: Ok(None),
             fields: Vec::new(),
+            given: Given::default(),
             priority: Priority::High,
             demand: None,
             epoch: None,
@@ -93,6 +97,36 @@ impl Command {
             name: name.to_owned(),
             value: value.into(),
         });
+        self
+    }
+
+    /// As [`Download::basic_auth`](crate::Download::basic_auth).
+    pub fn basic_auth(mut self, user: impl Into<Secret>, password: impl Into<Secret>) -> Self {
+        self.given.credentials = Some(Credentials::Basic(user.into(), password.into()));
+        self
+    }
+
+    /// As [`Download::digest`](crate::Download::digest). A challenge is answered for each command anew.
+    pub fn digest(mut self, user: impl Into<Secret>, password: impl Into<Secret>) -> Self {
+        self.given.credentials = Some(Credentials::Digest(user.into(), password.into()));
+        self
+    }
+
+    /// As [`Download::bearer`](crate::Download::bearer).
+    pub fn bearer(mut self, token: impl Into<Secret>) -> Self {
+        self.given.credentials = Some(Credentials::Bearer(token.into()));
+        self
+    }
+
+    /// As [`Download::netrc`](crate::Download::netrc).
+    pub fn netrc(mut self, netrc: Arc<Netrc>) -> Self {
+        self.given.netrc = Some(netrc);
+        self
+    }
+
+    /// As [`Download::cookies`](crate::Download::cookies). What answers set is kept for this command alone.
+    pub fn cookies(mut self, text: impl Into<Secret>) -> Self {
+        self.given.cookies.0.push(text.into());
         self
     }
 
@@ -245,15 +279,11 @@ impl Command {
         let (target, userinfo) = tur_http::target(&self.url)
             .map_err(|error| Error::new(Kind::Usage, error.to_string()))?;
         let range = self.range.clone()?;
-        let mut fields = credentials::checked(&self.fields)?;
-        let sign_in = SignIn {
-            login: userinfo.map(|info| (info.user, info.password)),
-            ..SignIn::default()
-        };
-        let login = sign_in.login.as_ref();
-        let field = login.map(|(user, password)| tur_http::basic(user, password));
-        credentials::add_credentials(&mut fields, field);
-        Ok((target, range, (fields, sign_in)))
+        let shown = self
+            .given
+            .clone()
+            .sign_in(&target, userinfo, &self.fields)?;
+        Ok((target, range, shown))
     }
 }
 

@@ -1,6 +1,8 @@
 //! What a caller says of who asks, checked: fields, credentials, cookies.
 //!
-//! [`Credentials`] are those of a download; [`checked`] holds for the fields of every request.
+//! [`Given`] is all of it, for a download as for a command of a peer.
+
+use std::sync::Arc;
 
 use tur_core::port::Field;
 use tur_core::{Kind, Secret, Target};
@@ -8,8 +10,48 @@ use tur_http::{Jar, Netrc, Userinfo, basic};
 
 use crate::Error;
 use crate::clock::Clock;
+use crate::passport::SignIn;
+
+/// What a caller has given of who asks.
+#[derive(Clone, Default)]
+pub(crate) struct Given {
+    pub(crate) credentials: Option<Credentials>,
+    pub(crate) netrc: Option<Arc<Netrc>>,
+    /// For the origin of the URL; then the texts of cookie files.
+    pub(crate) cookies: (Vec<Secret>, Vec<Secret>),
+    /// True if fields go to each origin of a chain of redirects.
+    pub(crate) everywhere: bool,
+}
+
+impl Given {
+    /// The fields of requests for the first origin, checked, and what else is shown.
+    ///
+    /// # Errors
+    /// `Usage`: something of it cannot be sent or read.
+    pub(crate) fn sign_in(
+        self,
+        target: &Target,
+        userinfo: Option<Userinfo>,
+        fields: &[Field],
+    ) -> Result<(Vec<Field>, SignIn), Error> {
+        let mut fields = checked(fields)?;
+        let cookies = jar(target, &self.cookies)?;
+        let credentials = self
+            .credentials
+            .or_else(|| stored(target, userinfo, self.netrc.as_deref()));
+        let field = credentials.as_ref().and_then(Credentials::field);
+        add_credentials(&mut fields, field);
+        let sign_in = SignIn {
+            login: credentials.and_then(Credentials::login),
+            everywhere: self.everywhere,
+            cookies,
+        };
+        Ok((fields, sign_in))
+    }
+}
 
 /// How a download says who asks.
+#[derive(Clone)]
 pub(crate) enum Credentials {
     /// User and password, sent at once.
     Basic(Secret, Secret),
@@ -21,7 +63,7 @@ pub(crate) enum Credentials {
 
 impl Credentials {
     /// The value of `Authorization` that needs no challenge.
-    pub(crate) fn field(&self) -> Option<Secret> {
+    fn field(&self) -> Option<Secret> {
         match self {
             Credentials::Basic(user, password) => Some(basic(user, password)),
             Credentials::Digest(..) => None,
@@ -30,7 +72,7 @@ impl Credentials {
     }
 
     /// User and password, for a challenge.
-    pub(crate) fn login(self) -> Option<(Secret, Secret)> {
+    fn login(self) -> Option<(Secret, Secret)> {
         match self {
             Credentials::Basic(user, password) | Credentials::Digest(user, password) => {
                 Some((user, password))
@@ -41,7 +83,7 @@ impl Credentials {
 }
 
 /// Fields as they may be sent: names are tokens, values hold no line break (RFC 9110, sections 5.1 and 5.5).
-pub(crate) fn checked(fields: &[Field]) -> Result<Vec<Field>, Error> {
+fn checked(fields: &[Field]) -> Result<Vec<Field>, Error> {
     let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     let one = |field: &Field| {
         let (name, value) = (&field.name, field.value.expose());
@@ -93,7 +135,7 @@ pub(crate) fn checked(fields: &[Field]) -> Result<Vec<Field>, Error> {
 }
 
 /// Credentials in the URL, or for its host in a netrc file. A URL that names only a user takes the password from there.
-pub(crate) fn stored(
+fn stored(
     target: &Target,
     userinfo: Option<Userinfo>,
     netrc: Option<&Netrc>,
@@ -112,10 +154,7 @@ pub(crate) fn stored(
 }
 
 /// The cookies that were given.
-pub(crate) fn jar(
-    target: &Target,
-    (pairs, files): &(Vec<Secret>, Vec<Secret>),
-) -> Result<Jar, Error> {
+fn jar(target: &Target, (pairs, files): &(Vec<Secret>, Vec<Secret>)) -> Result<Jar, Error> {
     let wrong = |message: String| Error::new(Kind::Usage, message);
     let mut jar = Jar::new();
     for text in files {
@@ -135,7 +174,7 @@ pub(crate) fn jar(
 }
 
 /// Adds `Authorization`, unless there is one.
-pub(crate) fn add_credentials(fields: &mut Vec<Field>, credentials: Option<Secret>) {
+fn add_credentials(fields: &mut Vec<Field>, credentials: Option<Secret>) {
     let given = fields
         .iter()
         .any(|field| field.name.eq_ignore_ascii_case("authorization"));

@@ -11,9 +11,8 @@ use tur_http::{Netrc, RedirectPolicy, Terms, TypeGlob};
 use tur_sched::{OnChange, Priority, RetryPolicy, Schedule, SpeedFloor};
 use tur_storage::FileName;
 
-use crate::credentials::{Credentials, add_credentials, checked, jar, stored};
+use crate::credentials::{Credentials, Given};
 use crate::job::{Destination, Job};
-use crate::passport::SignIn;
 use crate::{Checksum, Downloader, Error, Handle, bounds};
 
 /// What to do if the target exists and is not the same file, complete.
@@ -40,12 +39,7 @@ pub struct Download {
     dir: Option<PathBuf>,
     file: Option<PathBuf>,
     create_dirs: bool,
-    credentials: Option<Credentials>,
-    /// Where they are looked for if none are given.
-    netrc: Option<Arc<Netrc>>,
-    /// Cookies for the origin of the URL, and cookie files.
-    cookies: (Vec<Secret>, Vec<Secret>),
-    everywhere: bool,
+    given: Given,
     fields: Vec<Field>,
     job: Settings,
 }
@@ -83,10 +77,7 @@ impl Download {
             dir: None,
             file: None,
             create_dirs: false,
-            credentials: None,
-            netrc: None,
-            cookies: (Vec::new(), Vec::new()),
-            everywhere: false,
+            given: Given::default(),
             fields: Vec::new(),
             job: Settings {
                 lanes_max: bounds::LANES_DEFAULT,
@@ -281,14 +272,14 @@ impl Download {
     /// Sends the fields, and credentials that need no challenge, to every origin that a redirect leads to. Each of them can then
     /// use what it is shown; what came for https is still not sent in clear text. Default: the origin of the URL alone.
     pub fn fields_for_all_origins(mut self, yes: bool) -> Self {
-        self.everywhere = yes;
+        self.given.everywhere = yes;
         self
     }
 
     /// Credentials (RFC 7617) for the origin of the URL, and no other. They win over those in the URL. They go along from the
     /// first request on; if it is refused with a challenge of Digest, that is answered with them.
     pub fn basic_auth(mut self, user: impl Into<Secret>, password: impl Into<Secret>) -> Self {
-        self.credentials = Some(Credentials::Basic(user.into(), password.into()));
+        self.given.credentials = Some(Credentials::Basic(user.into(), password.into()));
         self
     }
 
@@ -296,32 +287,32 @@ impl Download {
     /// Digest: the password itself is never sent. The strongest algorithm that is offered is used, of SHA-512-256, SHA-256
     /// and MD5. They win over those in the URL.
     pub fn digest(mut self, user: impl Into<Secret>, password: impl Into<Secret>) -> Self {
-        self.credentials = Some(Credentials::Digest(user.into(), password.into()));
+        self.given.credentials = Some(Credentials::Digest(user.into(), password.into()));
         self
     }
 
     /// A token (RFC 6750) for the origin of the URL, and no other. It wins over credentials in the URL.
     pub fn bearer(mut self, token: impl Into<Secret>) -> Self {
-        self.credentials = Some(Credentials::Bearer(token.into()));
+        self.given.credentials = Some(Credentials::Bearer(token.into()));
         self
     }
 
     /// Where credentials for the host of the URL are looked for if none are given, there or here.
     pub fn netrc(mut self, netrc: Arc<Netrc>) -> Self {
-        self.netrc = Some(netrc);
+        self.given.netrc = Some(netrc);
         self
     }
 
     /// Cookies for the origin of the URL, and no other: `NAME=VALUE; NAME=VALUE …`. Cookies that answers set go along with later
     /// requests of this download in any case, to whom they are for (RFC 6265), unless a `Cookie` field is set.
     pub fn cookies(mut self, text: impl Into<Secret>) -> Self {
-        self.cookies.0.push(text.into());
+        self.given.cookies.0.push(text.into());
         self
     }
 
     /// The text of a cookie file in Netscape's format: its cookies go to whom they are for, along redirects too.
     pub fn cookie_file(mut self, text: impl Into<Secret>) -> Self {
-        self.cookies.1.push(text.into());
+        self.given.cookies.1.push(text.into());
         self
     }
 
@@ -344,20 +335,7 @@ impl Download {
         let (target, userinfo) = tur_http::target(&self.url)
             .map_err(|error| Error::new(Kind::Usage, error.to_string()))?;
         let destination = self.destination()?;
-        let mut fields = checked(&self.fields)?;
-        let cookies = jar(&target, &self.cookies)?;
-        let credentials = self
-            .credentials
-            .or_else(|| stored(&target, userinfo, self.netrc.as_deref()));
-        add_credentials(
-            &mut fields,
-            credentials.as_ref().and_then(Credentials::field),
-        );
-        let sign_in = SignIn {
-            login: credentials.and_then(Credentials::login),
-            everywhere: self.everywhere,
-            cookies,
-        };
+        let (fields, sign_in) = self.given.sign_in(&target, userinfo, &self.fields)?;
         let s = self.job;
         Ok(Job {
             target,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tur_core::RetryAfter;
 use tur_engine::{
-    CancelToken, Command, Downloader, Event, Kind, PeerHandle, RetryPolicy, TypeGlob, What,
+    CancelToken, Command, Downloader, Event, Kind, Netrc, PeerHandle, RetryPolicy, TypeGlob, What,
 };
 use tur_testkit::{Behaviour, Deed, Gate, Loopback, Ranges, When};
 
@@ -391,4 +391,48 @@ async fn until_the_end(events: &mut tur_engine::Events) -> Vec<Event> {
             return seen;
         }
     }
+}
+
+/// Who asks is said for each command, to the origin of its URL and to no other.
+#[tokio::test]
+async fn a_command_says_who_asks_where_it_begins_and_nowhere_else() {
+    let other = Loopback::start([("/file", Behaviour::new(SMALL))]);
+    let location = other.url("/file");
+    let deed = Deed::Redirect {
+        status: 302,
+        location,
+    };
+    let stand = stand(Behaviour::new(SMALL).rule(When::Always, deed));
+    let netrc = Netrc::parse("machine 127.0.0.1 login me password s3cret");
+    let netrc = netrc.expect("it is one");
+    let basic = Some("Basic bWU6czNjcmV0");
+    for (command, authorization, cookie) in [
+        (stand.command(), None, None),
+        (stand.command().basic_auth("me", "s3cret"), basic, None),
+        (stand.command().netrc(Arc::new(netrc)), basic, None),
+        (stand.command().bearer("t0ken"), Some("Bearer t0ken"), None),
+        (
+            stand.command().cookies("id=7; k=v"),
+            None,
+            Some("id=7; k=v"),
+        ),
+    ] {
+        let response = soon(stand.peer.execute(command)).await.expect("it came");
+        assert_eq!(response.body, bytes(0..SMALL));
+        let said = |origin: &Loopback, name: &str| {
+            let seen = origin.seen();
+            let last = seen.last().expect("it was asked");
+            let value = last.fields.iter().find(|(field, _)| field == name);
+            value.map(|(_, value)| String::from_utf8_lossy(value).into_owned())
+        };
+        assert_eq!(
+            said(&stand.origin, "authorization").as_deref(),
+            authorization
+        );
+        assert_eq!(said(&stand.origin, "cookie").as_deref(), cookie);
+        assert_eq!(said(&other, "authorization"), None);
+        assert_eq!(said(&other, "cookie"), None);
+    }
+    let broken = soon(stand.peer.execute(stand.command().cookies("none"))).await;
+    assert_eq!(broken.expect_err("no cookies").kind(), Kind::Usage);
 }
