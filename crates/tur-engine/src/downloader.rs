@@ -30,6 +30,7 @@ use crate::command::Waits;
 use crate::compute::Compute;
 use crate::connections;
 use crate::driver::{self, Outside, Pin, World};
+use crate::filed::Filed;
 use crate::handle::Wish;
 #[cfg(feature = "http3")]
 use crate::http3::Http3Guide;
@@ -72,6 +73,7 @@ struct Shared {
     next: Arc<AtomicU64>,
     compute: Compute,
     storage: StorageKind,
+    filed: Filed,
     seats: Seats,
     limit: Arc<Limit>,
     clock: Clock,
@@ -229,6 +231,7 @@ impl DownloaderBuilder {
             next: Arc::new(AtomicU64::new(1)),
             compute: Compute::new(),
             storage: self.storage,
+            filed: Filed::default(),
             seats: Seats::new(PosixDisk.descriptors_max()),
             limit: Limit::new(clock, self.limit),
             clock,
@@ -300,6 +303,7 @@ impl Shared {
             sessions: self.sessions.clone(),
             origins: self.origins.clone(),
             disk: FileDisk::new(self.storage),
+            filed: self.filed.clone(),
             compute: self.compute.clone(),
             limits,
             scaling: self.scaling.clone(),

@@ -46,6 +46,7 @@ mod driver;
 mod error;
 mod event;
 mod fetch;
+mod filed;
 mod hand;
 mod handle;
 #[cfg(feature = "http3")]

@@ -19,6 +19,7 @@ use super::keep::Checkpointing;
 use super::store::{Errand, Store};
 use super::{Driver, End};
 use crate::What;
+use crate::filed::Filed;
 use crate::job::Job;
 use crate::overlap::Overlap;
 use crate::region::Sink;
@@ -45,11 +46,11 @@ pub(super) enum Early {
 }
 
 impl<'a, D: Disk + Clone> ToFile<'a, D> {
-    pub(super) fn new(disk: &D, job: &'a Job) -> Self {
+    pub(super) fn new((disk, filed): (&D, &Filed), job: &'a Job) -> Self {
         let algorithm = job.checksum.as_ref().map(|checksum| checksum.algorithm);
         Self {
             job,
-            filing: Filing::new(disk.clone(), job),
+            filing: Filing::new((disk.clone(), filed.clone()), job),
             compare: None,
             follower: algorithm.map(Follower::new),
             checkpoint: Checkpointing::default(),

@@ -10,6 +10,7 @@ use tur_sched::Proof;
 use tur_storage::{Disk, Exists, Found, Open, Opened, Part, Place, Saved, StorageError, survey};
 
 use crate::checksum::{Algorithm, Hasher};
+use crate::filed::Filed;
 use crate::job::Job;
 use crate::{Checksum, Error, OnExists};
 
@@ -50,6 +51,7 @@ pub(super) struct Resumable {
 /// Name, part and journal of one download.
 pub(super) struct Filing<D: Disk> {
     disk: D,
+    filed: Filed,
     url: String,
     place: Place,
     derived: bool,
@@ -67,10 +69,11 @@ pub(super) struct Filing<D: Disk> {
 }
 
 impl<D: Disk + Clone> Filing<D> {
-    pub(super) fn new(disk: D, job: &Job) -> Self {
+    pub(super) fn new((disk, filed): (D, Filed), job: &Job) -> Self {
         let (dir, name, create_dirs) = job.first_place();
         Self {
             disk,
+            filed,
             url: job.target.to_string(),
             place: Place {
                 dir,
@@ -95,6 +98,16 @@ impl<D: Disk + Clone> Filing<D> {
 
     pub(super) fn path(&self) -> PathBuf {
         plain(&self.place.dir.join(self.place.name.as_str()))
+    }
+
+    /// True if this downloader has put another URL's file there: equal length and time are no proof then.
+    pub(super) fn is_of_another_url(&self) -> bool {
+        self.filed.is_of_another(&self.path(), &self.url)
+    }
+
+    /// The file is complete, under this name.
+    pub(super) fn remember(&self, path: &Path) {
+        self.filed.put(path, &self.url);
     }
 
     pub(super) fn part(&self) -> Option<&Part<D>> {
@@ -205,7 +218,8 @@ impl<D: Disk + Clone> Filing<D> {
         }
         self.place.name = name;
         if let Some(existing) = self.look()?
-            && (existing.is(total, representation) || !self.taken()?)
+            && ((!self.is_of_another_url() && existing.is(total, representation))
+                || !self.taken()?)
         {
             return Ok(Named::Already(self.path()));
         }

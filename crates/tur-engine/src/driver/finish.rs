@@ -40,7 +40,10 @@ where
     if let Some(hint) = world.origins.hint(&job.target.origin) {
         tracing::debug!(origin = %job.target.origin, ?hint, "remembered");
     }
-    let (board, store) = (outside.board.clone(), ToFile::new(&world.disk, job));
+    let (board, store) = (
+        outside.board.clone(),
+        ToFile::new((&world.disk, &world.filed), job),
+    );
     let config = config(job, None, Hint::default());
     let mut driver = Driver::new(&world, errand(job), config, board, store);
     let result = match unharmed(driver.carry_through(&mut outside)).await {
@@ -133,7 +136,7 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
                 return Err(Error::new(Kind::Checksum, message));
             }
         } else if self.store.job.on_exists == crate::OnExists::Skip
-            || self.is_same(existing, outside).await?
+            || (!self.store.filing.is_of_another_url() && self.is_same(existing, outside).await?)
         {
             return Ok(Some(self.already(self.store.filing.path())));
         }
@@ -319,7 +322,11 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
         let committed =
             tokio::task::spawn_blocking(move || part.commit(total, exists, modified)).await;
         match committed {
-            Ok(result) => Ok(plain(&result?)),
+            Ok(result) => {
+                let path = plain(&result?);
+                self.store.filing.remember(&path);
+                Ok(path)
+            }
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
     }

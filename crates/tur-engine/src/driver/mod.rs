@@ -45,6 +45,7 @@ use crate::board::Board;
 use crate::careful::unharmed;
 use crate::clock::Clock;
 use crate::compute::Compute;
+use crate::filed::Filed;
 use crate::handle::Wish;
 use crate::job::Job;
 use crate::limits::Limits;
@@ -77,6 +78,7 @@ pub(crate) struct World<T: Transport, D: Disk> {
     pub(crate) sessions: Sessions<T::Session>,
     pub(crate) origins: Origins,
     pub(crate) disk: D,
+    pub(crate) filed: Filed,
     pub(crate) compute: Compute,
     pub(crate) limits: Limits,
     pub(crate) scaling: Scaling,
@@ -94,6 +96,7 @@ impl<T: Transport, D: Disk + Clone> Clone for World<T, D> {
             sessions: self.sessions.clone(),
             origins: self.origins.clone(),
             disk: self.disk.clone(),
+            filed: self.filed.clone(),
             compute: self.compute.clone(),
             limits: self.limits.clone(),
             scaling: self.scaling.clone(),

@@ -68,6 +68,58 @@ async fn the_same_file_is_not_fetched_twice() {
     }
 }
 
+/// Two files of one length and one date, and of one name: items of a list, say.
+#[tokio::test(start_paused = true)]
+async fn another_urls_file_is_not_taken_for_the_same() {
+    let other = dated().version(1);
+    let from = |path: &str, destination: Destination, on_exists| Job {
+        destination,
+        on_exists,
+        ..job_of(&format!("http://origin.test/{path}"))
+    };
+    for named in [false, true] {
+        let name = |at: Behaviour| {
+            if named {
+                at.disposition(b"attachment; filename=file.bin")
+            } else {
+                at
+            }
+        };
+        let paths = if named {
+            ["a/x", "b/y"]
+        } else {
+            ["a/file.bin", "b/file.bin"]
+        };
+        let [first, second] = paths;
+        let mut stand = Stand::with([
+            (format!("/{first}"), name(dated())),
+            (format!("/{second}"), name(other.clone())),
+        ]);
+        let dir = || Destination::Directory(DIR.into());
+        stand.run(from(first, dir(), OnExists::ByName)).await.done();
+        // The same one is still known.
+        let again = stand.run(from(first, dir(), OnExists::ByName)).await;
+        assert!(again.done().already);
+        let ran = stand.run(from(second, dir(), OnExists::Refuse)).await;
+        assert_eq!(ran.result.expect_err("it is refused").kind(), Kind::Local);
+        let ran = stand.run(from(second, dir(), OnExists::ByName)).await;
+        assert!(!ran.done().already);
+        stand.assert_file(NAME, 0, SIZE);
+        stand.assert_file("file.bin.1", 1, SIZE);
+        let ran = stand.run(from(second, dir(), OnExists::Overwrite)).await;
+        assert!(!ran.done().already);
+        stand.assert_file(NAME, 1, SIZE);
+        // A digest is a proof, whatever the URL.
+        let proven = Job {
+            checksum: Some(sha256(1).parse().expect("a checksum")),
+            ..from(first, dir(), OnExists::ByName)
+        };
+        if !named {
+            assert!(stand.run(proven).await.done().already);
+        }
+    }
+}
+
 /// Another file under the name.
 #[tokio::test(start_paused = true)]
 async fn another_file_is_never_replaced_unasked() {

@@ -118,6 +118,7 @@ impl Shared {
             sessions: self.sessions.clone(),
             origins: Origins::in_memory(),
             disk: self.disk.clone(),
+            filed: crate::filed::Filed::default(),
             compute: Compute::new(),
             limits: Limits {
                 process: Limit::new(self.clock, None),

@@ -49,6 +49,7 @@ pub(super) struct Stand {
     scaling: Scaling,
     pub(super) origins: Origins,
     compute: Compute,
+    filed: crate::filed::Filed,
     /// Events that are kept until they are taken.
     pub(super) room: usize,
     /// How long nothing may move.
@@ -165,6 +166,7 @@ impl Stand {
             sessions: Sessions::new(Caps::default()),
             origins: Origins::in_memory(),
             compute: Compute::new(),
+            filed: crate::filed::Filed::default(),
             room: ROOM,
             hang: tur_sched::HANG,
             life: Some(watch::channel(()).0),
@@ -248,6 +250,7 @@ impl Stand {
             sessions: self.sessions.clone(),
             origins: self.origins.clone(),
             disk: self.disk.clone(),
+            filed: self.filed.clone(),
             compute: self.compute.clone(),
             limits,
             scaling: self.scaling.clone(),

@@ -41,6 +41,7 @@ async fn fetched(
         sessions: sessions.clone(),
         origins: Origins::in_memory(),
         disk: MemDisk::new(),
+        filed: crate::filed::Filed::default(),
         compute: Compute::new(),
         limits: Limits {
             process: Limit::new(clock, None),

@@ -111,6 +111,7 @@ impl Rack {
             sessions: self.sessions.clone(),
             origins: self.origins.clone(),
             disk: self.disk.clone(),
+            filed: crate::filed::Filed::default(),
             compute: Compute::new(),
             limits: Limits {
                 process: Limit::new(self.clock, None),

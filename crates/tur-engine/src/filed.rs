@@ -1,0 +1,79 @@
+//! Which file this downloader has put under which name, and from where: another URL's file is not taken for it only because
+//! length and date agree.
+//!
+//! Read [`Filed`]. Files that are made together often have one date, and often one length; and items of a list often have one
+//! name.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::hash::{BuildHasher as _, RandomState};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Files that are remembered; the oldest make room. 4 MiB.
+const FILES_MAX: usize = 65_536;
+
+/// The files of a downloader, by their paths. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Filed(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// Paths and URLs are kept as numbers that nobody outside can aim at.
+    state: RandomState,
+    files: Mutex<Files>,
+}
+
+#[derive(Debug, Default)]
+struct Files {
+    sources: BTreeMap<u64, u64>,
+    order: VecDeque<u64>,
+}
+
+impl Filed {
+    /// The file of this URL is at `path` now.
+    pub(crate) fn put(&self, path: &Path, url: &str) {
+        let (path, url) = (self.0.state.hash_one(path), self.0.state.hash_one(url));
+        let mut files = self.lock();
+        if files.sources.insert(path, url).is_some() {
+            return;
+        }
+        files.order.push_back(path);
+        if files.order.len() > FILES_MAX
+            && let Some(oldest) = files.order.pop_front()
+        {
+            files.sources.remove(&oldest);
+        }
+    }
+
+    /// True if what was put there is the file of another URL.
+    pub(crate) fn is_of_another(&self, path: &Path, url: &str) -> bool {
+        let path = self.0.state.hash_one(path);
+        let source = self.lock().sources.get(&path).copied();
+        source.is_some_and(|source| source != self.0.state.hash_one(url))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Files> {
+        // A file that is in one of the two and not in the other costs its room.
+        self.0.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_make_room() {
+        let filed = Filed::default();
+        let path = |n: usize| std::path::PathBuf::from(n.to_string());
+        for n in 0..=FILES_MAX {
+            filed.put(&path(n), "a");
+            filed.put(&path(n), "b");
+        }
+        assert!(!filed.is_of_another(&path(0), "c"), "nothing is known");
+        assert!(filed.is_of_another(&path(1), "a"), "the latest counts");
+        assert!(!filed.is_of_another(&path(FILES_MAX), "b"));
+        assert_eq!(filed.lock().order.len(), FILES_MAX);
+        assert_eq!(filed.lock().sources.len(), FILES_MAX);
+    }
+}
