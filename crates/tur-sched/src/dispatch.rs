@@ -35,6 +35,11 @@
 //!   least valuable prefetch, at its origin if that is what is full: of the lowest slot as it is now, of the peer that
 //!   runs most of those, started last. No more permits are on their way back for that than urgent tickets wait. What took the place of an
 //!   urgent start by ageing is spared for [`GRACE`]. The cap of a peer is its own affair.
+//! - **Patience.** Where nothing ends, nothing starts, and ageing does not help. A prefetch that has waited for [`PATIENCE`],
+//!   whose peer has no permit where it is kept from starting (at a full origin, or in a full process), gets one of the peer
+//!   that has most there, if that has two or more: the least valuable one, one at a time at an origin. Who gives goes to the
+//!   end of its lines, so that it does not get it back at once. It is looked at each [`LOOK_EVERY`]: the first that waits is
+//!   heard within both together, the `k`-th within `k` looks more.
 //! - **Throttle.** If it is set, prefetches wait so long once they are the best that could start, each time they come
 //!   to be so. The start of an urgent ticket ends the wait. Then all that can start does.
 //!
@@ -48,6 +53,7 @@
 
 mod board;
 mod lines;
+mod patience;
 mod preempt;
 
 use alloc::collections::{BTreeMap, VecDeque};
@@ -71,6 +77,13 @@ pub const STARTS_BOUND: u32 = STARTS_MAX + 3;
 /// a warm connection, or for a handshake and something worth keeping. Only with a single permit does urgent work ever
 /// wait for it.
 pub const GRACE: Duration = Duration::from_secs(2);
+
+/// A prefetch waits so long for a permit behind a peer that has several of them before it gets one of these. Longer than
+/// nearly all requests of others take, and short for who waits.
+pub const PATIENCE: Duration = Duration::from_secs(4);
+
+/// It is looked at so often who has waited for that long.
+pub const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A peer, numbered by the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -238,8 +251,8 @@ pub enum DispatchAction {
         /// Which.
         ticket: TicketId,
     },
-    /// The ticket is to give its permit back soon, for urgent work: the caller ends it, and enqueues another one for
-    /// what is left. Said once.
+    /// The ticket is to give its permit back soon, for urgent work or for who has waited for too long: the caller ends it,
+    /// and enqueues another one for what is left. Said once.
     Preempt {
         /// Which.
         ticket: TicketId,
@@ -275,6 +288,8 @@ pub struct Dispatch<K> {
     asked: bool,
     /// When the first prefetch is spared no longer, while urgent tickets wait.
     grace_over: Option<Timestamp>,
+    /// When it is looked at again who has waited for too long; `None` while nobody waits.
+    look_at: Option<Timestamp>,
 }
 
 impl<K: Ord + Clone> Dispatch<K> {
@@ -297,6 +312,7 @@ impl<K: Ord + Clone> Dispatch<K> {
             throttle: Throttle::default(),
             asked: false,
             grace_over: None,
+            look_at: None,
         }
     }
 
@@ -370,16 +386,33 @@ impl<K: Ord + Clone> Dispatch<K> {
         if let Some(ticket) = preempt.ticket {
             return Some(DispatchAction::Preempt { ticket });
         }
+        if let Some(ticket) = self.lose_patience(now, demand) {
+            return Some(DispatchAction::Preempt { ticket });
+        }
         self.throttle.open = false;
         self.asked = false;
         None
     }
 
-    /// When a [`Tick`](DispatchEvent::Tick) is wanted: a throttle is over, or a grace that urgent work waits for.
+    /// Looks, if it is time, for a permit that is to be given to who has waited for too long.
+    fn lose_patience(&mut self, now: Timestamp, demand: &dyn Demand) -> Option<TicketId> {
+        if self.look_at.is_some_and(|at| now >= at) {
+            if let Some(ticket) = patience::next(&mut self.board, now, demand) {
+                return Some(ticket);
+            }
+            self.look_at = None;
+        }
+        let at = patience::look_at(&self.board, now);
+        self.look_at = at.map(|at| self.look_at.unwrap_or(at));
+        None
+    }
+
+    /// When a [`Tick`](DispatchEvent::Tick) is wanted: a throttle is over, or a grace that urgent work waits for, or it is
+    /// to be looked at who has waited for too long.
     #[must_use]
     pub fn next_wakeup(&self) -> Option<Timestamp> {
-        let both = [self.throttle.until, self.grace_over];
-        both.into_iter().flatten().min()
+        let all = [self.throttle.until, self.grace_over, self.look_at];
+        all.into_iter().flatten().min()
     }
 
     /// Tickets that wait.

@@ -44,8 +44,8 @@ mod word;
 pub use budget::{Budget, BudgetAction, MEMORY, Row, Shortage, Sign, Standing};
 pub use coordinator::plan::Schedule;
 pub use dispatch::{
-    AsSaid, Demand, Dispatch, DispatchAction, DispatchConfig, DispatchEvent, GRACE, PeerId,
-    Priority, STARTS_BOUND, STARTS_MAX, TicketId, Whose,
+    AsSaid, Demand, Dispatch, DispatchAction, DispatchConfig, DispatchEvent, GRACE, LOOK_EVERY,
+    PATIENCE, PeerId, Priority, STARTS_BOUND, STARTS_MAX, TicketId, Whose,
 };
 pub use gate::Gate;
 pub use ledger::{Lease, Ledger};

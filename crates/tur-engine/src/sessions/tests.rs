@@ -108,12 +108,24 @@ impl World {
 
     /// Hears all words, and looks whether the counts are true.
     fn hear(&mut self) {
-        let mut opened = 0;
-        for transfer in self.transfers.values_mut() {
+        let (mut opened, mut give) = (0, Vec::new());
+        for (place, transfer) in &mut self.transfers {
             while let Ok(word) = transfer.words.try_recv() {
                 match word {
                     Word::Note(_) | Word::Room { .. } => {}
-                    Word::GiveWay { .. } => panic!("nobody is urgent here"),
+                    // Another one has waited for too long.
+                    Word::GiveWay { lane, id } => {
+                        let state = transfer.lanes.entry(lane.0).or_default();
+                        match std::mem::take(state) {
+                            // What connects waits anew.
+                            Lane::Opening(origin, _) => *state = Lane::Wanting(origin),
+                            used => {
+                                let uses = matches!(&used, Lane::Using(_, used, _) if *used == id);
+                                give.extend(uses.then_some((*place, lane.0)));
+                                *state = used;
+                            }
+                        }
+                    }
                     Word::Open { lane, id, origin } => {
                         opened += 1;
                         let lane = transfer.lanes.entry(lane.0).or_default();
@@ -145,6 +157,10 @@ impl World {
             "a slot for each socket, and none else"
         );
         assert!(opened == 0 || held <= allowed, "{held} of {allowed}");
+        for (place, lane) in give {
+            self.release(place, lane, lane % 2 == 0);
+            self.hear();
+        }
     }
 
     fn asker(&mut self, place: u64, lane: u16) -> Asker {
@@ -272,7 +288,8 @@ proptest! {
             world.leave(place, false);
             world.hear();
         }
-        world.sessions.expire(Timestamp::NEVER);
+        world.now = world.now + Duration::from_secs(86_400);
+        world.sessions.expire(world.now);
         world.hear();
         prop_assert_eq!(world.sessions.held().0, 0);
         prop_assert_eq!(world.sockets.load(Ordering::SeqCst), 0);

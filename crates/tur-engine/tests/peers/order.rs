@@ -353,6 +353,33 @@ async fn an_urgent_fetch_goes_before_a_download_that_holds_every_connection() {
     assert!(have == bytes(0..SIZE), "every byte is right");
 }
 
+/// What nobody waits for does not wait for ever behind a download that has every connection and is given nothing.
+#[tokio::test]
+async fn a_low_fetch_gets_a_place_of_a_download_that_holds_all_of_them() {
+    const SIZE: u64 = 6_000_000;
+    let gate = Gate::at(64 * 1024);
+    let big = Behaviour::new(SIZE).rule(When::Always, Deed::Hold(gate.clone()));
+    let origin = tur_testkit::Loopback::start([("/big", big), ("/small", Behaviour::new(SMALL))]);
+    let downloader = downloader(3);
+    let prefetcher = downloader.register(Arc::new(Quiet::default()));
+    let dir = tempfile::TempDir::new().expect("a directory");
+    let mut download = downloader
+        .download(&origin.url("/big"))
+        .dir(dir.path())
+        .lanes(2)
+        .start_lanes(2)
+        .start();
+    // All but the one that is kept for urgent work.
+    assert!(origin.wait_for_requests(2, Duration::from_secs(60)));
+    let command = || Command::new(origin.url("/small")).priority(Priority::Low);
+    for response in soon(prefetcher.batch((0..3).map(|_| command()).collect())).await {
+        assert_eq!(response.expect("it came").body, bytes(0..SMALL));
+    }
+    gate.open();
+    let done = soon(download.wait()).await.expect("it came");
+    assert!(read(&done.path) == bytes(0..SIZE), "every byte is right");
+}
+
 async fn assert_cancelled(ends: &mut Ends<usize>, n: usize) {
     let mut names = Vec::new();
     for (name, end) in ends.next(n).await {

@@ -98,6 +98,13 @@ pub(super) struct Ticket {
     pub(super) run: Option<Run>,
 }
 
+impl Ticket {
+    /// Since when it has waited, or had waited before it began.
+    pub(super) fn since(&self) -> Timestamp {
+        self.age.0
+    }
+}
+
 /// An origin that somebody waits for or runs at.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Site {
@@ -350,6 +357,29 @@ impl Board {
         Some(peer.slot(asked.unwrap_or(ticket.command.said)))
     }
 
+    /// What keeps prefetches for an origin from starting, if nothing is on its way back there: that origin, or none if it is
+    /// the process. `None` if nothing does.
+    pub(super) fn full_for_prefetch(&self, id: SiteId) -> Option<Option<SiteId>> {
+        let site = self.sites.get(&id)?;
+        if self.room_at(id, site) != Room::Everybody {
+            return (site.closing == 0).then_some(Some(id));
+        }
+        (!self.has_room(Slot::PREFETCH[0]) && self.closing == 0).then_some(None)
+    }
+
+    /// The peer of this ticket goes to the end of the lines of prefetches.
+    pub(super) fn step_back(&mut self, id: TicketId) {
+        let Some(peer) = self.tickets.get(&id).map(|ticket| ticket.peer) else {
+            return;
+        };
+        let turn = self.number();
+        self.relist(peer, |peer| {
+            for slot in Slot::PREFETCH {
+                peer.turns[slot.0] = turn;
+            }
+        });
+    }
+
     /// The first ticket of a slot that every cap lets start.
     pub(super) fn first(&self, slot: Slot) -> Option<Candidate> {
         self.has_room(slot).then(|| self.lines.first(slot))?
@@ -542,15 +572,20 @@ impl Board {
         let Some(site) = self.sites.get(&id) else {
             return;
         };
+        let room = self.room_at(id, site);
+        self.lines.set_room(id, room);
+    }
+
+    /// For whom an origin has room.
+    fn room_at(&self, id: SiteId, site: &Site) -> Room {
         let limit = self.limit_at(id);
-        let room = if site.running >= limit {
+        if site.running >= limit {
             Room::Nobody
         } else if site.prefetches >= self.for_prefetches(limit) {
             Room::Urgent
         } else {
             Room::Everybody
-        };
-        self.lines.set_room(id, room);
+        }
     }
 
     /// Keeps the list of those that are asked, and forgets a peer that has left and has nothing running.

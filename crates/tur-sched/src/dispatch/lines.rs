@@ -22,6 +22,7 @@ pub(super) struct Slot(pub(super) usize);
 impl Slot {
     pub(super) const ALL: [Slot; 4] = [Slot(0), Slot(1), Slot(2), Slot(3)];
     pub(super) const URGENT: [Slot; 2] = [Slot(0), Slot(1)];
+    pub(super) const PREFETCH: [Slot; 2] = [Slot(2), Slot(3)];
 
     pub(super) fn is_urgent(self) -> bool {
         self.0 < 2
@@ -131,8 +132,12 @@ impl Lines {
 
     /// Whether urgent tickets wait whose peers are below their caps.
     pub(super) fn is_urgent(&self) -> bool {
-        let mut urgent = Slot::URGENT.iter();
-        urgent.any(|slot| !self.rows[slot.0].is_empty())
+        Slot::URGENT.iter().any(|slot| self.waits(*slot))
+    }
+
+    /// Whether tickets of a slot wait whose peers are below their caps.
+    pub(super) fn waits(&self, slot: Slot) -> bool {
+        !self.rows[slot.0].is_empty()
     }
 
     fn head(&self, slot: Slot, site: SiteId) -> Option<(Place, Candidate)> {

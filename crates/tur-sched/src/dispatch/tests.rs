@@ -6,6 +6,7 @@ use std::vec::Vec;
 
 mod caps;
 mod oracle;
+mod patience;
 
 use DispatchAction::{Dropped, Preempt, Start};
 use Priority::{High, Low};

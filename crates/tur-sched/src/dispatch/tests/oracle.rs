@@ -46,6 +46,10 @@ struct Naive {
     waits: [u32; 4],
     starts: u64,
     preemptions: u64,
+    /// Permits that were given on because somebody had waited for too long.
+    yields: u64,
+    /// Since when one could be given on.
+    due_since: Option<Timestamp>,
 }
 
 impl Naive {
@@ -67,6 +71,8 @@ impl Naive {
             waits: [0; 4],
             starts: 0,
             preemptions: 0,
+            yields: 0,
+            due_since: None,
         }
     }
 
@@ -272,13 +278,69 @@ impl Naive {
         let for_origin = least(here) && self.blocked(here) > given;
         let process_full = self.runs(|_, _| true) >= self.config.permits;
         let for_process = process_full && least(None) && self.blocked(None) > self.closing(None);
-        assert!(
-            for_origin || for_process,
-            "{ticket:?} is preempted for nothing"
-        );
+        if !for_origin && !for_process {
+            let lawful = self.yielding().contains(&ticket.0);
+            assert!(lawful, "{ticket:?} is preempted for nothing");
+            // Who gives goes to the end of its lines, as if it had started.
+            self.count += 1;
+            let person = self.people.get_mut(&paper.peer).expect("it is here");
+            (person.turns[2], person.turns[3]) = (self.count, self.count);
+            self.ahead.retain(|(_, _, who), _| *who != paper.peer);
+            self.yields += 1;
+        }
         let run = self.papers.get_mut(&ticket.0).and_then(|p| p.run.as_mut());
         run.expect("it runs").2 = true;
         self.preemptions += 1;
+    }
+
+    /// What keeps prefetches for an origin from starting, unless a permit is on its way back there: the origin, or the
+    /// process.
+    fn full_for_prefetch(&self, origin: u8) -> Option<Option<u8>> {
+        let kept = usize::from(self.config.reserve);
+        let reserve = |cap: usize| if cap > 1 { cap - kept } else { cap };
+        let low = |other: &Paper| self.is_low(other.peer);
+        let cap = self.limit_at(origin);
+        let here = |other: &Paper| other.origin == origin;
+        if self.runs(|_, other| here(other)) >= cap
+            || self.runs(|_, other| here(other) && low(other)) >= reserve(cap)
+        {
+            return (self.closing(Some(origin)) == 0).then_some(Some(origin));
+        }
+        let cap = self.config.permits;
+        let full =
+            self.runs(|_, _| true) >= cap || self.runs(|_, other| low(other)) >= reserve(cap);
+        (full && self.closing(None) == 0).then_some(None)
+    }
+
+    /// Permits that may be given on to who has waited for too long.
+    fn yielding(&self) -> BTreeSet<u64> {
+        let late = |(id, paper): &(&u64, &Paper)| {
+            paper.run.is_none()
+                && self.slot(**id) >= 2
+                && self.now >= paper.since.0 + PATIENCE
+                && self.peer_has_room(paper.peer)
+        };
+        let mut all = BTreeSet::new();
+        for (_, paper) in self.papers.iter().filter(late) {
+            let Some(full) = self.full_for_prefetch(paper.origin) else {
+                continue;
+            };
+            let held = |peer: u64| {
+                let here = |other: &Paper| full.is_none_or(|origin| origin == other.origin);
+                self.runs(|_, other| other.peer == peer && here(other))
+            };
+            if held(paper.peer) > 0 {
+                continue;
+            }
+            let worth = |id: &u64| {
+                let victim = self.papers[id];
+                let (started, ..) = victim.run.expect("it runs");
+                (held(victim.peer), self.slot(*id), started)
+            };
+            let worst = self.victims(full).into_iter().max_by_key(worth);
+            all.extend(worst.filter(|id| held(self.papers[id].peer) >= 2));
+        }
+        all
     }
 
     /// At rest: nothing may start, and no urgent ticket waits for which something could be done.
@@ -286,6 +348,12 @@ impl Naive {
         assert!(self.expected().is_none(), "something could start");
         self.open = false;
         assert!(self.dropped.is_empty());
+        if self.yielding().is_empty() {
+            self.due_since = None;
+        } else {
+            let since = *self.due_since.get_or_insert(self.now);
+            assert!(self.now < since + LOOK_EVERY, "somebody waits for too long");
+        }
         for origin in 0..ORIGINS {
             let (room, here) = (self.room_at(origin), Some(origin));
             let (at, most) = if room == 0 {
@@ -582,6 +650,7 @@ fn the_random_walk_goes_where_it_matters() {
     let naive = &both.naive;
     assert!(naive.starts > 1_000, "{} starts", naive.starts);
     assert!(naive.preemptions > 100, "{}", naive.preemptions);
+    assert!(naive.yields > 3, "{} given on", naive.yields);
     let aged = naive.passed_at.values().chain([&naive.passed]);
     assert!(aged.flatten().any(|passed| *passed > 0));
 }
