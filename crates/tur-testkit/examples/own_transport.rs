@@ -96,6 +96,7 @@ impl Transport for Plain {
                 protocol: "h1",
                 address,
                 handshake: Duration::ZERO,
+                window: None,
             },
             line: Arc::new(Mutex::new(Line::Idle(Wire { stream, ahead }))),
             alive: watch::Sender::new(()),
