@@ -1,4 +1,5 @@
-//! `cargo xtask breaks`: downloads from an origin that kills connections, says GOAWAY and resets streams at random points.
+//! `cargo xtask breaks`: downloads from an origin that kills and forgets connections, says GOAWAY and resets
+//! streams at random points.
 //!
 //! The downloads, and what is required of them, are those of the test `loopback` (`breaks`) of tur-engine; here there are
 //! more and larger ones, in a release build, and their figures are shown: what was met, what was sent twice, how long it
@@ -20,7 +21,7 @@ pub(crate) struct Options {
     /// MiB of the large file; three others have an eighth of it each.
     #[arg(long, default_value_t = 256)]
     mib: u64,
-    /// Only this protocol: http1, http2.
+    /// Only this protocol: http1, http2, http3.
     #[arg(long)]
     only: Option<String>,
 }
@@ -36,6 +37,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             "--release",
             "--package=tur-engine",
             "--test=loopback",
+            "--features=http3",
         ])
         .arg(format!("breaks::{only}"))
         .args(["--", "--nocapture", "--test-threads=1"]);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use tempfile::TempDir;
 use tur_core::Rate;
-use tur_engine::{Downloader, Handle};
+use tur_engine::{Downloader, Handle, Protocols};
 use tur_sim::Dice;
 use tur_testkit::{Behaviour, Deed, Gate, Link, Loopback, Setup, Speaks, Strike, Tls, When};
 
@@ -26,11 +26,20 @@ async fn http2_connections_and_streams_break_at_random_points() {
     Ordeal::from_environment(Protocol::H2).run().await;
 }
 
+/// HTTP/3 alone, so that no break makes TCP take over; one of them is that the server forgets every connection (X05).
+#[cfg(feature = "http3")]
+#[tokio::test]
+async fn http3_connections_and_streams_break_at_random_points() {
+    Ordeal::from_environment(Protocol::H3).run().await;
+}
+
 /// Who carries the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Protocol {
     H1,
     H2,
+    #[cfg(feature = "http3")]
+    H3,
 }
 
 /// How much is asked for.
@@ -97,7 +106,7 @@ impl Ordeal {
         let began = Instant::now();
         let sizes = [self.size, self.size / 8, self.size / 8, self.size / 8];
         let origin = self.origin(&sizes);
-        let downloader = downloader(&origin);
+        let downloader = downloader(&origin, self.protocol);
         let dir = TempDir::new().expect("a directory");
         let mut handles: Vec<Handle> = (0..sizes.len())
             .map(|n| start(&downloader, &origin, &dir, &name(n)))
@@ -110,7 +119,7 @@ impl Ordeal {
             tokio::select! {
                 biased;
                 ended = &mut all => ended,
-                () = strike(&origin, Dice::new(seed).fork(wanted), (wanted, &mut strikes)) => all.await,
+                () = strike((&origin, self.protocol.strikes()), Dice::new(seed).fork(wanted), (wanted, &mut strikes)) => all.await,
             }
         };
         for done in ended.unwrap_or_else(|_| panic!("seed {seed} hangs")) {
@@ -145,6 +154,8 @@ impl Ordeal {
             speaks: match self.protocol {
                 Protocol::H1 => Speaks::H1,
                 Protocol::H2 => Speaks::H2,
+                #[cfg(feature = "http3")]
+                Protocol::H3 => Speaks::H3,
             },
             link: Link {
                 bottleneck: Some(Rate::per_second(RATE)),
@@ -175,7 +186,7 @@ impl Ordeal {
         let before = origin.requests();
         let permits = match self.protocol {
             Protocol::H1 => CONNECTIONS,
-            Protocol::H2 => LANES * DOWNLOADS,
+            _ => LANES * DOWNLOADS,
         };
         let mut handles: Vec<Handle> = (0..permits)
             .map(|n| {
@@ -202,6 +213,30 @@ impl Protocol {
         match self {
             Protocol::H1 => "h1",
             Protocol::H2 => "h2",
+            #[cfg(feature = "http3")]
+            Protocol::H3 => "h3",
+        }
+    }
+
+    /// What is done to connections, each as often as it stands here.
+    fn strikes(self) -> &'static [Strike] {
+        match self {
+            #[cfg(feature = "http3")]
+            Protocol::H3 => &[
+                Strike::Forget,
+                Strike::Forget,
+                Strike::Cut,
+                Strike::GoAway,
+                Strike::ResetHalf,
+                Strike::Calm,
+            ],
+            _ => &[
+                Strike::Cut,
+                Strike::GoAway,
+                Strike::ResetHalf,
+                Strike::ResetHalf,
+                Strike::Calm,
+            ],
         }
     }
 }
@@ -224,7 +259,7 @@ impl fmt::Display for Course {
 
 /// Strikes at random points of what is sent.
 async fn strike(
-    origin: &Loopback,
+    (origin, strikes): (&Loopback, &[Strike]),
     mut dice: Dice,
     (wanted, met): (u64, &mut BTreeMap<Strike, usize>),
 ) {
@@ -233,13 +268,7 @@ async fn strike(
     points.sort_unstable();
     for point in points {
         origin.bytes_reach(point).await;
-        let strike = dice.pick(&[
-            Strike::Cut,
-            Strike::GoAway,
-            Strike::ResetHalf,
-            Strike::ResetHalf,
-            Strike::Calm,
-        ]);
+        let strike = dice.pick(strikes);
         // All connections, or every second one.
         if origin.strike(strike, dice.between(1, 2)) > 0 {
             *met.entry(strike).or_default() += 1;
@@ -247,10 +276,15 @@ async fn strike(
     }
 }
 
-fn downloader(origin: &Loopback) -> Downloader {
+fn downloader(origin: &Loopback, protocol: Protocol) -> Downloader {
     let pem = origin.ca_pem().expect("a TLS origin").as_bytes().to_vec();
     Downloader::builder()
         .roots_pem(pem)
+        .protocols(match protocol {
+            #[cfg(feature = "http3")]
+            Protocol::H3 => Protocols::Http3,
+            _ => Protocols::Auto,
+        })
         .connections(LANES * DOWNLOADS)
         .connections_per_origin(CONNECTIONS)
         .build()

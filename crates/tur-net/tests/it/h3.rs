@@ -13,7 +13,7 @@ use tur_core::port::{Body, Fill, Session, Transport};
 use tur_core::{Chunks, Fault, Scheme, Target, TlsCause};
 use tur_http::Proxies;
 use tur_net::{HttpSession, HttpTransport, IpFamily, KeyLog, NetConfig, Protocols, TlsVersion};
-use tur_testkit::{Behaviour, Link, Loopback, Setup, Speaks, Tls};
+use tur_testkit::{Behaviour, Deed, Gate, Link, Loopback, Setup, Speaks, Strike, Tls, When};
 
 use crate::script::{drain, get, spawner, target};
 
@@ -340,6 +340,43 @@ async fn capacity_is_what_the_peer_allows() {
             assert_eq!(drain(&mut reply.body).await.0.len(), 1_000);
         }
     }
+}
+
+/// A server that has lost its memory says so with a stateless reset (RFC 9000, section 10.3).
+#[tokio::test]
+async fn x05_a_connection_that_is_forgotten_is_cut_and_keeps_what_came() {
+    let held = Behaviour::new(5_000).rule(When::Always, Deed::Hold(Gate::at(1_000)));
+    let setup = Setup {
+        tls: Some(Tls::default()),
+        speaks: Speaks::H3,
+        ..Setup::default()
+    };
+    let loopback = Loopback::start_with(setup, [("/file?x=1", held)]);
+    let transport = over_quic(loopback.ca_pem().unwrap().as_bytes());
+    let target = target(Scheme::Https, "localhost", loopback.port());
+    let session = transport.open(&target.origin).await.unwrap();
+    let mut reply = session.fetch(get(&target)).await.unwrap();
+    let mut chunks = Chunks::new();
+    while chunks.len() < 1_000 {
+        assert_eq!(reply.body.fill(&mut chunks, 4_096).await, Ok(Fill::More));
+    }
+    assert_eq!(loopback.strike(Strike::Forget, 1), 1);
+    // It hears of it when it says something.
+    let answer = session.fetch(get(&target)).await.map(|_reply| ());
+    let forgotten = |text: &str| text.contains("forgotten");
+    assert!(
+        matches!(&answer, Err(Fault::Lost(text)) if forgotten(text)),
+        "{answer:?}"
+    );
+    let body = reply.body.fill(&mut chunks, 4_096).await;
+    assert!(
+        matches!(&body, Err(Fault::Truncated(text)) if forgotten(text)),
+        "{body:?}"
+    );
+    assert_eq!(chunks.len(), 1_000);
+    assert!(!session.is_open());
+    let again = transport.open(&target.origin).await.unwrap();
+    assert!(again.is_open());
 }
 
 /// Everything that says how origins are reached and who is trusted holds by UDP too.

@@ -5,7 +5,7 @@
 //! over HTTP/2. Codes of HTTP/2 in a behaviour are said as their like in HTTP/3.
 
 use std::future::Future;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +13,11 @@ use bytes::Bytes;
 use h3::server::RequestStream;
 use http::Request;
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{
-    Endpoint, EndpointConfig, Incoming, SendStream, TokioRuntime, TransportConfig, VarInt,
-};
+use quinn::{Incoming, SendStream, TransportConfig, VarInt};
 use rustls::ServerConfig;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
+use super::forget::Listener;
 use super::quic::{self, Quic};
 use super::serve::GRAIN;
 use super::streams::{ENDLESS_FIELDS, INTERIM, seen};
@@ -26,6 +25,7 @@ use super::wire;
 use crate::clock;
 use crate::play::{Act, Break, Play, Script};
 use crate::stage::{Schedule, Seat, Stage, Turn};
+use crate::strike::Strike;
 
 /// How the connection goes on after a stream.
 enum After {
@@ -42,7 +42,7 @@ pub(super) fn listen(
     at: (Ipv4Addr, u16),
     tls: Arc<ServerConfig>,
     streams: Option<u32>,
-) -> std::io::Result<Endpoint> {
+) -> std::io::Result<Listener> {
     let tls = QuicServerConfig::try_from(tls).map_err(std::io::Error::other)?;
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(tls));
     let mut transport = TransportConfig::default();
@@ -52,15 +52,26 @@ pub(super) fn listen(
         transport.max_concurrent_bidi_streams(VarInt::from_u32(streams));
     }
     config.transport_config(Arc::new(transport));
-    let socket = UdpSocket::bind(SocketAddr::from(at))?;
-    let runtime = Arc::new(TokioRuntime);
-    Endpoint::new(EndpointConfig::default(), Some(config), socket, runtime)
+    Listener::bind(at, config)
 }
 
 /// Takes connections until the runtime goes.
-pub(super) async fn accept(endpoint: Endpoint, stage: Arc<Stage>) {
-    while let Some(incoming) = endpoint.accept().await {
-        clock::launch(connection(incoming, stage.clone()));
+pub(super) async fn accept(listener: Listener, stage: Arc<Stage>) {
+    let endpoint = || listener.endpoint().expect("the socket is bound");
+    let mut standing = endpoint();
+    let mut struck = stage.strikes.listen_to_all();
+    loop {
+        tokio::select! {
+            incoming = standing.accept() => {
+                let Some(incoming) = incoming else { return };
+                clock::launch(connection(incoming, stage.clone()));
+            }
+            strike = struck.next() => {
+                if strike == Strike::Forget {
+                    standing = endpoint();
+                }
+            }
+        }
     }
 }
 
@@ -79,7 +90,9 @@ async fn connection(incoming: Incoming, stage: Arc<Stage>) {
         return;
     };
     let seat = Arc::new(seat);
+    let mut struck = stage.strikes.listen(seat.number);
     let mut streams = JoinSet::new();
+    let mut running: Vec<AbortHandle> = Vec::new();
     loop {
         let after = tokio::select! {
             request = server.accept() => {
@@ -89,24 +102,40 @@ async fn connection(incoming: Incoming, stage: Arc<Stage>) {
                 };
                 let answers = answers.clone();
                 let (stage, seat, connection) = (stage.clone(), seat.clone(), connection.clone());
-                streams.spawn(async move {
+                running.retain(|stream| !stream.is_finished());
+                running.push(streams.spawn(async move {
                     let Ok((request, stream)) = request.resolve_request().await else {
                         return After::Next;
                     };
                     let Some(answer) = answers.take(stream.id()) else {
                         return After::Next;
                     };
-                    let mut exchange = Exchange { connection, answer, _request: stream };
+                    let mut exchange = Exchange { connection, answer, over: false, _request: stream };
                     let after = exchange.play((&stage, &seat), &request).await;
                     if let After::Close(code) = after {
                         // Before the stream is dropped, which would end it in good order.
                         exchange.connection.close(code, b"");
                     }
                     after
-                });
+                }));
                 continue;
             }
-            Some(ended) = streams.join_next() => ended.unwrap_or(After::Close(INTERNAL_ERROR)),
+            Some(ended) = streams.join_next() => match ended {
+                Err(error) if error.is_cancelled() => After::Next,
+                ended => ended.unwrap_or(After::Close(INTERNAL_ERROR)),
+            },
+            strike = struck.next() => match strike {
+                Strike::Cut => After::Close(INTERNAL_ERROR),
+                Strike::Calm => After::Close(EXCESSIVE_LOAD),
+                Strike::GoAway => After::Finish,
+                // Whoever knew it is gone.
+                Strike::Forget => return,
+                Strike::ResetHalf => {
+                    running.retain(|stream| !stream.is_finished());
+                    running.iter().step_by(2).for_each(AbortHandle::abort);
+                    After::Next
+                }
+            },
         };
         match after {
             After::Next => {}
@@ -123,6 +152,8 @@ async fn connection(incoming: Incoming, stage: Arc<Stage>) {
 struct Exchange {
     connection: quinn::Connection,
     answer: SendStream,
+    /// It was ended or reset.
+    over: bool,
     /// Dropped, it would tell the client to stop.
     _request: RequestStream<quic::Incoming, Bytes>,
 }
@@ -251,12 +282,14 @@ impl Exchange {
     }
 
     fn finish(&mut self) -> After {
+        self.over = true;
         // The client has gone, if this fails.
         drop(self.answer.finish());
         After::Next
     }
 
     fn reset(&mut self, code: VarInt) {
+        self.over = true;
         drop(self.answer.reset(code));
     }
 
@@ -282,6 +315,15 @@ impl Exchange {
             biased;
             () = held => true,
             _ = self.answer.stopped() => false,
+        }
+    }
+}
+
+impl Drop for Exchange {
+    /// quinn would end it, as if that was all.
+    fn drop(&mut self) {
+        if !self.over {
+            self.reset(CANCELLED);
         }
     }
 }
@@ -346,6 +388,8 @@ const HEADERS: u8 = 1;
 /// A type of streams that everybody ignores (RFC 9114, section 6.2.3).
 const RESERVED: u8 = 0x21;
 const INTERNAL_ERROR: VarInt = VarInt::from_u32(0x102);
+const EXCESSIVE_LOAD: VarInt = VarInt::from_u32(0x107);
+const CANCELLED: VarInt = VarInt::from_u32(0x10c);
 /// Bytes that the library keeps until they are acknowledged.
 const SEND_WINDOW: u64 = 256 * 1024;
 /// How long bytes that were sent are waited for before the connection is cut behind them.

@@ -4,6 +4,7 @@
 //! Read [`Loopback`] first. Tests may be synchronous, asynchronous or under a paused clock: the origin keeps real
 //! time by itself.
 
+mod forget;
 mod h3;
 mod insert;
 mod quic;
@@ -313,10 +314,10 @@ fn serving(
     let at = (setup.address.unwrap_or(Ipv4Addr::LOCALHOST), setup.port);
     if setup.speaks == Speaks::H3 {
         let tls = tls.expect("HTTP/3 needs TLS");
-        let endpoint = h3::listen(at, tls, setup.link.streams).expect("a loopback port can be had");
-        let address = endpoint.local_addr();
+        let listener = h3::listen(at, tls, setup.link.streams).expect("a loopback port can be had");
+        let address = listener.address();
         let address = address.expect("a bound socket has an address");
-        return (address, Box::pin(h3::accept(endpoint, stage)));
+        return (address, Box::pin(h3::accept(listener, stage)));
     }
     let listener = listen(at, buffer).expect("a loopback port can be had");
     let address = listener.local_addr();

@@ -106,7 +106,7 @@ impl Served {
     fn meet(&mut self, strike: Strike, inserts: &Inserts) -> After {
         self.tidy();
         match strike {
-            Strike::Cut => return After::Drop(Box::new(())),
+            Strike::Cut | Strike::Forget => return After::Drop(Box::new(())),
             Strike::Calm => return After::GoAway(Reason::ENHANCE_YOUR_CALM),
             Strike::ResetHalf => self
                 .running
