@@ -92,6 +92,7 @@ impl World {
             schedule: [Schedule::Equal, Schedule::Fibonacci, Schedule::Adaptive]
                 [usize::from(flags >> 6) % 3],
             piece_min: is_set(2).then_some(100 * KIB),
+            spare: is_set(5),
             ..TransferConfig::new(target)
         };
         let landed: RangeSet = match (is_set(3), is_set(4)) {
@@ -167,8 +168,10 @@ impl World {
         let event = match what {
             26 => Event::Width(lanes),
             27 => Event::Ceiling(lanes),
+            28 if size % 4 == 3 => Event::Withdrawn(self.stretch(size & !3)),
+            28 if size % 4 == 2 => Event::Ahead(RangeSet::from_iter([self.stretch(size)])),
             28 => Event::Demand(self.stretch(size)),
-            29 => Event::Window(Some(self.stretch(size))),
+            29 => Event::Window(Some(RangeSet::from_iter([self.stretch(size)]))),
             _ => Event::Window(None),
         };
         self.tell(event);

@@ -13,7 +13,8 @@ use tur_storage::FileName;
 
 use crate::credentials::{Credentials, Given};
 use crate::job::{Destination, Job};
-use crate::{Checksum, Downloader, Error, Handle, bounds};
+use crate::reading::Core;
+use crate::{Checksum, Downloader, Error, Handle, Reading, bounds};
 
 /// What to do if the target exists and is not the same file, complete.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -328,7 +329,20 @@ impl Download {
     /// Begins. The download runs on the engine's own thread, whatever the caller does.
     pub fn start(self) -> Handle {
         let downloader = self.downloader.clone();
-        downloader.launch(self.job())
+        downloader.launch(self.job(), None)
+    }
+
+    /// Begins, to be read while it arrives. A download that may have two lanes or more keeps one of them free, connected
+    /// where it can be, for who seeks.
+    pub fn start_reading(self) -> (Handle, Reading) {
+        let downloader = self.downloader.clone();
+        let core = Core::new();
+        let job = self.job().map(|job| Job {
+            reading: Some(Arc::clone(&core)),
+            ..job
+        });
+        let handle = downloader.launch(job, Some(Arc::clone(&core)));
+        (handle, Reading::new(core))
     }
 
     fn job(self) -> Result<Job, Error> {
@@ -362,6 +376,7 @@ impl Download {
                 allow_downgrade: s.allow_downgrade,
             },
             seed: seed(),
+            reading: None,
         })
     }
 

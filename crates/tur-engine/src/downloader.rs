@@ -41,6 +41,7 @@ use crate::limits::{Limit, Limits};
 use crate::metrics::Totals;
 use crate::origins::{Origins, Pattern};
 use crate::pressure::Watch;
+use crate::reading::{Core, LastWord};
 use crate::sampler::Sampler;
 use crate::scaling::Scaling;
 use crate::seats::Seats;
@@ -439,7 +440,7 @@ impl Downloader {
     }
 
     /// Sends a driver for `job` to the data thread.
-    pub(crate) fn launch(self, job: Result<Job, Error>) -> Handle {
+    pub(crate) fn launch(self, job: Result<Job, Error>, reading: Option<Arc<Core>>) -> Handle {
         let shared = &self.shared;
         let id = shared.next.fetch_add(1, Ordering::Relaxed);
         let bus = shared.bus.child(None);
@@ -466,6 +467,7 @@ impl Downloader {
         let world = shared.world(limits);
         let stopped = shared.stop.is_cancelled();
         let (seats, totals) = (shared.seats.clone(), shared.totals.clone());
+        let readers = LastWord(reading);
         let drive = async move {
             let result = match job {
                 _ if stopped => driver::refuse(&outside.board, Error::cancelled()),
@@ -486,6 +488,7 @@ impl Downloader {
                 },
                 Err(error) => driver::refuse(&outside.board, error),
             };
+            readers.end(&result);
             // Its last event is told: its streams end, and the downloader's if this was its last.
             drop(bus);
             // The handle may be gone: then nobody waits.

@@ -9,6 +9,7 @@ use std::sync::PoisonError;
 
 use tokio::sync::{oneshot, watch};
 use tur_core::{Kind, Rate};
+use tur_sched::Priority;
 
 use crate::board::Board;
 use crate::bus::{Listener, ROOM};
@@ -22,6 +23,8 @@ pub(crate) struct Wish {
     pub(crate) cancelled: bool,
     /// Lanes: at least, at most.
     pub(crate) lanes: Option<(u16, u16)>,
+    /// Another priority than it began with.
+    pub(crate) priority: Option<Priority>,
 }
 
 /// A running download. Dropping it cancels the download and keeps what landed.
@@ -119,6 +122,13 @@ impl Handle {
         let least = (*lanes.start()).clamp(1, most);
         self.commands
             .send_modify(|wish| wish.lanes = Some((least, most)));
+    }
+
+    /// How much its lanes matter from now on beside the fetches of peers and other downloads; see
+    /// [`Download::priority`](crate::Download::priority).
+    pub fn set_priority(&self, priority: Priority) {
+        self.commands
+            .send_modify(|wish| wish.priority = Some(priority));
     }
 
     /// Ends the download and keeps what landed. Its outcome is an error of kind [`Kind::Signal`], unless it was

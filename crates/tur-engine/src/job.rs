@@ -1,6 +1,7 @@
 //! One download as it was asked for, checked.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tur_core::port::Field;
@@ -10,6 +11,7 @@ use tur_sched::{OnChange, Priority, RetryPolicy, Schedule, SpeedFloor};
 use tur_storage::FileName;
 
 use crate::passport::SignIn;
+use crate::reading::Core;
 use crate::{Checksum, OnExists};
 
 /// Where the file goes.
@@ -56,6 +58,8 @@ pub(crate) struct Job {
     pub(crate) sign_in: SignIn,
     pub(crate) redirects: RedirectPolicy,
     pub(crate) seed: u64,
+    /// Who reads it while it arrives.
+    pub(crate) reading: Option<Arc<Core>>,
 }
 
 impl Job {

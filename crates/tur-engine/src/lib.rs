@@ -64,6 +64,7 @@ mod peer;
 mod permits;
 mod pipe;
 mod pressure;
+mod reading;
 mod region;
 mod sampler;
 mod scaling;
@@ -88,7 +89,8 @@ pub use metrics::{DownloaderMetrics, Metrics, ProtocolMetrics, Steals, WindowMet
 pub use origins::{Http3Record, OriginRecord};
 pub use peer::{Peer, PeerHandle, Response, WeakPeerHandle};
 pub use pipe::Body;
-pub use tur_core::{ByteRange, Challenge, Kind, Rate, Secret};
+pub use reading::{Demand, Reading, Status, Version, Wait};
+pub use tur_core::{ByteRange, Challenge, Kind, RangeSet, Rate, Secret};
 pub use tur_http::{
     HostEntry, HostEntryError, Netrc, NetrcError, NoProxy, Proxies, ProxiesError, Proxy,
     ProxyError, ProxyKind, TypeGlob, TypeGlobError, is_hidden, printable,

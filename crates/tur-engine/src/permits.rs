@@ -171,6 +171,18 @@ impl Permits {
         self.declared.insert(transfer, priority);
     }
 
+    /// How urgent a download is from now on, which has begun.
+    pub(crate) fn declare_anew(&mut self, now: Timestamp, transfer: u64, priority: Priority) {
+        if !self.callers.contains_key(&transfer) {
+            let event = DispatchEvent::Joined {
+                peer: PeerId(transfer),
+                priority,
+                per_peer: None,
+            };
+            self.dispatch.handle(now, event);
+        }
+    }
+
     /// A transfer begins. One that no command stands for is a peer of its own.
     pub(crate) fn begin(&mut self, now: Timestamp, transfer: u64) {
         let priority = self.declared.remove(&transfer).unwrap_or(Priority::Low);

@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::hand::{Fallen, Handing};
 use crate::limits::{Limits, Turn};
 use crate::overlap::Overlap;
+use crate::reading::Core;
 
 /// Bytes taken from a body before they are written: enough to make the call cheap, small enough to lose nothing much.
 pub(crate) const FILL_MAX: usize = 256 * 1024;
@@ -42,8 +43,8 @@ pub(crate) struct Region<D: Disk> {
 
 /// What becomes of the bytes.
 pub(crate) enum Sink<D: Disk> {
-    /// They are written.
-    Part(Writer<D>),
+    /// They are written, and who reads is told.
+    Part(Writer<D>, Option<Arc<Core>>),
     /// They are there, and must be the same.
     Overlap(Overlap<D>),
     /// They are handed on.
@@ -70,7 +71,7 @@ impl<D: Disk> Region<D> {
     /// Where the next byte goes.
     fn cursor(&self) -> u64 {
         match &self.sink {
-            Sink::Part(writer) => writer.cursor(),
+            Sink::Part(writer, _) => writer.cursor(),
             Sink::Overlap(overlap) => overlap.cursor(),
             Sink::Taker(handing) => handing.cursor(),
         }
@@ -91,8 +92,12 @@ impl<D: Disk> Region<D> {
         let granted = usize::try_from(self.gate.take(at, wanted)).unwrap_or(0);
         let dropped = chunks.truncate(granted);
         let wasted = match &mut self.sink {
-            Sink::Part(writer) => {
-                writer.write(chunks, granted).map_err(Stuck::Disk)?;
+            Sink::Part(writer, readers) => {
+                let written = writer.write(chunks, granted);
+                if let Some(readers) = readers {
+                    readers.published(ByteRange::new(at, writer.cursor()));
+                }
+                written.map_err(Stuck::Disk)?;
                 dropped
             }
             Sink::Overlap(overlap) => {
@@ -118,7 +123,7 @@ impl<D: Disk> Region<D> {
     fn take_began(&mut self) -> bool {
         match &mut self.sink {
             Sink::Taker(handing) => handing.take_began(),
-            Sink::Part(_) | Sink::Overlap(_) => false,
+            Sink::Part(..) | Sink::Overlap(_) => false,
         }
     }
 
@@ -129,7 +134,7 @@ impl<D: Disk> Region<D> {
 
     /// True if what it takes is written.
     fn writes(&self) -> bool {
-        matches!(self.sink, Sink::Part(_))
+        matches!(self.sink, Sink::Part(..))
     }
 
     /// True if the lane has to stop, whatever the body still holds.

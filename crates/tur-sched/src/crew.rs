@@ -267,8 +267,9 @@ impl Crew {
             .count()
     }
 
-    /// The free lane to use next at `now`: one with a session to `origin` before others, a new one last.
-    pub(crate) fn pick(&mut self, now: Timestamp, origin: &Origin) -> Option<LaneId> {
+    /// The free lane to use next at `now`: one with a session to `origin` before others, a new one last, while there are
+    /// fewer than `most`.
+    pub(crate) fn pick(&mut self, now: Timestamp, origin: &Origin, most: usize) -> Option<LaneId> {
         let ready = |lane: &Lane| matches!(lane.state, State::Free) && lane.hold <= now;
         let warm = self
             .lanes
@@ -279,7 +280,7 @@ impl Crew {
             return Some(*id);
         }
         // A lane that must wait keeps its place: a new one in its stead would only try sooner than it may.
-        if self.lanes.len() >= usize::from(self.cap()) {
+        if self.lanes.len() >= most {
             return None;
         }
         let id = LaneId(u16::try_from(self.lanes.len()).unwrap_or(u16::MAX));

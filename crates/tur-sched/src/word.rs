@@ -4,7 +4,9 @@ use alloc::string::String;
 use core::fmt;
 use core::time::Duration;
 
-use tur_core::{Ask, ByteRange, Challenge, Fault, Identity, Kind, Origin, Target, Timestamp};
+use tur_core::{
+    Ask, ByteRange, Challenge, Fault, Identity, Kind, Origin, RangeSet, Target, Timestamp,
+};
 
 /// A lane: a slot that runs one request at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -140,8 +142,13 @@ pub enum Event {
     Ceiling(u16),
     /// A reader waits for these bytes: they come before all others.
     Demand(ByteRange),
-    /// Only these bytes may be fetched, or all of them.
-    Window(Option<ByteRange>),
+    /// No reader waits for these bytes any more: the demand of this very range is taken back.
+    Withdrawn(ByteRange),
+    /// Readers will want these bytes soon: they come after all demands, and before the rest of the file.
+    Ahead(RangeSet),
+    /// Only these bytes may be fetched, or all of them. A demand does not open the window: who waits for bytes outside moves
+    /// it as well.
+    Window(Option<RangeSet>),
     /// Stop fetching, keep everything.
     Pause,
     /// Go on.

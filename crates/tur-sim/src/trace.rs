@@ -21,7 +21,7 @@
 
 use core::fmt::Write as _;
 
-use tur_core::{Ask, ETag};
+use tur_core::{Ask, ETag, RangeSet};
 use tur_sched::{Action, Ended, Event, LeaseId};
 
 /// Lines of a run, if anybody wants them.
@@ -104,6 +104,11 @@ fn tag(etag: Option<&ETag>) -> String {
     )
 }
 
+fn parts(text: &mut String, word: &str, parts: &RangeSet) -> core::fmt::Result {
+    text.write_str(word)?;
+    parts.iter().try_for_each(|part| write!(text, " {part}"))
+}
+
 fn event_text(text: &mut String, event: &Event) -> core::fmt::Result {
     match event {
         Event::Granted { lane, handshake } => {
@@ -165,7 +170,9 @@ fn event_text(text: &mut String, event: &Event) -> core::fmt::Result {
         Event::Width(lanes) => write!(text, "width {lanes}"),
         Event::Ceiling(lanes) => write!(text, "ceiling {lanes}"),
         Event::Demand(range) => write!(text, "demand {range}"),
-        Event::Window(Some(range)) => write!(text, "window {range}"),
+        Event::Withdrawn(range) => write!(text, "withdrawn {range}"),
+        Event::Ahead(ranges) => parts(text, "ahead", ranges),
+        Event::Window(Some(window)) => parts(text, "window", window),
         Event::Window(None) => text.write_str("window none"),
         Event::Pause => text.write_str("pause"),
         Event::Unpause => text.write_str("unpause"),

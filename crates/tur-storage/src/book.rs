@@ -5,6 +5,7 @@
 //! CRC is known, or *unhashed*: claimed by an earlier process, its CRC still to be read.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use tur_core::{ByteRange, RangeSet};
 
@@ -25,6 +26,8 @@ pub(crate) struct Book {
     pub(crate) covered: RangeSet,
     /// The bytes themselves, while they are in no file: see `held`.
     pub(crate) held: Option<Vec<u8>>,
+    /// The bytes themselves, for who reads on, from the moment in which a commit began to put them under the target's name.
+    pub(crate) kept: Option<Arc<Vec<u8>>>,
     /// Covered, and neither in a record nor in the slot of a writer at work.
     pub(crate) unrecorded: Vec<Run>,
     /// The same, where the CRC is not known any more.
@@ -105,6 +108,18 @@ impl Book {
             allocates: true,
             ..Self::default()
         }
+    }
+
+    /// The bytes, as long as they are to be read here and not in the part.
+    pub(crate) fn in_memory(&self) -> Option<&[u8]> {
+        let kept = self.kept.as_ref().map(|kept| kept.as_slice());
+        self.held.as_deref().or(kept)
+    }
+
+    /// So many bytes are covered from `at` on without a gap, of `len` at most.
+    pub(crate) fn covered_from(&self, at: u64, len: usize) -> usize {
+        let there = self.covered.range_at(at).map_or(0, |run| run.end - at);
+        usize::try_from(there).map_or(len, |there| there.min(len))
     }
 
     /// Takes in a writer. A slot that is in use is not shared: the writer then has none.

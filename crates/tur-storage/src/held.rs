@@ -11,6 +11,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tur_core::Wall;
 
@@ -126,8 +127,13 @@ impl<D: Disk> Shared<D> {
         exists: Exists,
         modified: Option<Wall>,
     ) -> Result<Option<PathBuf>, StorageError> {
-        let Some(held) = self.lock().held.take() else {
-            return Ok(None);
+        let held = {
+            let mut book = self.lock();
+            let Some(held) = book.held.take() else {
+                return Ok(None);
+            };
+            // Who reads goes on reading here: the part stays empty.
+            Arc::clone(book.kept.insert(Arc::new(held)))
         };
         let named = self.name_held(&held, exists, modified);
         let name = match named {
@@ -135,7 +141,8 @@ impl<D: Disk> Shared<D> {
             other => {
                 let spilled = {
                     let mut book = self.lock();
-                    book.held = Some(held);
+                    book.kept = None;
+                    book.held = Some(Arc::unwrap_or_clone(held));
                     self.save(&mut book)
                 };
                 other?;

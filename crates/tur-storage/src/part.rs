@@ -331,9 +331,53 @@ impl<D: Disk> Reader<D> {
     /// # Errors
     /// `Io`.
     pub fn read_at(&self, at: u64, into: &mut [u8]) -> Result<usize, StorageError> {
-        if let Some(held) = &self.shared.lock().held {
+        if let Some(held) = self.shared.lock().in_memory() {
             return Ok(copy_from(held, at, into));
         }
+        self.read_file(at, into)
+    }
+
+    /// Reads covered bytes from `at` on, as many as stand there without a gap, and says how many came: 0 if the one at
+    /// `at` is not covered. What became void while it was read is not told, and neither is what somebody has cut off: that
+    /// is not covered from then on. After a commit the file is read that the target's name was given.
+    ///
+    /// # Errors
+    /// `Io`; `JournalBroken`.
+    pub fn read_covered(&self, at: u64, into: &mut [u8]) -> Result<usize, StorageError> {
+        let len = {
+            let book = self.shared.lock();
+            let len = book.covered_from(at, into.len());
+            if let Some(memory) = book.in_memory() {
+                return Ok(copy_from(memory, at, &mut into[..len]));
+            }
+            len
+        };
+        let came = self.read_file(at, &mut into[..len])?;
+        if came < len {
+            self.shared.notice_cut(at + len as u64)?;
+        }
+        Ok(self.shared.lock().covered_from(at, came))
+    }
+
+    /// See [`Part::covered`].
+    #[must_use]
+    pub fn covered(&self) -> RangeSet {
+        self.shared.lock().covered.clone()
+    }
+
+    /// The first byte of `range` that is not covered; `None` if all of them are.
+    #[must_use]
+    pub fn first_missing(&self, range: ByteRange) -> Option<u64> {
+        if range.is_empty() {
+            return None;
+        }
+        let book = self.shared.lock();
+        let end = book.covered.range_at(range.start).map(|run| run.end);
+        let missing = end.unwrap_or(range.start);
+        (missing < range.end).then_some(missing)
+    }
+
+    fn read_file(&self, at: u64, into: &mut [u8]) -> Result<usize, StorageError> {
         read_full(&self.shared.disk, &self.shared.part, at, into)
             .map_err(self.shared.names.part_error("read"))
     }
@@ -399,7 +443,7 @@ impl<D: Disk> Shared<D> {
 
     /// Finds bytes below `high` that were cut off the file, voids them, and keeps them to be told by `check`.
     pub(crate) fn notice_cut(&self, high: u64) -> Result<(), StorageError> {
-        if self.lock().held.is_some() {
+        if self.lock().in_memory().is_some() {
             return Ok(());
         }
         let stat =

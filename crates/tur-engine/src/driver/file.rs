@@ -37,6 +37,14 @@ pub(super) struct ToFile<'a, D: Disk> {
     pub(super) checkpoint: Checkpointing,
 }
 
+/// What a file hears of by itself.
+pub(super) enum News {
+    /// A checkpoint is over.
+    Durable(Result<Durable, StorageError>),
+    /// Its readers want something else.
+    Wanted,
+}
+
 /// How a download may end before its bytes have come.
 pub(super) enum Early {
     /// The file was there, complete.
@@ -66,10 +74,15 @@ impl<'a, D: Disk + Clone> ToFile<'a, D> {
 
 impl<D: Disk + Clone> Store<D> for ToFile<'_, D> {
     type End = Early;
-    type News = Result<Durable, StorageError>;
+    type News = News;
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Self::News> {
-        self.checkpoint.poll(cx)
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<News> {
+        if let Some(reading) = &self.job.reading
+            && reading.poll_wants(cx).is_ready()
+        {
+            return Poll::Ready(News::Wanted);
+        }
+        self.checkpoint.poll(cx).map(News::Durable)
     }
 
     fn name(&self) -> &str {
@@ -106,7 +119,8 @@ impl<D: Disk + Clone> Store<D> for ToFile<'_, D> {
         Some(if order.compare {
             Sink::Overlap(Overlap::new(part.reader(), range.start))
         } else {
-            Sink::Part(part.writer(lane.0, order.lease.0, range))
+            let writer = part.writer(lane.0, order.lease.0, range);
+            Sink::Part(writer, self.job.reading.clone())
         })
     }
 
@@ -132,10 +146,14 @@ impl<D: Disk + Clone> Store<D> for ToFile<'_, D> {
             follower.poke(part, &driver.world.compute);
         }
         driver.checkpoint_if_due();
+        driver.tell_readers();
     }
 
-    fn heard<T: Transport>(driver: &mut Driver<'_, T, D, Self>, news: Self::News) {
-        driver.checkpoint_done(news);
+    fn heard<T: Transport>(driver: &mut Driver<'_, T, D, Self>, news: News) {
+        match news {
+            News::Durable(result) => driver.checkpoint_done(result),
+            News::Wanted => driver.heed_readers(),
+        }
     }
 
     /// Looks whether somebody has cut the part.
@@ -186,6 +204,7 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
         if self.paused {
             self.transfer.handle(now, Event::Pause);
         }
+        self.tell_all_wants(now);
     }
 
     /// The answer to the last byte of an existing file, or to whatever else was asked about it.
@@ -308,6 +327,7 @@ pub(super) fn config(job: &Job, compare: Option<Existing>, hint: Hint) -> Transf
         on_change: job.on_change,
         require_resume: job.terms.resume,
         seed: job.seed,
+        spare: job.reading.is_some() && compare.is_none(),
         // An empty file has no last byte to ask for: it is compared with the answer to an ordinary request.
         first_ask: compare
             .filter(|file| file.len > 0)

@@ -12,6 +12,7 @@ use tur_storage::{Disk, Exists, Found, Open, Opened, Part, Place, Saved, Storage
 use crate::checksum::{Algorithm, Hasher};
 use crate::filed::Filed;
 use crate::job::Job;
+use crate::reading::{Core, WholeFile};
 use crate::{Checksum, Error, OnExists};
 
 /// A plain file that stands under the target's name.
@@ -66,6 +67,7 @@ pub(super) struct Filing<D: Disk> {
     untouched: bool,
     keep_time: bool,
     modified: Option<Wall>,
+    reading: Option<Arc<Core>>,
 }
 
 impl<D: Disk + Clone> Filing<D> {
@@ -89,6 +91,7 @@ impl<D: Disk + Clone> Filing<D> {
             untouched: false,
             keep_time: job.keep_remote_time,
             modified: None,
+            reading: job.reading.clone(),
         }
     }
 
@@ -234,6 +237,9 @@ impl<D: Disk + Clone> Filing<D> {
         self.untouched = false;
         if let Some(part) = &self.part {
             part.begin(&self.url, identity, self.keep)?;
+            if let Some(reading) = &self.reading {
+                reading.opened(Arc::new(part.reader()), identity);
+            }
         }
         self.begun = true;
         Ok(())
@@ -241,6 +247,9 @@ impl<D: Disk + Clone> Filing<D> {
 
     /// Everything on disk is void as soon as the next identity is known.
     pub(super) fn restart(&mut self) {
+        if let Some(reading) = &self.reading {
+            reading.restarted();
+        }
         self.begun = false;
         self.keep = false;
         self.modified = None;
@@ -256,6 +265,21 @@ impl<D: Disk + Clone> Filing<D> {
         let result = if keep { part.stop() } else { part.discard() };
         if let Err(error) = result {
             tracing::warn!(%error, "the part could not be left in order");
+        }
+    }
+
+    /// The file was there, complete: whoever reads this download reads that.
+    pub(super) fn show_whole(&self) {
+        let Some(reading) = &self.reading else { return };
+        match WholeFile::open(self.disk.clone(), &self.place.dir, &self.place.name) {
+            Ok(file) => {
+                let identity = Identity {
+                    total: Some(file.len()),
+                    ..Identity::default()
+                };
+                reading.opened(Arc::new(file), &identity);
+            }
+            Err(error) => tracing::warn!(%error, "a complete file cannot be read"),
         }
     }
 

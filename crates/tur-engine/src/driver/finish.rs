@@ -21,6 +21,7 @@ use super::{Driver, End, Outside, World};
 use crate::careful::unharmed;
 use crate::checksum::{Algorithm, hex};
 use crate::job::Job;
+use crate::reading::{Core, Ending};
 use crate::{Checksum, Completed, Error, PhaseWord, What};
 
 /// The longest that the end of a failed download waits for the disk.
@@ -178,6 +179,7 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
         self.release_all();
         self.store.filing.leave(false);
         self.store.filing.sweep();
+        self.store.filing.show_whole();
         let bytes = match self.store.filing.look() {
             Ok(Some(existing)) => existing.len,
             _ => 0,
@@ -376,6 +378,18 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
             unverifiable: self.tally.unverifiable,
             metrics: self.tally.metrics().clone(),
             ..Completed::default()
+        }
+    }
+}
+
+/// Tells readers of the end, and sees to it that they have let the part go: who is told of the end may want to begin again
+/// at once.
+pub(super) async fn let_readers_go(readers: &Core, result: &Result<Completed, Error>) {
+    readers.end(Ending::of(result));
+    if result.is_err() {
+        let quiet = poll_fn(|cx| readers.poll_quiet(cx));
+        if timeout(LEAVE_MAX, quiet).await.is_err() {
+            tracing::debug!("a read holds the part");
         }
     }
 }

@@ -135,7 +135,7 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
 
     /// Tells what lanes have written since they last told. A loss must come after it: told the other way round, lost
     /// bytes would seem to be there.
-    fn tell_written(&mut self) {
+    pub(super) fn tell_written(&mut self) {
         let running = self
             .lanes
             .values()

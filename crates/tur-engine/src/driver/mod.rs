@@ -15,6 +15,7 @@ mod finish;
 mod keep;
 mod lane;
 mod look;
+mod readers;
 mod servers;
 mod slot;
 mod stalls;
@@ -38,7 +39,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tur_core::port::{Session, Transport};
 use tur_core::{Challenge, Identity, Kind, Timestamp};
-use tur_sched::{Event, Failure, LaneId, LanesEvent, Transfer, TransferConfig};
+use tur_sched::{Event, Failure, LaneId, LanesEvent, Priority, Transfer, TransferConfig};
 use tur_storage::Disk;
 
 use crate::board::Board;
@@ -146,6 +147,9 @@ where
     let result = unharmed(finish::download(world, &job, outside)).await;
     let result = result.and_then(|result| result);
     let elapsed = clock.now().since(began);
+    if let Some(readers) = &job.reading {
+        finish::let_readers_go(readers, &result).await;
+    }
     let result = result
         .map(|done| Completed {
             url: url.clone(),
@@ -215,6 +219,8 @@ struct Driver<'a, T: Transport, D: Disk + Clone, B: Store<D>> {
     /// True once its first byte was told.
     flowing: bool,
     paused: bool,
+    /// What its handle has said of it, after the beginning.
+    priority: Option<Priority>,
     /// What came instead of the file last.
     challenge: Option<Challenge>,
     /// True once it was said what is remembered of the origin.
@@ -274,6 +280,7 @@ impl<'a, T: Transport, D: Disk + Clone, B: Store<D>> Driver<'a, T, D, B> {
             server: None,
             flowing: false,
             paused: false,
+            priority: None,
             challenge: None,
             hinted: false,
             slow_told: false,
@@ -366,6 +373,12 @@ impl<'a, T: Transport, D: Disk + Clone, B: Store<D>> Driver<'a, T, D, B> {
         }
         if wish.lanes.is_some() && wish.lanes != self.membership.bounds {
             self.set_bounds(wish.lanes.unwrap_or_default());
+        }
+        if let Some(priority) = wish.priority.filter(|_| wish.priority != self.priority) {
+            self.priority = wish.priority;
+            let (now, id) = (self.now(), self.id);
+            let permits = &self.world.sessions;
+            permits.permits(now, |permits| permits.declare_anew(now, id, priority));
         }
         if wish.paused != self.paused {
             self.paused = wish.paused;

@@ -60,7 +60,7 @@ impl Stalls {
 impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
     /// Looks at all lanes, and tells it if nothing has moved for too long.
     pub(super) fn look_for_stalls(&mut self, now: Timestamp) {
-        if self.paused {
+        if self.paused || self.transfer.rests() {
             self.stalls = Stalls::new(self.stalls.hang);
             return;
         }

@@ -18,6 +18,7 @@ mod memory;
 mod outages;
 mod overlaps;
 mod panics;
+mod reading;
 mod redirects;
 mod scarce;
 mod scenarios;

@@ -63,7 +63,7 @@ fn flow(clock: Clock, ready: &[bool], limit: Option<Rate>) -> Flow<Steps, MemDis
         clock,
         limits,
         (steps(clock, ready), total),
-        Sink::Part(writer),
+        Sink::Part(writer, None),
     )
 }
 

@@ -8,6 +8,7 @@ use super::{Phase, Ranges, Transfer};
 use crate::coordinator::plan::{ALIGN, Geometry};
 use crate::coordinator::split::{self, Candidate, Split, Thief};
 use crate::crew::{Abort, Lane, State, fade};
+use crate::ledger::Lease;
 use crate::{Action, Decision, LaneId, LeaseId};
 
 /// No new request is reckoned cheaper than this: what the engine itself takes for one.
@@ -76,7 +77,10 @@ impl Transfer {
             let lanes = transfer.crew.iter();
             lanes.filter(|(_, lane)| is_active(lane)).count()
         };
-        for _ in usize::from(lanes)..active(self) {
+        // A lane that serves a reader is beside them.
+        let most =
+            usize::from(lanes) + usize::from(self.has_spare() && lanes < self.config.lanes_max);
+        for _ in most..active(self) {
             let Some(id) = self.crew.weakest(now) else {
                 return;
             };
@@ -298,49 +302,67 @@ impl Transfer {
         cost.max(COST_MIN)
     }
 
-    /// Sees that what a reader waits for is fetched next: cuts the lease in whose middle it lies, and takes a lane for
-    /// it if all are busy elsewhere.
+    /// Sees that what readers wait for is fetched next, the newest demand first: cuts the lease in whose middle it lies, and
+    /// takes a lane for it if all are busy elsewhere.
     fn heed(&mut self, now: Timestamp) {
         self.demands.served(self.ledger.landed());
+        if self.demands.is_idle() {
+            return;
+        }
         let missing = self.ledger.landed().gaps(self.ledger.extent());
         // What lies outside the window waits for the window.
         let missing = self.demands.allowed(&missing);
-        let Some(at) = self.demands.urgent(&missing) else {
-            return;
-        };
-        let owner = self
-            .ledger
-            .leases()
-            .find(|(_, lease)| lease.rest.contains(at))
-            .map(|(id, lease)| (id, *lease));
-        if let Some((id, lease)) = owner {
-            let lane = self.crew.get(lease.lane);
-            let fetch = lane.and_then(Lane::fetch);
-            if fetch.is_some_and(|fetch| fetch.abort.is_some()) {
-                // It is being stopped: in the same turn these bytes are a hole.
-                return;
-            }
-            let stream = fetch.and_then(|fetch| fetch.stream);
-            if stream.is_some_and(|stream| stream.spent) {
-                // It has taken more than it has told of: these bytes may be there already.
-                return;
-            }
-            let soon = lane
-                .and_then(|lane| lane.rate_at(now))
-                .map_or(ALIGN, |rate| rate.bytes_in(self.cost(Some(rate), true)));
-            let cut = at - at % ALIGN;
-            if at - lease.rest.start > soon.max(ALIGN) && cut > lease.rest.start {
-                self.cut(id, cut);
-            }
-        } else if self.crew.working() >= usize::from(self.crew.cap()) && self.crew.trying() == 0 {
-            // The lane that is farthest ahead of every reader is the one to be spared.
-            let last = self
+        let firsts: alloc::vec::Vec<_> = self.demands.urgent(&missing).collect();
+        for at in firsts {
+            let owner = self
                 .ledger
                 .leases()
-                .max_by_key(|(_, lease)| lease.rest.start);
-            if let Some(id) = last.map(|(id, _)| id) {
-                self.stop(id);
+                .find(|(_, lease)| lease.rest.contains(at))
+                .map(|(id, lease)| (id, *lease));
+            let Some((id, lease)) = owner else {
+                return self.make_place();
+            };
+            if let Some(cut) = self.cut_for(now, &lease, at) {
+                return self.cut(id, cut);
             }
+        }
+    }
+
+    /// Where a lease is cut, so that another lane fetches the byte at `at` sooner than its own gets there; `None` if that is
+    /// soon enough.
+    fn cut_for(&self, now: Timestamp, lease: &Lease, at: u64) -> Option<u64> {
+        let lane = self.crew.get(lease.lane);
+        let fetch = lane.and_then(Lane::fetch);
+        if fetch.is_some_and(|fetch| fetch.abort.is_some()) {
+            // It is being stopped: in the same turn these bytes are a hole.
+            return None;
+        }
+        let stream = fetch.and_then(|fetch| fetch.stream);
+        if stream.is_some_and(|stream| stream.spent) {
+            // It has taken more than it has told of: these bytes may be there already.
+            return None;
+        }
+        let soon = lane
+            .and_then(|lane| lane.rate_at(now))
+            .map_or(ALIGN, |rate| {
+                rate.bytes_in(self.cost(Some(rate), !self.has_warm()))
+            });
+        let cut = at - at % ALIGN;
+        (at - lease.rest.start > soon.max(ALIGN) && cut > lease.rest.start).then_some(cut)
+    }
+
+    /// If all lanes are busy elsewhere, spares the one that is farthest ahead of every reader; one that serves a reader only
+    /// where there is no other.
+    fn make_place(&mut self) {
+        if self.crew.working() < self.places() || self.crew.trying() > 0 {
+            return;
+        }
+        let last = self.ledger.leases().max_by_key(|(_, lease)| {
+            let serves = self.demands.is_wanted(lease.rest);
+            (!serves, lease.rest.start)
+        });
+        if let Some(id) = last.map(|(id, _)| id) {
+            self.stop(id);
         }
     }
 }

@@ -25,6 +25,9 @@ impl Transfer {
             return;
         }
         self.crew.width = if self.divides() { self.allowed } else { 1 };
+        if self.has_spare() {
+            self.crew.width = self.crew.width.min(self.config.lanes_max - 1);
+        }
         self.withdraw();
         self.prefer_warm(now);
         self.absorb();
@@ -43,6 +46,7 @@ impl Transfer {
             }
         }
         if !self.cutting {
+            self.keep_spare(now);
             self.release_idle();
         }
     }
@@ -54,15 +58,80 @@ impl Transfer {
             return None;
         }
         let origin = self.route.target().origin.clone();
-        self.crew.pick(now, &origin)
+        self.crew.pick(now, &origin, self.places())
     }
 
     /// True if there is work, and a lane may do it as soon as one is ready.
     pub(super) fn has_room(&self) -> bool {
         let waits = self.is_solo() && self.crew.trying() > 0;
-        self.crew.working() < usize::from(self.crew.cap())
+        self.crew.working() < self.places()
             && self.pieces().saturating_add(self.openings) > self.crew.wanting()
             && !waits
+    }
+
+    /// Lanes that may work now. What a reader waits for and nobody fetches is worth one more than there are, up to the
+    /// ceiling: those who work go on with what they have, and get nothing new before there are few enough again.
+    pub(super) fn places(&self) -> usize {
+        let cap = usize::from(self.crew.cap());
+        if !self.has_spare() || !self.is_wanted_at_once() {
+            return cap;
+        }
+        let most = usize::from(self.config.lanes_max.min(self.crew.limit));
+        (self.crew.working() + 1).clamp(cap, most.max(cap))
+    }
+
+    /// True if a lane of the ceiling is left to readers.
+    pub(super) fn has_spare(&self) -> bool {
+        self.config.spare && self.config.lanes_max > 1 && self.divides()
+    }
+
+    /// True if a reader waits for bytes that nobody fetches.
+    fn is_wanted_at_once(&self) -> bool {
+        if self.demands.is_idle() {
+            return false;
+        }
+        let holes = self.demands.allowed(self.ledger.holes());
+        self.demands.urgent(&holes).next().is_some()
+    }
+
+    /// Sees to a session for the spare lane: while others receive, so that connecting hinders nobody and a refusal is not the
+    /// last word.
+    fn keep_spare(&mut self, now: Timestamp) {
+        let is_needed = self.has_spare()
+            && !self.is_solo()
+            && self.crew.streaming() > 0
+            && self.crew.wanting() == 0
+            && !self.has_warm();
+        if !is_needed {
+            return;
+        }
+        let origin = self.route.target().origin.clone();
+        if let Some(lane) = self
+            .crew
+            .pick(now, &origin, usize::from(self.config.lanes_max))
+        {
+            self.want(now, lane);
+        }
+    }
+
+    /// True if a free lane has a session that can be used.
+    pub(super) fn has_warm(&self) -> bool {
+        let origin = &self.route.target().origin;
+        let is_warm = |lane: &Lane| {
+            matches!(lane.state, State::Free) && lane.session.as_ref() == Some(origin)
+        };
+        self.crew.iter().any(|(_, lane)| is_warm(lane))
+    }
+
+    /// True while all that the window allows is there: nothing is to be done before it moves.
+    #[must_use]
+    pub fn rests(&self) -> bool {
+        let allowed = self.demands.allowed(self.ledger.holes());
+        matches!(self.phase, Phase::Running)
+            && self.demands.is_windowed()
+            && !self.is_proving()
+            && allowed.is_empty()
+            && self.ledger.leases().next().is_none()
     }
 
     /// True while one lane tries for all: nothing is known yet, an expired URL is asked again, or the last attempts
@@ -80,10 +149,11 @@ impl Transfer {
             return usize::from(self.next_sample().is_some());
         }
         let holes = self.demands.allowed(self.ledger.holes());
-        let Some(geometry) = self.geometry else {
-            return holes.fragments();
-        };
-        let leases = holes.iter().map(|hole| geometry.leases_of(hole.len()));
+        let most = self.demands.lease_max(self.crew.width);
+        let leases = holes.iter().map(|hole| {
+            let planned = self.geometry.map_or(1, |plan| plan.leases_of(hole.len()));
+            planned.max(hole.len().div_ceil(most))
+        });
         usize::try_from(leases.fold(0, u64::saturating_add)).unwrap_or(usize::MAX)
     }
 
@@ -269,7 +339,7 @@ impl Transfer {
         }
         // A reader waits for it: it was cut off to be fetched at once, and is not to be put back.
         let allowed = self.demands.allowed(self.ledger.holes());
-        if self.demands.urgent(&allowed).is_some() {
+        if self.demands.urgent(&allowed).next().is_some() {
             return;
         }
         let running = self
@@ -297,8 +367,7 @@ impl Transfer {
     /// another origin than the file is asked for at are given back in any case: where sessions are short, whoever keeps
     /// one that is of no use may wait for ever for another.
     fn release_idle(&mut self) {
-        if self.pieces() + self.openings == 0 || self.crew.working() >= usize::from(self.crew.cap())
-        {
+        if self.pieces() + self.openings == 0 || self.crew.working() >= self.places() {
             self.release_free();
         } else {
             let home = self.route.target().origin.clone();
@@ -306,9 +375,20 @@ impl Transfer {
         }
     }
 
-    /// Free lanes give their sessions back.
+    /// Free lanes give their sessions back, but for the one that is left to readers.
     pub(super) fn release_free(&mut self) {
-        self.release_free_if(|_| true);
+        let home = &self.route.target().origin;
+        let stays =
+            |lane: &&Lane| matches!(lane.state, State::Free) && lane.session.as_ref() == Some(home);
+        let runs = matches!(self.phase, Phase::Running) && self.has_spare();
+        let spare = self.crew.iter().find(|(_, lane)| runs && stays(lane));
+        let spare = spare.map(|(id, _)| id);
+        let free = self.crew.iter().filter(|(id, lane)| {
+            Some(*id) != spare && matches!(lane.state, State::Free) && lane.session.is_some()
+        });
+        for id in free.map(|(id, _)| id).collect::<alloc::vec::Vec<_>>() {
+            self.release(id);
+        }
     }
 
     fn release_free_if(&mut self, is_due: impl Fn(&Origin) -> bool) {

@@ -124,6 +124,9 @@ pub struct TransferConfig {
     pub on_change: OnChange,
     /// Fail where ranges do not work, instead of going on as one stream that could not be resumed.
     pub require_resume: bool,
+    /// Readers may seek: one lane of the ceiling, if that is two at least, is left to what they demand, and holds a session
+    /// ready while others receive.
+    pub spare: bool,
     /// Seed of the jitter.
     pub seed: u64,
     /// What the very first request asks for, where the answer is only to be looked at (an existing file is compared by
@@ -149,6 +152,7 @@ impl TransferConfig {
             speed_floor: None,
             on_change: OnChange::default(),
             require_resume: false,
+            spare: false,
             seed: 0,
             first_ask: None,
         }
@@ -386,6 +390,8 @@ impl Transfer {
             Event::Width(lanes) => self.set_width(now, lanes),
             Event::Ceiling(lanes) => self.set_ceiling(now, lanes),
             Event::Demand(range) => self.demands.want(range),
+            Event::Withdrawn(range) => self.demands.withdraw(range),
+            Event::Ahead(ranges) => self.demands.set_ahead(ranges),
             Event::Window(window) => self.demands.set_window(window),
             Event::Lost { range } => {
                 self.ledger.forget(range);

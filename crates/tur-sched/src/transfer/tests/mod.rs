@@ -461,7 +461,8 @@ proptest! {
         given_away in any::<bool>(),
         choices in proptest::collection::vec(any::<(u8, u16)>(), 0..300),
     ) {
-        let config = TransferConfig { span, given_away, ..config(lanes) };
+        let spare = pages % 2 == 0;
+        let config = TransferConfig { span, given_away, spare, ..config(lanes) };
         let mut world = World::new(config, pages * 64 * KIB + pages);
         for choice in choices {
             if world.end.is_some() {

@@ -173,7 +173,10 @@ fn a_server_without_ranges_makes_it_void_too() {
 #[test]
 fn a_window_does_not_hold_up_the_proof() {
     let mut world = world(Proof::Overlap);
-    world.tell(Event::Window(Some(ByteRange::new(100 * KIB, 200 * KIB))));
+    world.tell(Event::Window(Some(RangeSet::from_iter([ByteRange::new(
+        100 * KIB,
+        200 * KIB,
+    )]))));
     while !world
         .notes
         .iter()

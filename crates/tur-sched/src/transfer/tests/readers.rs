@@ -1,9 +1,9 @@
 //! What readers ask for: demands and windows, with ranges and without, before and after the first answer.
 
 use super::world::{KIB, World, config, status};
-use crate::Event;
+use crate::{Event, TransferConfig};
 use std::vec::Vec;
-use tur_core::{Ask, ByteRange, Fault, Refusal};
+use tur_core::{Ask, ByteRange, Fault, RangeSet, Refusal};
 
 const MIB: u64 = 1024 * KIB;
 
@@ -11,7 +11,10 @@ const MIB: u64 = 1024 * KIB;
 fn what_a_reader_wants_before_the_first_answer_waits_for_it() {
     for event in [
         Event::Demand(ByteRange::new(2 * MIB, 3 * MIB)),
-        Event::Window(Some(ByteRange::new(2 * MIB, 3 * MIB))),
+        Event::Window(Some(RangeSet::from_iter([ByteRange::new(
+            2 * MIB,
+            3 * MIB,
+        )]))),
     ] {
         let mut world = World::new(config(4), 4 * MIB);
         world.tell(event);
@@ -35,7 +38,10 @@ fn without_ranges_the_whole_comes_from_the_front_whatever_a_reader_wants() {
     world.grant_all();
     let first = world.first();
     world.refuse(first, Fault::NotAdmitted(Refusal::NoContentRange));
-    world.tell(Event::Window(Some(ByteRange::new(2 * MIB, 3 * MIB))));
+    world.tell(Event::Window(Some(RangeSet::from_iter([ByteRange::new(
+        2 * MIB,
+        3 * MIB,
+    )]))));
     world.tell(Event::Demand(ByteRange::new(2 * MIB, 3 * MIB)));
     world.grant_all();
     while world.running.is_empty() {
@@ -61,6 +67,39 @@ fn what_is_cut_off_for_a_reader_is_not_put_back() {
     // One lane is allowed, and it is busy elsewhere.
     world.tell(Event::Demand(ByteRange::new(MIB, 2 * MIB)));
     world.tell(Event::Demand(ByteRange::new(3 * MIB, 4 * MIB)));
+    world.finish();
+    world.assert_whole();
+}
+
+/// A lane that has nothing to do holds a session for who seeks; what is sought is asked for on it at once, and nobody who
+/// works is stopped for that.
+#[test]
+fn a_spare_lane_asks_for_what_is_sought() {
+    let mut world = World::new(
+        TransferConfig {
+            spare: true,
+            ..config(3)
+        },
+        64 * MIB,
+    );
+    world.grant_all();
+    world.open(world.first());
+    world.grant_all();
+    let working = |world: &World| world.running.len();
+    for lease in world.running.keys().copied().collect::<Vec<_>>() {
+        if world.running[&lease].body_end.is_none() {
+            world.open(lease);
+        }
+        world.flow(lease, 64 * KIB);
+    }
+    world.grant_all();
+    assert_eq!((working(&world), world.sessions.len()), (2, 3));
+    let before: Vec<_> = world.running.keys().copied().collect();
+    world.tell(Event::Demand(ByteRange::new(50 * MIB, 51 * MIB)));
+    assert_eq!(working(&world), 3, "without a connection to be made");
+    assert!(before.iter().all(|lease| world.running.contains_key(lease)));
+    let mut starts = world.running.values().map(|run| run.order.grant.start);
+    assert!(starts.any(|start| start == 50 * MIB));
     world.finish();
     world.assert_whole();
 }

@@ -1,0 +1,382 @@
+//! What a driver and the readers of its download share: [`Core`].
+//!
+//! The driver says what became true ([`Core::opened`], [`Core::published`], [`Core::restarted`], [`Core::end`]) and takes
+//! what is wanted ([`Core::poll_wants`]). Lock order: the state here, then the book of the part. Nothing is read from a
+//! disk while the state is locked.
+
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use tur_core::{ByteRange, Identity, Kind, RangeSet};
+
+use super::{Source, Version};
+use crate::{Completed, Error};
+
+/// How a download ended.
+#[derive(Clone, Debug)]
+pub(crate) enum Ending {
+    /// The file is complete, so many bytes long.
+    Committed(u64),
+    /// It is not.
+    Failed(Error),
+}
+
+impl Ending {
+    /// What the outcome of a download is to its readers.
+    pub(crate) fn of(result: &Result<Completed, Error>) -> Self {
+        match result {
+            Ok(done) => Self::Committed(done.bytes),
+            Err(error) => Self::Failed(error.clone()),
+        }
+    }
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Goal {
+    /// These bytes, as far as there are any.
+    Covered(ByteRange),
+    /// The end.
+    Committed,
+}
+
+/// What has to happen before a waiter looks again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    /// This byte is covered, or anything else but coverage changes.
+    Byte(u64),
+    /// Anything but coverage changes.
+    News,
+}
+
+struct Waiter {
+    seat: u64,
+    need: Need,
+    waker: Waker,
+}
+
+/// What readers want of the driver.
+#[derive(Default)]
+pub(super) struct Wants {
+    demands: Vec<(u64, ByteRange)>,
+    window: Option<RangeSet>,
+    ahead: RangeSet,
+    next: u64,
+    /// What the driver has not heard of yet.
+    unheard: Heard,
+    spans_unheard: bool,
+}
+
+/// What a driver hears of its readers, in this order.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Heard {
+    /// Nobody waits for these any more.
+    pub(crate) withdrawn: Vec<ByteRange>,
+    /// Only these may be fetched from now on, and these come before others, if there is word of it.
+    pub(crate) spans: Option<(Option<RangeSet>, RangeSet)>,
+    /// These are waited for, the newest last.
+    pub(crate) demands: Vec<ByteRange>,
+}
+
+impl Wants {
+    pub(super) fn demand(&mut self, range: ByteRange) -> u64 {
+        self.next += 1;
+        self.demands.push((self.next, range));
+        self.unheard.withdrawn.retain(|other| *other != range);
+        self.unheard.demands.push(range);
+        self.next
+    }
+
+    /// True if the driver has to hear of it.
+    pub(super) fn withdraw(&mut self, id: u64) -> bool {
+        let Some(index) = self.demands.iter().position(|(other, _)| *other == id) else {
+            return false;
+        };
+        let (_, range) = self.demands.remove(index);
+        if self.demands.iter().any(|(_, other)| *other == range) {
+            return false;
+        }
+        let before = self.unheard.demands.len();
+        self.unheard.demands.retain(|other| *other != range);
+        if self.unheard.demands.len() == before {
+            self.unheard.withdrawn.push(range);
+        }
+        true
+    }
+
+    /// True if the driver has to hear of it.
+    pub(super) fn set_spans(&mut self, window: Option<RangeSet>, ahead: RangeSet) -> bool {
+        let changes = (&self.window, &self.ahead) != (&window, &ahead);
+        (self.window, self.ahead) = (window, ahead);
+        self.spans_unheard |= changes;
+        changes
+    }
+
+    fn spans(&self) -> (Option<RangeSet>, RangeSet) {
+        (self.window.clone(), self.ahead.clone())
+    }
+
+    fn take(&mut self) -> Heard {
+        let mut heard = std::mem::take(&mut self.unheard);
+        if std::mem::take(&mut self.spans_unheard) {
+            heard.spans = Some(self.spans());
+        }
+        heard
+    }
+
+    /// All of it, for who has heard nothing yet.
+    fn take_all(&mut self) -> Heard {
+        self.unheard = Heard::default();
+        self.spans_unheard = false;
+        Heard {
+            withdrawn: Vec::new(),
+            spans: Some(self.spans()),
+            demands: self.demands.iter().map(|(_, range)| *range).collect(),
+        }
+    }
+
+    fn is_unheard(&self) -> bool {
+        self.spans_unheard || self.unheard != Heard::default()
+    }
+}
+
+/// See the module.
+pub(crate) struct Core {
+    state: Mutex<State>,
+    /// Waiters: who writes and finds none is done.
+    seated: AtomicUsize,
+}
+
+/// What is true of a download that is read.
+pub(super) struct State {
+    pub(super) version: Version,
+    pub(super) source: Option<Arc<dyn Source>>,
+    pub(super) total: Option<u64>,
+    pub(super) media_type: Option<String>,
+    pub(super) ranges: Option<bool>,
+    pub(super) ending: Option<Ending>,
+    pub(super) wants: Wants,
+    /// Reads that are under way.
+    pub(super) reads: usize,
+    waiters: Vec<Waiter>,
+    next_seat: u64,
+    driver: Option<Waker>,
+    /// Waits for the last read to end.
+    closing: Option<Waker>,
+}
+
+impl State {
+    /// As much of `range` as the file is known to have.
+    pub(super) fn within(&self, range: ByteRange) -> ByteRange {
+        let end = self.total.unwrap_or(u64::MAX).min(range.end);
+        ByteRange::new(range.start.min(end), end)
+    }
+
+    /// What has to happen before `goal` is reached; `None` if it is.
+    pub(super) fn need(&self, of: Option<Version>, goal: Goal) -> Result<Option<Need>, Error> {
+        self.check(of)?;
+        let range = match goal {
+            _ if self.ending.is_some() => return Ok(None),
+            Goal::Committed => return Ok(Some(Need::News)),
+            Goal::Covered(range) => range,
+        };
+        let Some(source) = &self.source else {
+            return Ok(Some(Need::News));
+        };
+        Ok(source.first_missing(self.within(range)).map(Need::Byte))
+    }
+
+    /// The driver has to hear of what is wanted.
+    pub(super) fn wants_changed(&mut self) {
+        if self.ending.is_some() {
+            // Nobody hears of it any more.
+            self.wants.unheard = Heard::default();
+            self.wants.spans_unheard = false;
+        }
+        if let Some(driver) = self.driver.take() {
+            driver.wake();
+        }
+    }
+
+    pub(super) fn read_is_over(&mut self) {
+        self.reads -= 1;
+        if self.reads == 0
+            && let Some(closing) = self.closing.take()
+        {
+            closing.wake();
+        }
+    }
+
+    fn wake(&self, is_due: impl Fn(Need) -> bool) {
+        let due = self.waiters.iter().filter(|waiter| is_due(waiter.need));
+        due.for_each(|waiter| waiter.waker.wake_by_ref());
+    }
+}
+
+impl Core {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(State {
+                version: Version(0),
+                source: None,
+                total: None,
+                media_type: None,
+                ranges: None,
+                ending: None,
+                wants: Wants::default(),
+                reads: 0,
+                waiters: Vec::new(),
+                next_seat: 0,
+                driver: None,
+                closing: None,
+            }),
+            seated: AtomicUsize::new(0),
+        })
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        // Each step leaves it whole: what a panic may have left undone is a waker that was not called.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives a waiter a seat, in place of the one that it had.
+    pub(super) fn sit(
+        &self,
+        state: &mut State,
+        (had, need): (Option<u64>, Need),
+        waker: &Waker,
+    ) -> u64 {
+        if let Some(had) = had {
+            self.leave(state, had);
+        }
+        state.next_seat += 1;
+        state.waiters.push(Waiter {
+            seat: state.next_seat,
+            need,
+            waker: waker.clone(),
+        });
+        self.seated.store(state.waiters.len(), Ordering::SeqCst);
+        state.next_seat
+    }
+
+    pub(super) fn leave(&self, state: &mut State, seat: u64) {
+        state.waiters.retain(|waiter| waiter.seat != seat);
+        self.seated.store(state.waiters.len(), Ordering::SeqCst);
+    }
+
+    /// These bytes are covered. Called after that was said in the book, whose lock orders it with who has just sat down.
+    pub(crate) fn published(&self, range: ByteRange) {
+        if self.seated.load(Ordering::SeqCst) > 0 && !range.is_empty() {
+            let is_due = |need| matches!(need, Need::Byte(at) if range.contains(at));
+            self.lock().wake(is_due);
+        }
+    }
+
+    /// From now on these bytes may be read: they belong to what the origin serves.
+    pub(crate) fn opened(&self, source: Arc<dyn Source>, identity: &Identity) {
+        let mut state = self.lock();
+        state.source = Some(source);
+        state.total = identity.total;
+        state.media_type.clone_from(&identity.media_type);
+        state.wake(|_| true);
+    }
+
+    /// What the machine knows by now.
+    pub(crate) fn knows(&self, total: Option<u64>, ranges: Option<bool>) {
+        let mut state = self.lock();
+        if (state.total, state.ranges) != (total, ranges) && state.source.is_some() {
+            (state.total, state.ranges) = (total, ranges);
+            state.wake(|_| true);
+        }
+    }
+
+    /// What could be read belongs to nothing any more. Called before any byte of it is overwritten.
+    pub(crate) fn restarted(&self) {
+        let mut state = self.lock();
+        if state.source.take().is_some() {
+            state.version = Version(state.version.0 + 1);
+            (state.total, state.media_type, state.ranges) = (None, None, None);
+        }
+        state.wake(|_| true);
+    }
+
+    /// It is over; only the first word of that counts.
+    pub(crate) fn end(&self, ending: Ending) {
+        let mut state = self.lock();
+        if state.ending.is_some() {
+            return;
+        }
+        match &ending {
+            Ending::Committed(len) => state.total = Some(*len),
+            // The part is to be free for who goes on.
+            Ending::Failed(_) => state.source = None,
+        }
+        state.ending = Some(ending);
+        state.wake(|_| true);
+    }
+
+    /// Ready when no read is under way.
+    pub(crate) fn poll_quiet(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if state.reads == 0 {
+            return Poll::Ready(());
+        }
+        state.closing = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Ready when there is word of what readers want.
+    pub(crate) fn poll_wants(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if state.wants.is_unheard() {
+            return Poll::Ready(());
+        }
+        let known = state
+            .driver
+            .as_ref()
+            .is_some_and(|driver| driver.will_wake(cx.waker()));
+        if !known {
+            state.driver = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// What is new of what readers want.
+    pub(crate) fn take_wants(&self) -> Heard {
+        self.lock().wants.take()
+    }
+
+    /// All that readers want.
+    pub(crate) fn take_all_wants(&self) -> Heard {
+        self.lock().wants.take_all()
+    }
+}
+
+/// Readers of a download hear of its end, whatever becomes of its driver.
+pub(crate) struct LastWord(pub(crate) Option<Arc<Core>>);
+
+impl LastWord {
+    /// The outcome.
+    pub(crate) fn end(&self, result: &Result<Completed, Error>) {
+        if let Some(core) = &self.0 {
+            core.end(Ending::of(result));
+        }
+    }
+}
+
+impl Drop for LastWord {
+    fn drop(&mut self) {
+        self.end(&Err(Error::new(
+            Kind::Other,
+            "the engine stopped: this is a bug",
+        )));
+    }
+}
+
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core").finish_non_exhaustive()
+    }
+}
