@@ -6,6 +6,7 @@
 mod answers;
 mod breaks;
 mod challenges;
+mod chance;
 mod changes;
 mod clocks;
 mod crashes;

@@ -7,6 +7,9 @@ use crate::coordinator::plan;
 use crate::crew::{Fetch, Lane, State};
 use crate::{Action, FetchOrder, LaneId, LeaseId};
 
+/// With less than this to come, in bytes, nobody who seeks waits for long: no connection is made for that.
+const SPARE_MIN: u64 = 1 << 20;
+
 impl Transfer {
     /// Completes the transfer, or gives free lanes work while there is any.
     pub(super) fn feed(&mut self, now: Timestamp) {
@@ -97,7 +100,9 @@ impl Transfer {
     /// Sees to a session for the spare lane: while others receive, so that connecting hinders nobody and a refusal is not the
     /// last word.
     fn keep_spare(&mut self, now: Timestamp) {
+        let left = self.ledger.extent().len() - self.ledger.landed().len();
         let is_needed = self.has_spare()
+            && left > SPARE_MIN
             && !self.is_solo()
             && self.crew.streaming() > 0
             && self.crew.wanting() == 0

@@ -1,0 +1,135 @@
+//! Where one reader is, and what it does next: [`Cursor`], under every kind of reader.
+
+use std::io::{self, SeekFrom};
+use std::sync::Arc;
+
+use tur_engine::{ByteRange, Demand, Kind, Version, Wait};
+
+use crate::ReadError;
+use crate::media::Inner;
+
+/// What a reader that has to wait asks for: more than one read as a rule, and little enough that it is not long in coming.
+const DEMAND: u64 = 256 << 10;
+
+/// A position in a media, with what belongs to it.
+pub(crate) struct Cursor {
+    inner: Arc<Inner>,
+    view: u64,
+    at: u64,
+    /// Of which version it has read.
+    of: Option<Version>,
+    demand: Option<(ByteRange, Demand)>,
+}
+
+/// What comes of trying to read.
+pub(crate) enum Step {
+    /// So many bytes; none at the end.
+    Read(usize),
+    /// They are missing, and wanted by now.
+    Wait(Wait),
+}
+
+impl Cursor {
+    pub(crate) fn new(inner: Arc<Inner>) -> Self {
+        let view = inner.enter(0);
+        Self {
+            inner,
+            view,
+            at: 0,
+            of: None,
+            demand: None,
+        }
+    }
+
+    pub(crate) fn position(&self) -> u64 {
+        self.at
+    }
+
+    /// Reads what is there, or says what to wait for. Never waits itself.
+    pub(crate) fn step(&mut self, into: &mut [u8]) -> Result<Step, ReadError> {
+        if into.is_empty() {
+            return Ok(Step::Read(0));
+        }
+        loop {
+            let of = self.of.unwrap_or_else(|| self.inner.reading.version());
+            match self.inner.reading.read_at(of, self.at, into) {
+                Ok(0) => {}
+                Ok(came) => {
+                    self.of = Some(of);
+                    self.go_to(self.at + came as u64);
+                    return Ok(Step::Read(came));
+                }
+                // It has read nothing yet, and begins with the new version.
+                Err(error) if error.kind() == Kind::Changed && self.of.is_none() => continue,
+                Err(error) => return Err(error.into()),
+            }
+            if self.is_at_end() {
+                return Ok(Step::Read(0));
+            }
+            return Ok(Step::Wait(self.want(of, into.len())));
+        }
+    }
+
+    /// True if the length is known, and no byte stands here.
+    fn is_at_end(&self) -> bool {
+        let reading = &self.inner.reading;
+        reading.len().is_some_and(|len| self.at >= len)
+    }
+
+    /// Says that the bytes here are waited for.
+    fn want(&mut self, of: Version, len: usize) -> Wait {
+        self.inner.moved(self.view, self.at);
+        let demanded = self.demand.as_ref().map(|(range, _)| *range);
+        if !demanded.is_some_and(|range| range.contains(self.at)) {
+            let end = self.at.saturating_add(DEMAND.max(len as u64));
+            let range = ByteRange::new(self.at, end);
+            // The new one first: nobody else's is heeded in between.
+            let demand = self.inner.reading.demand(range);
+            self.demand = Some((range, demand));
+        }
+        let next = ByteRange::new(self.at, self.at.saturating_add(1));
+        // Who has read nothing is not bound to this version.
+        self.inner.reading.wait(self.of.map(|_| of), next)
+    }
+
+    fn go_to(&mut self, at: u64) {
+        self.at = at;
+        let left = self.demand.as_ref();
+        if left.is_some_and(|(range, _)| !range.contains(at)) {
+            self.demand = None;
+        }
+        self.inner.moved(self.view, at);
+    }
+
+    /// Ready once a position from the end means something, or never will.
+    pub(crate) fn until_open(&self) -> Wait {
+        self.inner.reading.wait(self.of, ByteRange::new(0, 0))
+    }
+
+    /// Goes elsewhere; the position stays as it was if that cannot be.
+    pub(crate) fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let (base, by) = match to {
+            SeekFrom::Start(at) => (at, 0),
+            SeekFrom::Current(by) => (self.at, by),
+            SeekFrom::End(by) => {
+                let unknown = || {
+                    let message = "the length of the file is not known, or not yet";
+                    io::Error::new(io::ErrorKind::Unsupported, message)
+                };
+                (self.inner.reading.len().ok_or_else(unknown)?, by)
+            }
+        };
+        let Some(at) = base.checked_add_signed(by) else {
+            let message = "a seek to before the beginning, or beyond all positions";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        };
+        self.go_to(at);
+        Ok(at)
+    }
+}
+
+impl Drop for Cursor {
+    fn drop(&mut self) {
+        self.inner.leave(self.view);
+    }
+}
