@@ -69,6 +69,15 @@ pub struct SessionFacts {
     pub window: Option<Window>,
 }
 
+/// What is known of connections before there are any.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Expected {
+    /// Bytes that an earlier visit found on their way at once on one of them.
+    pub product: Option<u32>,
+    /// How many there will be at the beginning, if somebody has said so.
+    pub lanes: Option<u16>,
+}
+
 /// How much a peer may send ahead on one connection, over all of its streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
@@ -117,9 +126,8 @@ pub trait Transport: Send + Sync + 'static {
     /// An established connection.
     type Session: Session;
 
-    /// An earlier visit to `origin` found so many bytes on their way at once: connections to come may be sized by it. A
-    /// hint, which a transport may ignore.
-    fn expect(&self, _origin: &Origin, _product: u32) {}
+    /// Connections to `origin` that are to come may be sized by this. A hint, which a transport may ignore.
+    fn expect(&self, _origin: &Origin, _expected: Expected) {}
 
     /// A download begins at `origin`, which its user has named. What is the user's own and belongs to a connection, such as a
     /// client's certificate, is shown to such origins, and never to one that is only led to.

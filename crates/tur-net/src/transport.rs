@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 use tokio::time::Instant;
-use tur_core::port::{SessionFacts, Transport};
+use tur_core::port::{Expected, SessionFacts, Transport};
 use tur_core::{Fault, Origin, Scheme};
 
 use crate::config::Protocols;
 use crate::h1::H1Session;
-use crate::h2::{self, Opening, Products, Terms, Windows};
+use crate::h2::{self, Known, Opening, Products, Terms, Windows};
 #[cfg(feature = "http3")]
 use crate::h3;
 use crate::legacy::Legacy;
@@ -139,8 +139,8 @@ impl fmt::Debug for HttpTransport {
 impl Transport for HttpTransport {
     type Session = HttpSession;
 
-    fn expect(&self, origin: &Origin, product: u32) {
-        self.shared.products.remember(origin, product);
+    fn expect(&self, origin: &Origin, expected: Expected) {
+        self.shared.products.expect(origin, expected);
     }
 
     fn begin_at(&self, origin: &Origin) {
@@ -242,7 +242,7 @@ impl HttpTransport {
                 user_agent,
                 spawner: &self.shared.spawner,
                 windows: &self.shared.windows,
-                product: products.and_then(|products| products.of(origin)),
+                known: products.map_or_else(Known::default, |products| products.of(origin)),
                 terms: Terms {
                     prior_knowledge: !agreed,
                     alone: self.config.protocols == Protocols::Http2,

@@ -1,6 +1,6 @@
 //! How a driver follows the scaler of the origin it works at.
 
-use tur_core::port::Transport;
+use tur_core::port::{Expected, Transport};
 use tur_core::{Origin, Timestamp};
 use tur_sched::{Event, Facts, Http3Fact, LaneId, LanesEvent, ScalerConfig, ScalerNote};
 use tur_storage::Disk;
@@ -56,9 +56,12 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
         } else {
             self.tally.metrics.memory_misses += 1;
         }
-        if let Some(product) = profile.and_then(|profile| profile.window) {
-            self.world.transport.expect(&origin, product);
-        }
+        let told = self.errand.lanes_start.filter(|lanes| *lanes > 1);
+        let expected = Expected {
+            product: profile.and_then(|profile| profile.window),
+            lanes: told.or(profile.map(|profile| profile.lanes)),
+        };
+        self.world.transport.expect(&origin, expected);
         let event = self.join_event(now, self.errand.lanes_start);
         let config = ScalerConfig {
             lanes_max: self.world.sessions.lanes_max(),

@@ -33,7 +33,7 @@ mod windows;
 
 pub(crate) use body::H2Body;
 pub(crate) use open::{Opening, open};
-pub(crate) use products::Products;
+pub(crate) use products::{Known, Products};
 pub(crate) use session::H2Session;
 pub(crate) use shared::Terms;
 pub(crate) use windows::Windows;

@@ -13,7 +13,7 @@ use crate::{NetConfig, Spawner};
 
 use super::driver::{Driver, Metered};
 use super::meter::MeterLimits;
-use super::products::Product;
+use super::products::Known;
 use super::session::{H2Session, STREAMS_MAX};
 use super::shared::{Shared, Terms};
 use super::windows::Windows;
@@ -27,7 +27,7 @@ pub(crate) struct Opening<'a> {
     pub(crate) spawner: &'a Spawner,
     pub(crate) windows: &'a Windows,
     /// What is known of the path; nothing of one that is to be slow.
-    pub(crate) product: Option<Product>,
+    pub(crate) known: Known,
     pub(crate) terms: Terms,
 }
 
@@ -46,7 +46,7 @@ pub(crate) async fn open(opening: Opening<'_>) -> Result<H2Session, Fault> {
     let waits = opening.terms.prior_knowledge;
     let window = opening
         .windows
-        .share(config.h2_connection_window, opening.product);
+        .share(config.h2_connection_window, opening.known);
     let shared = Shared::new(limits, opening.terms, window);
     let wire = Metered::new(opening.stream, Arc::clone(&shared));
     let (sender, connection): (SendRequest<Bytes>, Connection<Metered, Bytes>) =

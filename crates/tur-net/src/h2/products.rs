@@ -6,11 +6,19 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tur_core::Origin;
-use tur_core::port::WindowSource;
+use tur_core::port::{Expected, WindowSource};
 
 /// Bytes by origin: of the last [`ORIGINS_MAX`] of them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Products(Arc<Mutex<VecDeque<(Origin, Product)>>>);
+pub(crate) struct Products(Arc<Mutex<VecDeque<(Origin, Known)>>>);
+
+/// What is known of connections to an origin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub(crate) product: Option<Product>,
+    /// How many there will be at the beginning.
+    pub(crate) lanes: Option<u16>,
+}
 
 /// Bytes that were on their way at once, and who says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,16 +28,20 @@ pub(crate) struct Product {
 }
 
 impl Products {
-    pub(crate) fn of(&self, origin: &Origin) -> Option<Product> {
+    pub(crate) fn of(&self, origin: &Origin) -> Known {
         let products = self.lock();
         let known = products.iter().find(|(there, _)| there == origin);
-        known.map(|(_, product)| *product)
+        known.map_or_else(Known::default, |(_, known)| *known)
     }
 
-    /// An earlier visit says so. Nothing is changed where this process has measured.
-    pub(crate) fn remember(&self, origin: &Origin, bytes: u32) {
+    /// A visit begins. What an earlier one had counts only where this process has not measured.
+    pub(crate) fn expect(&self, origin: &Origin, expected: Expected) {
         let source = WindowSource::Remembered;
-        self.note(origin, Product { bytes, source });
+        let product = expected.product.map(|bytes| Product { bytes, source });
+        self.change(origin, |known| {
+            known.lanes = expected.lanes;
+            known.take(product);
+        });
     }
 
     /// A connection says so, for as long as it lives.
@@ -40,29 +52,33 @@ impl Products {
         }
     }
 
-    /// What was measured is the most that any connection had; what is remembered gives way to it.
-    fn note(&self, origin: &Origin, product: Product) {
+    fn change(&self, origin: &Origin, how: impl FnOnce(&mut Known)) {
         let mut products = self.lock();
-        let known = products.iter_mut().find(|(there, _)| there == origin);
-        let measured = product.source == WindowSource::Measured;
-        match known {
-            Some((_, old)) if old.source == WindowSource::Measured => {
-                if measured && product.bytes > old.bytes {
-                    *old = product;
-                }
-            }
-            Some((_, old)) => *old = product,
-            None => {
-                if products.len() >= ORIGINS_MAX {
-                    products.pop_front();
-                }
-                products.push_back((origin.clone(), product));
-            }
+        if let Some((_, known)) = products.iter_mut().find(|(there, _)| there == origin) {
+            return how(known);
         }
+        if products.len() >= ORIGINS_MAX {
+            products.pop_front();
+        }
+        let mut known = Known::default();
+        how(&mut known);
+        products.push_back((origin.clone(), known));
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<(Origin, Product)>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<(Origin, Known)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    /// What was measured is the most that any connection had; what is remembered gives way to it.
+    fn take(&mut self, product: Option<Product>) {
+        let measured = |product: &Product| product.source == WindowSource::Measured;
+        let most = match (self.product.filter(measured), product.filter(measured)) {
+            (Some(old), Some(new)) => Some(if new.bytes > old.bytes { new } else { old }),
+            (old, new) => old.or(new),
+        };
+        self.product = most.or(product).or(self.product);
     }
 }
 
@@ -76,7 +92,9 @@ pub(crate) struct Measuring {
 impl Measuring {
     pub(crate) fn tell(&self, bytes: u32) {
         let source = WindowSource::Measured;
-        self.products.note(&self.origin, Product { bytes, source });
+        let product = Some(Product { bytes, source });
+        self.products
+            .change(&self.origin, |known| known.take(product));
     }
 }
 
@@ -100,26 +118,40 @@ mod tests {
     #[test]
     fn what_is_measured_counts_more_than_what_is_remembered() {
         let (products, here) = (Products::default(), origin(1));
-        assert_eq!(products.of(&here), None);
-        products.remember(&here, 7);
-        products.remember(&here, 5);
-        let known = |bytes, source| Some(Product { bytes, source });
-        assert_eq!(products.of(&here), known(5, WindowSource::Remembered));
+        assert_eq!(products.of(&here), Known::default());
+        let remember = |bytes| {
+            let product = Some(bytes);
+            let lanes = Some(4);
+            products.expect(&here, Expected { product, lanes });
+        };
+        let is = |bytes, source| {
+            let product = Some(Product { bytes, source });
+            let lanes = Some(4);
+            assert_eq!(products.of(&here), Known { product, lanes });
+        };
+        remember(7);
+        remember(5);
+        is(5, WindowSource::Remembered);
         products.measuring(&here).tell(3);
-        products.remember(&here, 9);
-        assert_eq!(products.of(&here), known(3, WindowSource::Measured));
+        remember(9);
+        is(3, WindowSource::Measured);
         products.measuring(&here).tell(8);
         products.measuring(&here).tell(4);
-        assert_eq!(products.of(&here), known(8, WindowSource::Measured));
+        is(8, WindowSource::Measured);
+        products.expect(&here, Expected::default());
+        assert_eq!(products.of(&here).lanes, None);
+        assert!(products.of(&here).product.is_some());
     }
 
     #[test]
     fn the_last_ones_are_kept() {
         let products = Products::default();
+        let lanes = Some(2);
         for port in 0..300 {
-            products.remember(&origin(port), 1);
+            let product = None;
+            products.expect(&origin(port), Expected { product, lanes });
         }
-        assert_eq!(products.of(&origin(43)), None);
-        assert!((44..300).all(|port| products.of(&origin(port)).is_some()));
+        assert_eq!(products.of(&origin(43)).lanes, None);
+        assert!((44..300).all(|port| products.of(&origin(port)).lanes == lanes));
     }
 }

@@ -4,14 +4,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tur_core::port::WindowSource;
 
-use super::products::Product;
+use super::products::Known;
 
 /// What the windows of all connections may add up to, in bytes.
 ///
-/// Each connection gets twice of what connections to its origin were seen to have on their way, or what it is set to where
-/// nobody has seen that; never more than half of what is left, or a quarter where it is not known. So the first ones are as
-/// fast as they can be, many get about the same, and any number of peers that send what nobody reads fill no more than this
-/// and a floor for each.
+/// Each connection gets three times what connections to its origin were seen to have on their way, or what it is set to where
+/// nobody has seen that. Where it is said how many there will be, each gets an equal part at most, and one part is left; else
+/// a quarter of what is left, or half of all for the first one of a path that is known. So the first ones are as fast as
+/// they can be, and any number of peers that send what nobody reads fill no more than this and a floor for each.
 #[derive(Clone, Debug)]
 pub(crate) struct Windows(Arc<Mutex<u32>>);
 
@@ -21,12 +21,17 @@ impl Windows {
     }
 
     /// The window of a connection, at most `most`, for as long as the share lives.
-    pub(crate) fn share(&self, most: u32, product: Option<Product>) -> Share {
+    pub(crate) fn share(&self, most: u32, Known { product, lanes }: Known) -> Share {
         let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (wanted, fair) = match product {
-            // Twice: the next measurement shall show if it was too little.
-            Some(product) => (product.bytes.saturating_mul(2).max(KNOWN_MIN), *left / 2),
-            None => (most, *left / 4),
+        let wanted = product.map_or(most, |product| {
+            // A full window still brings less than it holds in a round trip, because it is opened again by halves: three
+            // times as much as came shows whether it was too little.
+            product.bytes.saturating_mul(3).max(KNOWN_MIN)
+        });
+        let fair = match lanes.filter(|lanes| *lanes > 1) {
+            Some(lanes) => (TOTAL / (u32::from(lanes) + 1)).min(*left),
+            None if product.is_some() && *left == TOTAL => TOTAL / 2,
+            None => *left / 4,
         };
         let bytes = wanted.min(most).min(fair.max(FLOOR));
         let taken = bytes.min(*left);
@@ -76,20 +81,34 @@ const KNOWN_MIN: u32 = 4 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
+    use super::super::products::Product;
     use super::*;
 
-    fn sizes(product: Option<u32>, connections: usize) -> Vec<u32> {
-        let source = WindowSource::Measured;
-        let product = product.map(|bytes| Product { bytes, source });
+    fn sizes(known: Known, connections: usize) -> Vec<u32> {
         let windows = Windows::new();
-        let share = |_| windows.share(32 << 20, product);
+        let share = |_| windows.share(32 << 20, known);
         let shares: Vec<Share> = (0..connections).map(share).collect();
         shares.iter().map(Share::bytes).collect()
     }
 
+    fn product(bytes: u32) -> Known {
+        let source = WindowSource::Measured;
+        Known {
+            product: Some(Product { bytes, source }),
+            lanes: None,
+        }
+    }
+
+    fn lanes(lanes: u16) -> Known {
+        Known {
+            product: None,
+            lanes: Some(lanes),
+        }
+    }
+
     #[test]
     fn windows_shrink_and_come_back() {
-        let sizes = sizes(None, 60);
+        let sizes = sizes(Known::default(), 60);
         assert_eq!(sizes[..3], [16 << 20, 12 << 20, 9 << 20]);
         assert!(
             sizes[..8].iter().all(|bytes| *bytes >= 2 << 20),
@@ -97,20 +116,33 @@ mod tests {
         );
         assert!(sizes.iter().all(|bytes| *bytes >= FLOOR));
         assert!(sizes.iter().sum::<u32>() <= TOTAL + 60 * FLOOR);
-        let windows = Windows::new();
-        let shares: Vec<Share> = (0..60).map(|_| windows.share(32 << 20, None)).collect();
+        let (windows, nothing) = (Windows::new(), Known::default());
+        let shares: Vec<Share> = (0..60).map(|_| windows.share(32 << 20, nothing)).collect();
         drop(shares);
-        assert_eq!(windows.share(1 << 20, None).bytes(), 1 << 20);
-        assert_eq!(windows.share(32 << 20, None).bytes(), 16 << 20);
+        assert_eq!(windows.share(1 << 20, nothing).bytes(), 1 << 20);
+        assert_eq!(windows.share(32 << 20, nothing).bytes(), 16 << 20);
     }
 
     #[test]
-    fn what_is_known_gets_twice_as_much() {
-        assert_eq!(sizes(Some(5 << 20), 4), [10 << 20; 4]);
-        assert_eq!(sizes(Some(1), 8), [KNOWN_MIN; 8]);
-        assert_eq!(sizes(Some(u32::MAX), 2), [32 << 20, 16 << 20]);
-        assert!(sizes(Some(1), 60).iter().sum::<u32>() <= TOTAL + 60 * FLOOR);
-        let share = Windows::new().share(1 << 20, None);
+    fn what_is_known_gets_three_times_as_much() {
+        assert_eq!(sizes(product(3 << 20), 3), [9 << 20; 3]);
+        assert_eq!(sizes(product(1), 8), [KNOWN_MIN; 8]);
+        assert_eq!(sizes(product(u32::MAX), 2), [32 << 20, 8 << 20]);
+        assert!(sizes(product(1), 60).iter().sum::<u32>() <= TOTAL + 60 * FLOOR);
+        let share = Windows::new().share(1 << 20, Known::default());
         assert_eq!(share.source(), WindowSource::Default);
+    }
+
+    #[test]
+    fn as_many_as_are_said_to_come_get_the_same() {
+        for count in [2, 4, 8, 16, 32] {
+            let part = TOTAL / (u32::from(count) + 1);
+            let sizes = sizes(lanes(count), usize::from(count) + 20);
+            let (these, others) = sizes.split_at(usize::from(count));
+            assert!(these.iter().all(|bytes| *bytes == part), "{sizes:?}");
+            assert!(others.iter().all(|bytes| *bytes >= FLOOR));
+            assert!(sizes.iter().sum::<u32>() <= TOTAL + 52 * FLOOR);
+        }
+        assert_eq!(sizes(lanes(1), 1), sizes(Known::default(), 1));
     }
 }

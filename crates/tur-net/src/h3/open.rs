@@ -17,7 +17,7 @@ use tur_core::{Alternative, Fault, Origin, TlsCause};
 
 use crate::NetConfig;
 use crate::dial::bare_host;
-use crate::h2::Windows;
+use crate::h2::{Known, Windows};
 use crate::tls::Verdict;
 use crate::way::Ways;
 
@@ -54,7 +54,9 @@ pub(crate) struct Opened {
 /// `Malformed` if the peer ends the connection meanwhile. The limit of time is the caller's.
 pub(crate) async fn open(opening: Opening<'_>) -> Result<Opened, Fault> {
     let config = opening.config;
-    let window = opening.windows.share(config.h2_connection_window, None);
+    let window = opening
+        .windows
+        .share(config.h2_connection_window, Known::default());
     let (connection, address) = connect(&opening, window.bytes()).await?;
     let spare = openable(&connection);
     let capacity = spare.len();
