@@ -120,6 +120,8 @@ struct Running {
     target: String,
     /// Bytes that an earlier run had left.
     resumed: u64,
+    /// True once every byte is here, and the rest is for processor and disk.
+    landed: bool,
 }
 
 /// What a download tells, with its item.
@@ -160,7 +162,12 @@ impl<'a> Run<'a> {
         while !self.running.is_empty() {
             tokio::select! {
                 Some(told) = self.told.recv() => match told {
-                    Told::Event(n, event) => self.tell_of(n, &event),
+                    Told::Event(n, event) => {
+                        self.tell_of(n, &event);
+                        if matches!(event.what, What::Verifying) && stopped.code.is_none() {
+                            self.fill();
+                        }
+                    }
                     Told::Ended(n) => {
                         self.end(n, stopped.code.is_some()).await;
                         if stopped.code.is_none() {
@@ -180,15 +187,24 @@ impl<'a> Run<'a> {
         self.finish(stopped.code)
     }
 
-    /// Begins what may run.
+    /// Begins what may run. Where several may, one that only has to be verified and saved makes room for the next: the
+    /// network does not wait for the disk. As many as that may be there besides, and no more.
     fn fill(&mut self) {
-        let items = &self.plan.items;
-        while self.running.len() < self.plan.at_once
+        let (items, most) = (&self.plan.items, self.plan.at_once);
+        let landed = self.running.values().filter(|running| running.landed);
+        let aside = if most > 1 {
+            landed.count().min(most)
+        } else {
+            0
+        };
+        while self.running.len() < most + aside
             && let Some(n) = self.turns.next(|n| items.likely_target(n))
         {
             let item = items.item(n).expect("each item was checked, or was typed");
             let handle = request::download(self.downloader, &self.plan.job, item).start();
-            let events = handle.events().only(self.show.wanted());
+            let wanted = self.show.wanted();
+            let heard = move |what: &What| matches!(what, What::Verifying) || wanted(what);
+            let events = handle.events().only(heard);
             self.followers.spawn(follow(n, events, self.tell.clone()));
             self.show.begin(n);
             let target = items.likely_target(n);
@@ -196,6 +212,7 @@ impl<'a> Run<'a> {
                 handle,
                 target,
                 resumed: 0,
+                landed: false,
             };
             self.running.insert(n, running);
         }
@@ -206,6 +223,11 @@ impl<'a> Run<'a> {
             && let Some(running) = self.running.get_mut(&n)
         {
             running.resumed = resumed_bytes;
+        }
+        if matches!(event.what, What::Verifying)
+            && let Some(running) = self.running.get_mut(&n)
+        {
+            running.landed = true;
         }
         let name = || name(&self.running, self.plan, n);
         self.show.event(n, event, name);
