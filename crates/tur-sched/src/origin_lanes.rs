@@ -102,13 +102,68 @@ struct Member {
     told: u16,
 }
 
+impl Member {
+    /// What it can use of the origin's lanes.
+    fn want(&self, lanes_max: u16) -> Want {
+        Want {
+            least: self.least,
+            // A transfer that has not begun is given what it may need: it will not use more than it can.
+            useful: self.useful.max(1),
+            most: self.most.min(lanes_max),
+        }
+    }
+
+    /// True if it can never have a second lane: it gets one, whatever the others do.
+    fn is_narrow(&self) -> bool {
+        self.most == 1
+    }
+}
+
 /// All lanes to one origin.
+///
+/// Thousands of small fetches come and go here, so what concerns all members is kept as sums, and nothing is divided while
+/// nobody could get another share.
 #[derive(Clone, Debug)]
 pub struct OriginLanes {
     scaler: Scaler,
     lanes_max: u16,
     members: BTreeMap<u64, Member>,
+    sums: Sums,
+    /// The width that was divided last; `None` if it is to be divided anew.
+    divided: Option<u16>,
     actions: VecDeque<LanesAction>,
+}
+
+/// What all members do together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Sums {
+    streaming: u64,
+    useful: u64,
+    /// Members that can have more than one lane.
+    wide: usize,
+    /// How many were promised so many lanes.
+    promises: BTreeMap<u16, usize>,
+}
+
+impl Sums {
+    fn add(&mut self, member: &Member) {
+        self.streaming += u64::from(member.streaming);
+        self.useful += u64::from(member.useful);
+        self.wide += usize::from(!member.is_narrow());
+        *self.promises.entry(member.least).or_default() += 1;
+    }
+
+    fn subtract(&mut self, member: &Member) {
+        self.streaming -= u64::from(member.streaming);
+        self.useful -= u64::from(member.useful);
+        self.wide -= usize::from(!member.is_narrow());
+        if let Some(n) = self.promises.get_mut(&member.least) {
+            *n -= 1;
+            if *n == 0 {
+                self.promises.remove(&member.least);
+            }
+        }
+    }
 }
 
 impl OriginLanes {
@@ -119,6 +174,8 @@ impl OriginLanes {
             scaler: Scaler::new(config, now),
             lanes_max: config.lanes_max,
             members: BTreeMap::new(),
+            sums: Sums::default(),
+            divided: None,
             actions: VecDeque::new(),
         }
     }
@@ -138,14 +195,24 @@ impl OriginLanes {
                 streaming,
                 useful,
             } => {
-                if let Some(member) = self.members.get_mut(&transfer) {
-                    member.streaming = streaming;
-                    member.useful = useful.min(member.most);
+                if let Some(old) = self.members.get(&transfer).copied() {
+                    let useful = useful.min(old.most);
+                    self.put(
+                        transfer,
+                        Member {
+                            streaming,
+                            useful,
+                            ..old
+                        },
+                    );
                 }
                 self.sum(now);
             }
             LanesEvent::Gone { transfer } => {
-                self.members.remove(&transfer);
+                if let Some(member) = self.members.remove(&transfer) {
+                    self.sums.subtract(&member);
+                    self.divided = self.divided.filter(|_| self.sums.wide == 0);
+                }
                 self.scaler.handle(now, ScalerEvent::Gone { transfer });
                 self.promise(now);
                 self.sum(now);
@@ -156,6 +223,7 @@ impl OriginLanes {
                 if let Some(member) = self.members.get_mut(&transfer) {
                     member.told = 0;
                 }
+                self.divided = None;
             }
             LanesEvent::Refused { .. } => {}
             LanesEvent::Landed { lane, bytes, busy } => {
@@ -163,7 +231,10 @@ impl OriginLanes {
                     .handle(now, ScalerEvent::Landed { lane, bytes, busy });
             }
             LanesEvent::Room { lanes } => {
-                self.lanes_max = lanes.max(1);
+                if self.lanes_max != lanes.max(1) {
+                    self.lanes_max = lanes.max(1);
+                    self.divided = None;
+                }
                 self.scaler.handle(now, ScalerEvent::AtMost(lanes));
                 self.promise(now);
             }
@@ -230,7 +301,7 @@ impl OriginLanes {
             useful: useful.min(most),
             told: old.map_or(0, |old| old.told),
         };
-        self.members.insert(id, member);
+        self.put(id, member);
         self.promise(now);
         if let Some(start) = start {
             self.scaler.handle(now, ScalerEvent::Start(start.min(most)));
@@ -238,17 +309,47 @@ impl OriginLanes {
         self.sum(now);
     }
 
+    /// Puts a member in the place of what it was, and sees whether that changes anybody's share.
+    fn put(&mut self, id: u64, member: Member) {
+        let old = self.members.insert(id, member);
+        if let Some(old) = &old {
+            self.sums.subtract(old);
+        }
+        self.sums.add(&member);
+        let want = |member: &Member| member.want(self.lanes_max);
+        if old.as_ref().map(want) == Some(want(&member)) {
+            return;
+        }
+        if self.sums.wide > 0 || old.is_some_and(|old| !old.is_narrow()) {
+            self.divided = None;
+        } else if member.told != 1 {
+            // It gets its one lane, and so do all others.
+            self.tell(id, 1);
+        }
+    }
+
+    /// Tells a transfer its width, if that is another one.
+    fn tell(&mut self, transfer: u64, lanes: u16) {
+        if let Some(member) = self.members.get_mut(&transfer)
+            && member.told != lanes
+        {
+            member.told = lanes;
+            self.actions
+                .push_back(LanesAction::Width { transfer, lanes });
+        }
+    }
+
     /// Tells the scaler the largest promise that was made to a transfer that is here.
     fn promise(&mut self, now: Timestamp) {
-        let least = self.members.values().map(|m| m.least).max().unwrap_or(1);
+        let most = self.sums.promises.last_key_value();
+        let least = most.map_or(1, |(least, _)| *least);
         self.scaler.handle(now, ScalerEvent::AtLeast(least));
     }
 
     /// Tells the scaler what all transfers do together.
     fn sum(&mut self, now: Timestamp) {
-        let sum =
-            |of: fn(&Member) -> u16| self.members.values().map(of).fold(0, u16::saturating_add);
-        let (streaming, useful) = (sum(|m| m.streaming), sum(|m| m.useful));
+        let most = |sum: u64| u16::try_from(sum).unwrap_or(u16::MAX);
+        let (streaming, useful) = (most(self.sums.streaming), most(self.sums.useful));
         self.scaler
             .handle(now, ScalerEvent::Lanes { streaming, useful });
     }
@@ -260,23 +361,81 @@ impl OriginLanes {
                 self.actions.push_back(LanesAction::Note(note));
             }
         }
-        let wants = self.members.iter().map(|(id, member)| {
-            // A transfer that has not begun is given what it may need: it will not use more than it can.
-            let useful = member.useful.max(1);
-            let want = Want {
-                least: member.least,
-                useful,
-                most: member.most.min(self.lanes_max),
+        let width = self.scaler.width();
+        let is_new = self.divided.is_none();
+        if !is_new && (self.divided == Some(width) || self.sums.wide == 0) {
+            return;
+        }
+        self.divided = Some(width);
+        let wants = self.members.iter();
+        let wants = wants.map(|(id, member)| (*id, member.want(self.lanes_max)));
+        for (transfer, lanes) in shares(width, &wants.collect()) {
+            self.tell(transfer, lanes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Everything computed anew: what each member must have been told by now.
+    fn judge(lanes: &OriginLanes) {
+        let wants = lanes.members.iter();
+        let wants = wants.map(|(id, member)| (*id, member.want(lanes.lanes_max)));
+        for (id, share) in shares(lanes.width(), &wants.collect()) {
+            assert_eq!(lanes.members[&id].told, share, "{id}");
+        }
+        let mut sums = Sums::default();
+        lanes.members.values().for_each(|member| sums.add(member));
+        assert_eq!(lanes.sums, sums);
+    }
+
+    proptest! {
+        #[test]
+        fn everybody_is_told_what_dividing_anew_would_give(
+            events in proptest::collection::vec((0u8..12, 0u64..6, 0u16..5, 0u16..9), 1..200),
+        ) {
+            let config = ScalerConfig {
+                lanes_max: 8,
+                lanes_start: 1,
+                limit: None,
             };
-            (*id, want)
-        });
-        for (transfer, lanes) in shares(self.scaler.width(), &wants.collect()) {
-            if let Some(member) = self.members.get_mut(&transfer)
-                && member.told != lanes
-            {
-                member.told = lanes;
-                self.actions
-                    .push_back(LanesAction::Width { transfer, lanes });
+            let mut lanes = OriginLanes::new(config, Timestamp::ZERO);
+            let mut told: BTreeMap<u64, u16> = BTreeMap::new();
+            let mut now = Timestamp::ZERO;
+            for (what, transfer, a, b) in events {
+                now = now + Duration::from_millis(u64::from(b) * 20);
+                let event = match what {
+                    0..=2 => LanesEvent::Join {
+                        transfer,
+                        least: 1 + a / 2,
+                        // Most are as narrow as small fetches.
+                        most: if b < 6 { 1 } else { b },
+                        start: (a == 4).then_some(b),
+                        useful: b,
+                    },
+                    3..=6 => LanesEvent::Lanes {
+                        transfer,
+                        streaming: a,
+                        useful: b,
+                    },
+                    7 | 8 => LanesEvent::Gone { transfer },
+                    9 => LanesEvent::Refused { transfer },
+                    10 => LanesEvent::Room { lanes: b },
+                    _ => LanesEvent::Tick,
+                };
+                lanes.handle(now, event);
+                if let LanesEvent::Refused { transfer } | LanesEvent::Gone { transfer } = event {
+                    told.remove(&transfer);
+                }
+                while let Some(action) = lanes.poll_action() {
+                    if let LanesAction::Width { transfer, lanes } = action {
+                        prop_assert_ne!(told.insert(transfer, lanes), Some(lanes), "told twice");
+                    }
+                }
+                judge(&lanes);
             }
         }
     }
