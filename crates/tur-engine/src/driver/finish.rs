@@ -73,7 +73,8 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
         }
         // It may take a while, in which other downloads go on, and this one can be cancelled.
         let mut opening = tokio::task::spawn_blocking(self.store.filing.opening());
-        let saved = match or_cancelled(outside, &mut opening).await {
+        let opened = self.on_disk().wait(or_cancelled(outside, &mut opening));
+        let saved = match opened.await {
             Some(Ok(opened)) => self.store.filing.take(opened?),
             Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
             None => {
@@ -220,9 +221,10 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
         let since = self.now();
         self.publish_verifying(total);
         self.tell(What::Verifying);
+        let on_disk = self.on_disk();
         if let Some((running, _)) = &mut self.store.checkpoint.running {
             // A commit waits for the sync that runs; what that one found is found again by the commit's own.
-            if or_cancelled(outside, running).await.is_none() {
+            if on_disk.wait(or_cancelled(outside, running)).await.is_none() {
                 return Err(self.interrupted().await);
             }
             self.store.checkpoint.running = None;
@@ -321,9 +323,8 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
         let Some((part, exists, modified)) = self.store.filing.hand_over() else {
             return Err(Error::new(Kind::Other, "there is no part to commit"));
         };
-        let committed =
-            tokio::task::spawn_blocking(move || part.commit(total, exists, modified)).await;
-        match committed {
+        let commit = tokio::task::spawn_blocking(move || part.commit(total, exists, modified));
+        match self.on_disk().wait(commit).await {
             Ok(result) => {
                 let path = plain(&result?);
                 self.store.filing.remember(&path);

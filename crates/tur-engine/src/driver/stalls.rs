@@ -4,8 +4,10 @@
 //! this program, or of who is to take the bytes.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::time::Duration;
 
+use tokio::time::timeout_at;
 use tur_core::Timestamp;
 use tur_core::port::Transport;
 use tur_sched::{LaneId, LeaseId, Observation, Reason, WaitsFor, Watchdog};
@@ -14,6 +16,8 @@ use tur_storage::Disk;
 use super::Driver;
 use super::store::Store;
 use crate::What;
+use crate::board::Board;
+use crate::clock::Clock;
 
 /// What was seen of the lanes, and the watchdog.
 pub(super) struct Stalls {
@@ -57,7 +61,48 @@ impl Stalls {
     }
 }
 
+/// Who says that the disk takes long.
+pub(super) struct OnDisk {
+    pub(super) board: Board,
+    pub(super) clock: Clock,
+    pub(super) began: Timestamp,
+    pub(super) hang: Duration,
+}
+
+impl OnDisk {
+    /// Waits for what other threads do with the disk. If that takes for `hang` it is told, and at each doubling.
+    pub(super) async fn wait<R>(self, work: impl Future<Output = R>) -> R {
+        let mut work = pin!(work);
+        let since = self.clock.now();
+        let mut lasted = self.hang.max(Duration::from_millis(1));
+        loop {
+            let at = self.clock.instant(since + lasted);
+            if let Ok(done) = timeout_at(at, &mut work).await {
+                return done;
+            }
+            tracing::warn!(id = self.board.id(), ?lasted, "the disk does not answer");
+            let what = What::Stalled {
+                lane: None,
+                waits_for: Some(WaitsFor::Disk),
+                lasted,
+            };
+            self.board.tell(self.clock.now().since(self.began), what);
+            lasted = lasted.saturating_mul(2);
+        }
+    }
+}
+
 impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
+    /// For a wait in which the driver looks at nothing else.
+    pub(super) fn on_disk(&self) -> OnDisk {
+        OnDisk {
+            board: self.board.clone(),
+            clock: self.world.clock,
+            began: self.began,
+            hang: self.stalls.hang,
+        }
+    }
+
     /// Looks at all lanes, and tells it if nothing has moved for too long.
     pub(super) fn look_for_stalls(&mut self, now: Timestamp) {
         if self.paused || self.transfer.rests() {

@@ -6,6 +6,7 @@ use tur_core::{Rate, RetryAfter};
 use tur_sched::WaitsFor;
 use tur_testkit::{Behaviour, Deed, Gate, When};
 
+use super::super::stalls::OnDisk;
 use super::fetches::{Cup, Mouth, fetch_job};
 use super::stand::{KIB, MIB, Stand, Want, check, job, job_of, origin};
 use crate::fetch::FetchJob;
@@ -241,4 +242,44 @@ async fn a_silent_lane_says_for_how_long() {
     assert_eq!((lane, waits_for), (Some(0), Some(WaitsFor::Body)));
     let silent = 30 * SECOND;
     assert!(lasted > silent - 2 * LOOK && lasted <= silent, "{lasted:?}");
+}
+
+/// An open, a sync or a commit that does not come back: other threads do it, and the driver waits.
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_does_not_answer_is_named() {
+    let mut stand = Stand::new(origin(SIZE));
+    let (outside, caller) = stand.outside();
+    for (hang, want) in [
+        (60 * SECOND, vec![60, 120, 240]),
+        (400 * SECOND, vec![]),
+        (Duration::ZERO, vec![]),
+    ] {
+        let on_disk = OnDisk {
+            board: outside.board.clone(),
+            clock: stand.clock,
+            began: stand.clock.now(),
+            hang,
+        };
+        let listener = outside.board.subscribe(ROOM);
+        let answer = async {
+            stand.pass(300 * SECOND).await;
+            7
+        };
+        assert_eq!(on_disk.wait(answer).await, 7);
+        let cx = std::task::Context::from_waker(std::task::Waker::noop());
+        let mut events = Vec::new();
+        while let std::task::Poll::Ready(Some(event)) = listener.poll_take(&cx) {
+            events.push(event);
+        }
+        if hang.is_zero() {
+            assert!((10..30).contains(&events.len()), "{}", events.len());
+        } else {
+            let disk = |secs: u64| (secs, WaitsFor::Disk);
+            assert_eq!(
+                told(&events),
+                want.into_iter().map(disk).collect::<Vec<_>>()
+            );
+        }
+    }
+    drop(caller);
 }
