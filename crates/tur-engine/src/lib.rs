@@ -70,6 +70,7 @@ mod sampler;
 mod scaling;
 mod seats;
 mod sessions;
+mod unfinished;
 
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
@@ -98,4 +99,4 @@ pub use tur_http::{
 pub use tur_net::{ClientIdentity, IpFamily, Protocols, TlsVersion};
 pub use tur_sched::abr;
 pub use tur_sched::{OnChange, Priority, RetryPolicy, Schedule, SpeedFloor, WaitsFor};
-pub use tur_storage::StorageKind;
+pub use tur_storage::{StorageKind, Unfinished};

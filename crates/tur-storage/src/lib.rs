@@ -42,6 +42,8 @@ mod runs;
 mod shared;
 mod state;
 #[cfg(unix)]
+mod unfinished;
+#[cfg(unix)]
 mod windows;
 mod writer;
 
@@ -59,4 +61,6 @@ pub use part::{Opened, Part, Reader, Saved};
 pub use posix::PosixDisk;
 pub use room::Room;
 pub use state::{State, StateFile, StateFormat};
+#[cfg(unix)]
+pub use unfinished::{Unfinished, unfinished};
 pub use writer::Writer;

@@ -1,0 +1,107 @@
+//! What stands unfinished in a directory: [`unfinished`].
+//!
+//! Looks at journals and changes nothing; it takes no lock, so that nobody who works on one of them notices.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tur_core::{ByteRange, RangeSet};
+
+use crate::journal::{Here, Replayed, replay};
+use crate::open::{JOURNAL_BYTES_MAX, look};
+use crate::shared::{path_error, read_full, retry};
+use crate::{Disk, FileKind, Open, PosixDisk, Stat, StorageError};
+
+/// Names of a directory that are looked at.
+const NAMES_MAX: usize = 100_000;
+
+/// A file that was begun and is not complete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Where it will stand when it is complete.
+    pub path: PathBuf,
+    /// Where it came from, without userinfo. Its query may be secret: it is needed to go on, and nobody else's business.
+    pub url: String,
+    /// Bytes that the journal says are there. Whoever goes on looks closer, and may find fewer.
+    pub landed: u64,
+    /// Its length in bytes, if the origin has told it.
+    pub total: Option<u64>,
+}
+
+/// What stands unfinished in `dir`, in the order of the names, `most` of them at most. A journal that cannot be read, is of
+/// another version or has no part beside it is none of these.
+///
+/// # Errors
+/// `Io` if the directory cannot be read.
+pub fn unfinished(dir: &Path, most: usize) -> Result<Vec<Unfinished>, StorageError> {
+    let failed = |doing| path_error(doing, dir.to_owned());
+    let names = targets(dir).map_err(failed("list"))?;
+    let open = retry(|| PosixDisk.open_dir(dir, false)).map_err(failed("open"))?;
+    let found = names.into_iter().filter_map(|name| {
+        let found = read(&open, dir, &name);
+        found.unwrap_or_else(|error| {
+            tracing::debug!(%error, name, "a journal cannot be read");
+            None
+        })
+    });
+    Ok(found.take(most).collect())
+}
+
+/// The names that journals in a directory are for, in order.
+fn targets(dir: &Path) -> io::Result<Vec<String>> {
+    let entries = std::fs::read_dir(dir)?;
+    let mut names = Vec::new();
+    for entry in entries.take(NAMES_MAX) {
+        let name = entry?.file_name();
+        let target = name.to_str().and_then(|name| name.strip_suffix(".tur"));
+        names.extend(target.map(str::to_owned));
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// The plain file of a name.
+fn plain<D: Disk>(disk: &D, dir: &D::Dir, name: &str) -> io::Result<Option<Stat>> {
+    let found = look(disk, dir, name)?;
+    Ok(found.filter(|stat| stat.kind == FileKind::Regular))
+}
+
+fn read(
+    dir: &<PosixDisk as Disk>::Dir,
+    path: &Path,
+    target: &str,
+) -> io::Result<Option<Unfinished>> {
+    let (disk, name) = (PosixDisk, format!("{target}.tur"));
+    let Some(part) = plain(&disk, dir, &format!("{target}.part"))? else {
+        return Ok(None);
+    };
+    // Looked at before it is opened: opening a device can do things.
+    let Some(journal) = plain(&disk, dir, &name)? else {
+        return Ok(None);
+    };
+    let file = disk.open(dir, &name, Open::Existing)?;
+    let len = usize::try_from(journal.len.min(JOURNAL_BYTES_MAX)).unwrap_or(0);
+    let mut bytes = vec![0; len];
+    let came = read_full(&disk, &file, 0, &mut bytes)?;
+    let here = Here {
+        boot: disk.boot_id(),
+        part: part.id,
+    };
+    let Replayed::Journal(journal) = replay(&bytes[..came], &here) else {
+        return Ok(None);
+    };
+    let Some(source) = journal.source else {
+        return Ok(None);
+    };
+    let runs = journal.runs.iter().chain(&journal.written);
+    let mut there: RangeSet = runs.map(|run| run.range).collect();
+    there.extend(journal.claimed.iter());
+    let total = source.identity.total;
+    let end = total.map_or(part.len, |total| total.min(part.len));
+    Ok(Some(Unfinished {
+        path: path.join(target),
+        url: source.url,
+        landed: there.intersect(ByteRange::new(0, end)).len(),
+        total,
+    }))
+}
