@@ -3,6 +3,8 @@
 //! Read [`Board`]. It decides nothing: it keeps counts, caps and lines in step, whatever it is told, and says which
 //! ticket stands first among those that the caps let start.
 
+mod giving;
+
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
@@ -357,29 +359,6 @@ impl Board {
         Some(peer.slot(asked.unwrap_or(ticket.command.said)))
     }
 
-    /// What keeps prefetches for an origin from starting, if nothing is on its way back there: that origin, or none if it is
-    /// the process. `None` if nothing does.
-    pub(super) fn full_for_prefetch(&self, id: SiteId) -> Option<Option<SiteId>> {
-        let site = self.sites.get(&id)?;
-        if self.room_at(id, site) != Room::Everybody {
-            return (site.closing == 0).then_some(Some(id));
-        }
-        (!self.has_room(Slot::PREFETCH[0]) && self.closing == 0).then_some(None)
-    }
-
-    /// The peer of this ticket goes to the end of the lines of prefetches.
-    pub(super) fn step_back(&mut self, id: TicketId) {
-        let Some(peer) = self.tickets.get(&id).map(|ticket| ticket.peer) else {
-            return;
-        };
-        let turn = self.number();
-        self.relist(peer, |peer| {
-            for slot in Slot::PREFETCH {
-                peer.turns[slot.0] = turn;
-            }
-        });
-    }
-
     /// The first ticket of a slot that every cap lets start.
     pub(super) fn first(&self, slot: Slot) -> Option<Candidate> {
         self.has_room(slot).then(|| self.lines.first(slot))?
@@ -421,37 +400,6 @@ impl Board {
         self.count_run(&ticket, usize::wrapping_add);
         self.settle(who.site);
         self.weigh(who.ticket);
-    }
-
-    /// A running ticket is told to give its permit back.
-    pub(super) fn close(&mut self, id: TicketId) {
-        let Some(ticket) = self.tickets.get_mut(&id) else {
-            return;
-        };
-        let Some(run) = ticket.run.as_mut().filter(|run| !run.closing) else {
-            return;
-        };
-        run.closing = true;
-        self.closing += 1;
-        self.victims.remove(&id);
-        if let Some(site) = self.sites.get_mut(&ticket.site) {
-            site.closing += 1;
-        }
-    }
-
-    /// A ticket that was told to give its permit back does not, and is not asked again.
-    pub(super) fn keep(&mut self, id: TicketId) {
-        let Some(ticket) = self.tickets.get_mut(&id) else {
-            return;
-        };
-        let Some(run) = ticket.run.as_mut().filter(|run| run.closing) else {
-            return;
-        };
-        (run.closing, run.kept) = (false, true);
-        self.closing -= 1;
-        if let Some(site) = self.sites.get_mut(&ticket.site) {
-            site.closing -= 1;
-        }
     }
 
     /// Whether the process has a permit for a slot: the last one is not for prefetches.

@@ -1,6 +1,8 @@
 //! A naive dispatch: one list of tickets, everything computed anew for each decision. It says which ticket starts next;
 //! what must hold whatever starts is checked besides, by counting.
 
+mod walk;
+
 use super::*;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -293,56 +295,6 @@ impl Naive {
         self.preemptions += 1;
     }
 
-    /// What keeps prefetches for an origin from starting, unless a permit is on its way back there: the origin, or the
-    /// process.
-    fn full_for_prefetch(&self, origin: u8) -> Option<Option<u8>> {
-        let kept = usize::from(self.config.reserve);
-        let reserve = |cap: usize| if cap > 1 { cap - kept } else { cap };
-        let low = |other: &Paper| self.is_low(other.peer);
-        let cap = self.limit_at(origin);
-        let here = |other: &Paper| other.origin == origin;
-        if self.runs(|_, other| here(other)) >= cap
-            || self.runs(|_, other| here(other) && low(other)) >= reserve(cap)
-        {
-            return (self.closing(Some(origin)) == 0).then_some(Some(origin));
-        }
-        let cap = self.config.permits;
-        let full =
-            self.runs(|_, _| true) >= cap || self.runs(|_, other| low(other)) >= reserve(cap);
-        (full && self.closing(None) == 0).then_some(None)
-    }
-
-    /// Permits that may be given on to who has waited for too long.
-    fn yielding(&self) -> BTreeSet<u64> {
-        let late = |(id, paper): &(&u64, &Paper)| {
-            paper.run.is_none()
-                && self.slot(**id) >= 2
-                && self.now >= paper.since.0 + PATIENCE
-                && self.peer_has_room(paper.peer)
-        };
-        let mut all = BTreeSet::new();
-        for (_, paper) in self.papers.iter().filter(late) {
-            let Some(full) = self.full_for_prefetch(paper.origin) else {
-                continue;
-            };
-            let held = |peer: u64| {
-                let here = |other: &Paper| full.is_none_or(|origin| origin == other.origin);
-                self.runs(|_, other| other.peer == peer && here(other))
-            };
-            if held(paper.peer) > 0 {
-                continue;
-            }
-            let worth = |id: &u64| {
-                let victim = self.papers[id];
-                let (started, ..) = victim.run.expect("it runs");
-                (held(victim.peer), self.slot(*id), started)
-            };
-            let worst = self.victims(full).into_iter().max_by_key(worth);
-            all.extend(worst.filter(|id| held(self.papers[id].peer) >= 2));
-        }
-        all
-    }
-
     /// At rest: nothing may start, and no urgent ticket waits for which something could be done.
     fn rest(&mut self) {
         assert!(self.expected().is_none(), "something could start");
@@ -628,29 +580,4 @@ proptest! {
         }
         both.finish();
     }
-}
-
-#[test]
-fn the_random_walk_goes_where_it_matters() {
-    let mut both = Both::new(DispatchConfig {
-        permits: 3,
-        per_origin: 2,
-        ..DispatchConfig::default()
-    });
-    let mut state = 7u64;
-    let mut draw = || {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        (state >> 56) as u8
-    };
-    for _ in 0..6_000 {
-        both.step((draw(), draw(), draw()));
-    }
-    let naive = &both.naive;
-    assert!(naive.starts > 1_000, "{} starts", naive.starts);
-    assert!(naive.preemptions > 100, "{}", naive.preemptions);
-    assert!(naive.yields > 3, "{} given on", naive.yields);
-    let aged = naive.passed_at.values().chain([&naive.passed]);
-    assert!(aged.flatten().any(|passed| *passed > 0));
 }
