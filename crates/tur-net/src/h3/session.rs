@@ -111,6 +111,11 @@ impl H3Session {
 
 impl Drop for H3Session {
     fn drop(&mut self) {
+        // To close it hides what ended it before.
+        let ended = self.connection.close_reason();
+        if ended.is_some_and(|reason| !faults::is_in_order(&reason)) {
+            self.shared.breaks();
+        }
         self.shared.close();
         self.connection.close(NO_ERROR, b"");
     }

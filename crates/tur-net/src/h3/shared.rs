@@ -15,6 +15,8 @@ pub(crate) struct Shared {
     retired: AtomicBool,
     /// The session was dropped: all ends now.
     closed: AtomicBool,
+    /// The connection had broken before that.
+    broken: AtomicBool,
     /// The peer serves no request stream of this number or a later one.
     unserved_from: AtomicU64,
     /// What ended the connection, where neither quinn nor h3 knows it.
@@ -34,6 +36,7 @@ impl Shared {
             head_limit,
             retired: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
             unserved_from: AtomicU64::new(u64::MAX),
             verdict: OnceLock::new(),
             ended: Mutex::default(),
@@ -62,6 +65,15 @@ impl Shared {
 
     pub(super) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
+    }
+
+    /// The connection had broken before the session was dropped.
+    pub(super) fn breaks(&self) {
+        self.broken.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
     }
 
     /// The peer has said GOAWAY.
