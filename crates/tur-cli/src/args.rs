@@ -22,7 +22,7 @@ use crate::sign_in::Typed;
     name = "tur",
     version,
     about = "Downloads files over several connections, and goes on where it stopped.",
-    override_usage = "tur [OPTIONS] <URL>...\n       tur [OPTIONS] -i <LIST>\n       tur origins [list [--json] | forget <ORIGIN> | forget --all]",
+    override_usage = "tur [OPTIONS] <URL>...\n       tur [OPTIONS] -i <LIST>\n       tur stream [OPTIONS] <URL>\n       tur origins [list [--json] | forget <ORIGIN> | forget --all]",
     after_help = help::after(),
     args_override_self = true,
     args_conflicts_with_subcommands = true,
@@ -50,9 +50,17 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", help_heading = FILES)]
     pub(crate) save_session: Option<PathBuf>,
 
-    /// Save as FILE; a relative one stands under -d [default: the name that the server or the URL gives]
+    /// Save as FILE; a relative one stands under -d; - is 'tur stream' [default: the name that the server or the URL gives]
     #[arg(short, value_name = "FILE", help_heading = FILES)]
     pub(crate) output: Option<OsString>,
+
+    /// With 'tur stream': begin at byte N of the file [default: 0]
+    #[arg(long, value_name = "N", value_parser = quantity::size, help_heading = FILES)]
+    pub(crate) from: Option<u64>,
+
+    /// The word `stream` stood in front.
+    #[arg(skip)]
+    pub(crate) streams: bool,
 
     /// Save in DIR, which is made if it is missing [default: the current directory]
     #[arg(short, value_name = "DIR", help_heading = FILES)]

@@ -1,6 +1,7 @@
 //! Standard output and standard error, for lines that nobody has to read.
 
 use std::io::{self, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tur_engine::{is_hidden, printable};
 
@@ -14,10 +15,35 @@ pub(crate) fn spoken(text: &str) -> String {
     format!("tur: {}", printable(text))
 }
 
-/// Writes one line for programs to standard output, with everything escaped that acts on a terminal.
+/// Writes one line for programs to standard output, with everything escaped that acts on a terminal. To standard error,
+/// where the other one is for a file.
 pub(crate) fn put(line: &str) {
+    if OUTPUT_IS_TAKEN.load(Ordering::Relaxed) {
+        return unread(writeln!(io::stderr().lock(), "{}", inert(line)));
+    }
     let mut stdout = io::stdout().lock();
     unread(writeln!(stdout, "{}", inert(line)).and_then(|()| stdout.flush()));
+}
+
+/// Standard output is for a file from now on.
+pub(crate) fn keep_output_free() {
+    OUTPUT_IS_TAKEN.store(true, Ordering::Relaxed);
+}
+
+static OUTPUT_IS_TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// Standard output for bytes as they are, without the buffer that looks for lines in them.
+#[cfg(unix)]
+pub(crate) fn output() -> io::Result<impl io::Write + Send> {
+    use std::os::fd::AsFd as _;
+    let output = io::stdout().as_fd().try_clone_to_owned()?;
+    Ok(std::fs::File::from(output))
+}
+
+/// Standard output for bytes as they are.
+#[cfg(not(unix))]
+pub(crate) fn output() -> io::Result<impl io::Write + Send> {
+    Ok(io::stdout())
 }
 
 /// What [`put`] writes: each hidden character as JSON has it in a string (RFC 8259, section 7), which is the only place

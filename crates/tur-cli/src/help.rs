@@ -16,6 +16,10 @@ While it runs, NAME.part and NAME.tur stand beside the target. They stay after a
 landed that can be used again: the same command goes on from there. Ctrl-C keeps what landed, of all files; a \
 second one ends at once.
 
+tur stream URL (or -o -) writes the file to standard output in order, while several connections fetch up to 32 MiB ahead; \
+events (--json) go to standard error then. It passes through a file in $TMPDIR, or in the directory of -d, which is removed in \
+the end: nothing of it can be resumed. Who closes the output ends it, with exit 3.
+
 What was learned of a server (its response time, whether it serves ranges) is kept in \
 $XDG_STATE_HOME/tur/origins [default: ~/.local/state], for 1000 servers and 90 days at most, without \
 paths, names or credentials. 'tur origins' shows it.

@@ -2,7 +2,7 @@
 //!
 //! Nothing about downloading is decided here. [`args::Args`] is what was typed, [`plan::Plan`] what it means,
 //! [`run::run`] hands it to the engine and follows it, [`show::Show`] is the picture. [`batch`] is what several downloads
-//! need; [`origins`] is a command beside it.
+//! need; [`origins`] is a command beside it, and [`stream`] one to standard output.
 #![forbid(unsafe_code)]
 
 mod args;
@@ -21,6 +21,7 @@ mod run;
 mod show;
 mod sign_in;
 mod signals;
+mod stream;
 
 use std::env;
 use std::io::{self, IsTerminal as _};
@@ -35,11 +36,15 @@ use plan::{Plan, Surroundings};
 use sign_in::SignIn;
 
 fn main() -> ExitCode {
-    let code = match Args::try_parse() {
+    let (words, streams) = stream::words(env::args_os());
+    let code = match Args::try_parse_from(words) {
         Ok(mut args) => match args.command.take() {
             Some(Command::Origins(what)) => origins::run(what, surroundings().origins),
-            None => match planned(args) {
-                Ok(plan) => run::run(plan),
+            None => match planned(Args { streams, ..args }) {
+                Ok(plan) => match plan.passage {
+                    Some(passage) => stream::run(plan, passage),
+                    None => run::run(plan),
+                },
                 Err(why) => usage(&why),
             },
         },

@@ -17,6 +17,7 @@ use crate::batch::{Items, List, Session};
 use crate::field::{self, Credentials, Field};
 use crate::network::{Environment, Network};
 use crate::sign_in::SignIn;
+use crate::stream::Passage;
 
 /// Everything this run is to do.
 pub(crate) struct Plan {
@@ -32,6 +33,8 @@ pub(crate) struct Plan {
     pub(crate) session: Option<Session>,
     /// How it is shown.
     pub(crate) show: Show,
+    /// It goes to standard output.
+    pub(crate) passage: Option<Passage>,
 }
 
 /// How to download: the command line's word, which an item may overrule.
@@ -149,8 +152,9 @@ impl Plan {
         around: Surroundings,
     ) -> Result<Self, String> {
         let show = Show::new(&args, around.can_draw)?;
-        let origins = around.origins.filter(|_| !args.no_origin_memory);
         let several = list.is_some() || args.urls.len() > 1;
+        let passage = passage(&mut args, several)?;
+        let origins = around.origins.filter(|_| !args.no_origin_memory);
         let urls = std::mem::take(&mut args.urls);
         if urls.is_empty() && list.is_none() {
             return Err("what to download? Give a URL, or -i LIST (see tur --help)".to_owned());
@@ -183,8 +187,35 @@ impl Plan {
             several,
             at_once,
             show,
+            passage,
         })
     }
+}
+
+/// Whether the file goes to standard output, and what of it.
+fn passage(args: &mut Args, several: bool) -> Result<Option<Passage>, String> {
+    let to_output = args.output.take_if(|name| name == "-").is_some();
+    if !args.streams && !to_output {
+        return match args.from {
+            None => Ok(None),
+            Some(_) => Err("--from is for what goes to standard output: tur stream URL".to_owned()),
+        };
+    }
+    for (given, what) in [
+        (several, "more than one URL"),
+        (args.output.is_some(), "-o FILE"),
+        (args.save_session.is_some(), "--save-session"),
+        (args.keep_bad, "--keep-bad"),
+    ] {
+        if given {
+            return Err(format!(
+                "tur stream and -o - write one file to standard output: {what} has no place there"
+            ));
+        }
+    }
+    Ok(Some(Passage {
+        from: args.from.unwrap_or(0),
+    }))
 }
 
 fn session_of(path: PathBuf, here: Option<PathBuf>, job: &Job) -> Result<Session, String> {
@@ -320,11 +351,8 @@ fn target(text: &OsStr) -> Result<PathBuf, String> {
     if text.is_empty() {
         return Err("-o: the name is empty".to_owned());
     }
-    if text == "-" || text == "/dev/null" {
-        return Err(format!(
-            "-o {}: not built yet, this version saves to regular files only",
-            text.display()
-        ));
+    if text == "/dev/null" {
+        return Err("-o /dev/null: not built yet; 'tur stream URL > /dev/null' is".to_owned());
     }
     Ok(PathBuf::from(text))
 }

@@ -8,6 +8,7 @@ use std::fmt;
 use std::future::pending;
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -22,26 +23,41 @@ use crate::signals;
 
 /// Does what the plan says. What comes back is the exit code; everything was said.
 pub(crate) fn run(plan: Plan) -> u8 {
-    let signals = match signals::listen() {
-        Ok(signals) => signals,
-        Err(error) => return stop(Kind::Other, &format!("cannot listen to signals: {error}")),
-    };
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(error) => return stop(Kind::Other, &format!("cannot start: {error}")),
-    };
-    let downloader = match request::downloader(&plan.job) {
-        Ok(downloader) => downloader,
-        Err((kind, message)) => return stop(kind, &message),
+    let (stopped, runtime, downloader) = match begin(&plan) {
+        Ok(begun) => begun,
+        Err(code) => return code,
     };
     let tally = Tally::new(plan.items.len());
     if let Err((kind, message)) = check(&downloader, &plan).and_then(|()| save(&plan, &tally)) {
         return stop(kind, &message);
     }
     let mut show = Show::new(plan.show, plan.several);
+    let told = greet(&downloader, &mut show);
+    let code = runtime.block_on(async {
+        Run::new(&downloader, &plan, &mut show, tally)
+            .carry_through(stopped)
+            .await
+    });
+    part(&downloader, &show, &told);
+    code
+}
+
+/// What every run begins with: signals are listened to, and there is an engine. Otherwise it was said why not, and this is the
+/// exit code.
+pub(crate) fn begin(plan: &Plan) -> Result<(Stopped, Runtime, Downloader), u8> {
+    let signals = signals::listen()
+        .map_err(|error| stop(Kind::Other, &format!("cannot listen to signals: {error}")))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| stop(Kind::Other, &format!("cannot start: {error}")))?;
+    let downloader =
+        request::downloader(&plan.job).map_err(|(kind, message)| stop(kind, &message))?;
+    Ok((Stopped::new(signals), runtime, downloader))
+}
+
+/// Says what is to be said before anything begins, and returns what of it may come again.
+pub(crate) fn greet(downloader: &Downloader, show: &mut Show) -> Vec<String> {
     for warning in downloader.warnings() {
         show.warn(warning);
     }
@@ -49,11 +65,11 @@ pub(crate) fn run(plan: Plan) -> u8 {
     for note in &told {
         show.note(note);
     }
-    let code = runtime.block_on(async {
-        Run::new(&downloader, &plan, &mut show, tally)
-            .carry_through(Stopped::new(signals))
-            .await
-    });
+    told
+}
+
+/// Keeps what was learned, and says what was not said before.
+pub(crate) fn part(downloader: &Downloader, show: &Show, told: &[String]) {
     // The outcome was said: what is still to be done concerns later downloads.
     if let Err(error) = downloader.flush_origins(FLUSH_MAX) {
         show.aside(&format!("what was learned of servers is not kept: {error}"));
@@ -62,7 +78,6 @@ pub(crate) fn run(plan: Plan) -> u8 {
     for note in downloader.notes().iter().filter(new) {
         show.note(note);
     }
-    code
 }
 
 /// Looks at everything that can be wrong before anything begins. A single URL shows it by itself.
@@ -331,10 +346,10 @@ async fn follow(n: usize, mut events: Events, tell: mpsc::Sender<Told>) {
 }
 
 /// The wish to stop that a signal brings.
-struct Stopped {
+pub(crate) struct Stopped {
     signal: Option<oneshot::Receiver<u8>>,
     /// The exit code that belongs to the signal that came.
-    code: Option<u8>,
+    pub(crate) code: Option<u8>,
 }
 
 impl Stopped {
@@ -346,7 +361,7 @@ impl Stopped {
     }
 
     /// Waits for a signal; it is told once.
-    async fn ask(&mut self) {
+    pub(crate) async fn ask(&mut self) {
         if let Some(signal) = &mut self.signal {
             let told = signal.await;
             self.signal = None;
@@ -365,7 +380,7 @@ fn stop(kind: Kind, message: &str) -> u8 {
     kind.exit_code()
 }
 
-fn ticks(period: Duration) -> Interval {
+pub(crate) fn ticks(period: Duration) -> Interval {
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // The first tick is not at once but after a period: a short download shows no progress at all.
@@ -373,7 +388,7 @@ fn ticks(period: Duration) -> Interval {
     ticks
 }
 
-async fn tick(ticks: &mut Option<Interval>) {
+pub(crate) async fn tick(ticks: &mut Option<Interval>) {
     match ticks {
         Some(ticks) => {
             ticks.tick().await;

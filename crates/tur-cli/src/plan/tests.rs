@@ -33,8 +33,10 @@ fn without_flags_the_engine_decides() {
         at_once,
         session,
         show,
+        passage,
     } = plan(&["http://h/f"]);
     assert_eq!((items.len(), items.url(0)), (1, "http://h/f"));
+    assert!(passage.is_none(), "it is saved");
     assert!(!several && at_once == 4 && session.is_none() && !job.downgrade);
     assert!(job.file.is_none() && job.dir.is_none() && job.lanes.is_none());
     assert!(job.fields.is_empty() && job.credentials.is_none());
@@ -162,7 +164,8 @@ fn what_cannot_be_meant_is_refused() {
         ),
         (&["-o", "", "u"], "-o: the name is empty"),
         (&["-d", "", "u"], "-d: the name is empty"),
-        (&["-o", "-", "u"], "not built yet"),
+        (&["-o", "-", "u", "v"], "one file"),
+        (&["--from", "5", "u"], "tur stream"),
         (&["-o", "/dev/null", "u"], "not built yet"),
         (&["-x", "2", "-s", "3", "u"], "-s 3 is more than -x 2"),
         (

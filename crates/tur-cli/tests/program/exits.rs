@@ -56,7 +56,7 @@ fn usage_is_2_before_anything_is_done() {
         &["--speed-limit", "-1", url],
         &["--read-timeout", "0", url],
         &["-o", "", url],
-        &["-o", "-", url],
+        &["--from", "1K", url],
         &["-o", "/dev/null", url],
         &["-o", "dir/", url],
         &["-u", "me", url],

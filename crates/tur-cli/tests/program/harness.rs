@@ -82,6 +82,11 @@ impl Place {
         Ran::of(command.args(args).output().expect("the program starts"))
     }
 
+    /// Runs the program with these arguments and no other.
+    pub(crate) fn tur_plain(&self, args: &[&str]) -> Ran {
+        Ran::of(self.command(args).output().expect("the program starts"))
+    }
+
     /// Downloads a list that comes in at standard input.
     pub(crate) fn tur_fed(&self, list: &str, args: &[&str]) -> Ran {
         let mut command = self.command(&["--max-time", "120", "-i", "-"]);

@@ -20,5 +20,6 @@ mod origins;
 mod requests;
 mod secrets;
 mod storage;
+mod streams;
 mod terminal;
 mod wild;

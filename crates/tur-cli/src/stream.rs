@@ -1,0 +1,252 @@
+//! `tur stream`: a file to standard output, in order, while it arrives over many connections.
+//!
+//! [`words`] recognises the command, [`run`] does it. The bytes pass through a file in a directory of its own, of which a
+//! window is fetched ahead of what was written: who reads slowly stops the connections, and that is no stall.
+
+use std::ffi::OsString;
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use tokio::sync::oneshot;
+use tur_engine::{Completed, Error, Event, Events, Kind, What};
+use tur_stream::{Fill, Media, Options, ReadError};
+
+use crate::console;
+use crate::plan::Plan;
+use crate::request;
+use crate::run::{self, Stopped};
+use crate::show::Show;
+
+/// What a plan says of a file that goes to standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Passage {
+    /// The first byte that is wanted.
+    pub(crate) from: u64,
+}
+
+/// Takes the word `stream` out of a command line; true if it was there. It stands in place of the first URL or flag: no URL
+/// is that word.
+pub(crate) fn words(args: impl Iterator<Item = OsString>) -> (Vec<OsString>, bool) {
+    let mut words: Vec<OsString> = args.collect();
+    let is_stream = words.get(1).is_some_and(|word| word == "stream");
+    if is_stream {
+        words.remove(1);
+    }
+    (words, is_stream)
+}
+
+/// How far is fetched ahead of what was written, in bytes: enough for many connections on a long way.
+const LOOK_AHEAD: u64 = 32 << 20;
+/// Bytes that are handed on at a time.
+const PIECE: usize = 256 << 10;
+/// Names that are tried for the directory.
+const NAMES_MAX: u32 = 1_000;
+
+/// Does what the plan says. What comes back is the exit code; everything was said.
+pub(crate) fn run(mut plan: Plan, passage: Passage) -> u8 {
+    console::keep_output_free();
+    let (mut stopped, runtime, downloader) = match run::begin(&plan) {
+        Ok(begun) => begun,
+        Err(code) => return code,
+    };
+    let mut show = Show::new(plan.show, false);
+    let told = run::greet(&downloader, &mut show);
+    let place = match Place::new(plan.job.dir.as_deref()) {
+        Ok(place) => place,
+        Err((path, error)) => {
+            show.error(&format!("{}: {error}", path.display()));
+            return Kind::Local.exit_code();
+        }
+    };
+    plan.job.dir = Some(place.0.clone());
+    plan.job.file = Some(PathBuf::from("stream"));
+    let item = plan.items.item(0).expect("it was typed");
+    let download = request::download(&downloader, &plan.job, item);
+    let options = Options::new().fill(Fill::Window).look_ahead(LOOK_AHEAD);
+    let media = Media::of(download, options);
+    let code = runtime.block_on(pass(&media, passage, &mut show, &mut stopped));
+    // Who has a place in it goes before it.
+    drop(media);
+    drop(place);
+    run::part(&downloader, &show, &told);
+    code
+}
+
+/// How writing ended.
+enum Written {
+    /// At the end of the file: so many bytes.
+    Whole(u64),
+    /// Nobody reads any more.
+    Unread,
+    /// The output cannot be written to.
+    Output(io::Error),
+    /// The file does not come.
+    Failed(Error),
+}
+
+/// Hands the file on, and shows what happens meanwhile. What comes back is the exit code.
+async fn pass(media: &Media, passage: Passage, show: &mut Show, stopped: &mut Stopped) -> u8 {
+    let wanted = show.wanted();
+    let ends = |what: &What| {
+        matches!(
+            what,
+            What::Started { .. } | What::Completed(_) | What::Failed(_)
+        )
+    };
+    let mut events = media.events().only(move |what| wanted(what) || ends(what));
+    show.begin(0);
+    let mut draws = show.period().map(run::ticks);
+    let mut written = writing(media, passage.from);
+    let mut told = Told::default();
+    let written = loop {
+        tokio::select! {
+            Some(event) = events.next() => told.hear(show, &event),
+            written = &mut written => break written,
+            () = stopped.ask() => media.cancel(),
+            () = run::tick(&mut draws) => show.tick(&media.progress()),
+        }
+    };
+    let written = written.unwrap_or_else(|_gone| Written::Output(io::ErrorKind::Other.into()));
+    let outcome = match written {
+        Written::Whole(bytes) if passage.from > 0 => Ok(told.of_part(media, bytes)),
+        // It is complete once it is verified.
+        Written::Whole(_) => told.outcome(show, &mut events).await,
+        Written::Failed(error) => Err(error),
+        // Who reads has had enough, as in `tur stream URL | head`: there is nobody to tell.
+        Written::Unread => return Kind::Local.exit_code(),
+        Written::Output(error) => {
+            show.error(&format!("standard output: {error}"));
+            let full = error.kind() == io::ErrorKind::StorageFull;
+            return if full { Kind::DiskFull } else { Kind::Local }.exit_code();
+        }
+    };
+    show.end(0, &outcome);
+    let failed = outcome.err().map(|error| error.kind().exit_code());
+    failed.map_or(0, |failed| stopped.code.unwrap_or(failed))
+}
+
+/// What events have told of the outcome.
+#[derive(Default)]
+struct Told {
+    url: String,
+    outcome: Option<Result<Completed, Error>>,
+}
+
+impl Told {
+    fn hear(&mut self, show: &mut Show, event: &Event) {
+        match &event.what {
+            What::Started { url } => self.url.clone_from(url),
+            What::Completed(done) => {
+                self.outcome = Some(Ok(Completed {
+                    path: PathBuf::from("-"),
+                    ..Completed::clone(done)
+                }));
+            }
+            What::Failed(error) => self.outcome = Some(Err(error.clone())),
+            _ => {}
+        }
+        show.event(0, event, String::new);
+    }
+
+    /// The outcome, once the last event has told it.
+    async fn outcome(mut self, show: &mut Show, events: &mut Events) -> Result<Completed, Error> {
+        while let Some(event) = events.next().await {
+            self.hear(show, &event);
+        }
+        self.outcome.expect("the last event tells it")
+    }
+
+    /// Of a part of a file there is no outcome: this is what was handed on.
+    fn of_part(self, media: &Media, bytes: u64) -> Completed {
+        Completed {
+            url: self.url,
+            path: PathBuf::from("-"),
+            bytes,
+            elapsed: media.progress().elapsed,
+            ..Completed::default()
+        }
+    }
+}
+
+/// Writes on a thread of its own, because who reads may take any time.
+fn writing(media: &Media, from: u64) -> oneshot::Receiver<Written> {
+    let mut reader = media.reader();
+    let (tell, told) = oneshot::channel();
+    let write = move || {
+        let written = copy(&mut reader, from);
+        // Before the word of it: whoever hears it may let the media go.
+        drop(reader);
+        tell.send(written).ok();
+    };
+    // Without a thread nothing is told, which is heard.
+    thread::Builder::new()
+        .name("tur-output".to_owned())
+        .spawn(write)
+        .ok();
+    told
+}
+
+fn copy(reader: &mut tur_stream::Reader, from: u64) -> Written {
+    let mut output = match console::output() {
+        Ok(output) => output,
+        Err(error) => return Written::Output(error),
+    };
+    let (mut piece, mut bytes) = (vec![0; PIECE], 0);
+    if let Err(error) = reader.seek(SeekFrom::Start(from)) {
+        return Written::Output(error);
+    }
+    loop {
+        let came = match reader.read(&mut piece) {
+            Ok(0) => return Written::Whole(bytes),
+            Ok(came) => came,
+            Err(error) => return failed(error),
+        };
+        match output.write_all(&piece[..came]) {
+            Ok(()) => bytes += came as u64,
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Written::Unread,
+            Err(error) => return Written::Output(error),
+        }
+    }
+}
+
+fn failed(error: io::Error) -> Written {
+    let inside = error.get_ref().and_then(|e| e.downcast_ref::<ReadError>());
+    match inside {
+        Some(ReadError::Download(why)) => Written::Failed(why.clone()),
+        _ => Written::Output(error),
+    }
+}
+
+/// A directory for what passes, which goes with it.
+struct Place(PathBuf);
+
+impl Place {
+    fn new(dir: Option<&Path>) -> Result<Self, (PathBuf, io::Error)> {
+        let above = dir.map_or_else(std::env::temp_dir, Path::to_owned);
+        for n in 0..NAMES_MAX {
+            let path = above.join(format!(".tur-stream-{}-{n}", std::process::id()));
+            match private(&path) {
+                Ok(()) => return Ok(Self(path)),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err((path, error)),
+            }
+        }
+        Err((above, io::ErrorKind::AlreadyExists.into()))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // The download is over, or is being cancelled at this moment: what it still has open has no name then.
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+/// Makes a directory that nobody else looks into.
+fn private(path: &Path) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}

@@ -1,0 +1,178 @@
+//! `tur stream` and `-o -`: a file to standard output, in order, and nothing left anywhere.
+
+use std::io::Read as _;
+use std::process::{Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tur_core::{ByteRange, Rate};
+use tur_testkit::{Behaviour, Deed, Gate, Loopback, When, content};
+
+use crate::harness::Place;
+
+const MIB: u64 = 1 << 20;
+const SIZE: u64 = 5 * MIB + 3;
+
+/// Runs it with what passes in the place itself, so that what it leaves is seen.
+fn stream(place: &Place, args: &[&str]) -> Output {
+    let mut command = place.command(&["stream", "--max-time", "120"]);
+    let output = command.args(args).env("TMPDIR", place.path()).output();
+    let output = output.expect("the program starts");
+    assert_eq!(place.names(), [""; 0], "nothing is left");
+    output
+}
+
+fn origin(behaviour: Behaviour) -> (Loopback, String) {
+    let origin = Loopback::start([("/f", behaviour)]);
+    let url = origin.url("/f");
+    (origin, url)
+}
+
+#[track_caller]
+fn assert_bytes(output: &Output, from: u64) {
+    assert_eq!(output.status.code(), Some(0), "{}", said(output));
+    let meant = content(0, ByteRange::new(from, SIZE));
+    assert!(output.stdout == meant, "{} bytes", output.stdout.len());
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_file_goes_to_standard_output_in_order() {
+    let behaviour = Behaviour::new(SIZE)
+        .pace(Rate::per_second(16 * MIB))
+        .rule(When::Every(3), Deed::CutAfter(200_000));
+    let (_origin, url) = origin(behaviour);
+    let place = Place::new();
+    assert_bytes(&stream(&place, &[&url]), 0);
+    assert_bytes(&stream(&place, &["-s", "8", &url]), 0);
+    assert_bytes(&stream(&place, &["--from", "5M", "-q", &url]), 5 * MIB);
+    assert_bytes(&stream(&place, &["-d", ".", "-o", "-", &url]), 0);
+    let mut plain = place.command(&["-o", "-", &url]);
+    let output = plain.env("TMPDIR", place.path()).output();
+    assert_bytes(&output.expect("it starts"), 0);
+}
+
+#[test]
+fn events_are_told_beside_it() {
+    let (_origin, url) = origin(Behaviour::new(SIZE));
+    let place = Place::new();
+    let output = stream(&place, &["--json", &url]);
+    assert_bytes(&output, 0);
+    let last = said(&output).lines().last().map(str::to_owned);
+    let last: serde_json::Value = serde_json::from_str(&last.expect("a line")).expect("an object");
+    assert_eq!(
+        (&last["event"], &last["path"]),
+        (&"done".into(), &"-".into())
+    );
+    assert_eq!((&last["bytes"], &last["url"]), (&SIZE.into(), &url.into()));
+}
+
+#[test]
+fn a_failure_has_its_code_although_bytes_were_written() {
+    let (_origin, url) = origin(Behaviour::new(SIZE));
+    let place = Place::new();
+    let wrong = format!("md5:{}", "0".repeat(32));
+    let output = stream(&place, &["--checksum", &wrong, &url]);
+    assert_eq!(output.status.code(), Some(10), "{}", said(&output));
+    let gone = Deed::Status {
+        status: 404,
+        retry_after: None,
+    };
+    let (_origin, url) = origin_of(gone);
+    let output = stream(&place, &[&url]);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(8), 0));
+}
+
+fn origin_of(deed: Deed) -> (Loopback, String) {
+    origin(Behaviour::new(SIZE).rule(When::Always, deed))
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    let (origin, url) = origin(Behaviour::new(SIZE));
+    let place = Place::new();
+    for args in [
+        &["stream", &url, &url][..],
+        &["stream"],
+        &["stream", "-o", "f", &url],
+        &["stream", "--save-session", "s", &url],
+        &["--from", "5", &url],
+    ] {
+        place.tur_plain(args).ends_with(2);
+    }
+    assert_eq!(origin.requests(), 0);
+}
+
+/// Who reads slowly is waited for: what is fetched ahead is bounded, and nothing counts as a stall.
+#[test]
+fn a_reader_that_waits_stops_the_connections() {
+    const BIG: u64 = 80 * MIB;
+    let (origin, url) = origin(Behaviour::new(BIG));
+    let place = Place::new();
+    let mut command = place.command(&["stream", "--speed-limit", "1K", "--speed-time", "1", &url]);
+    let mut child = command
+        .env("TMPDIR", place.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut out = child.stdout.take().expect("it is piped");
+    let mut have = vec![0; MIB as usize];
+    out.read_exact(&mut have).expect("it comes");
+    // All that may be fetched comes, and no more.
+    let soon = std::time::Duration::from_secs(60);
+    assert!(origin.wait_for_bytes(32 * MIB, soon));
+    let beyond = std::time::Duration::from_secs(2);
+    assert!(!origin.wait_for_bytes(45 * MIB, beyond));
+    out.read_to_end(&mut have).expect("the rest comes");
+    assert!(have == content(0, ByteRange::new(0, BIG)));
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+}
+
+#[test]
+fn a_reader_that_goes_ends_it_without_noise() {
+    let (_origin, url) = origin(Behaviour::new(SIZE));
+    let place = Place::new();
+    let mut command = place.command(&["stream", "-q", &url]);
+    let mut child = command
+        .env("TMPDIR", place.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut out = child.stdout.take().expect("it is piped");
+    out.read_exact(&mut [0; 100]).expect("it comes");
+    drop(out);
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(
+        (output.status.code(), said(&output)),
+        (Some(3), String::new())
+    );
+    assert_eq!(place.names(), [""; 0]);
+}
+
+#[test]
+fn a_signal_ends_it_and_leaves_nothing() {
+    let gate = Gate::at(MIB);
+    let (_origin, url) = origin_of(Deed::Hold(gate));
+    let place = Place::new();
+    let mut command = place.command(&["stream", &url]);
+    let mut child = command
+        .env("TMPDIR", place.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut out = child.stdout.take().expect("it is piped");
+    out.read_exact(&mut vec![0; MIB as usize])
+        .expect("it comes");
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    kill_process(pid.expect("a pid"), Signal::INT).expect("it runs");
+    assert_eq!(out.read(&mut [0; 8]).ok(), Some(0));
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(130), "{}", said(&output));
+    assert_eq!(place.names(), [""; 0]);
+}
