@@ -159,6 +159,8 @@ impl Ordeal {
             },
             link: Link {
                 bottleneck: Some(Rate::per_second(RATE)),
+                // All connections together have room for what there are permits, so that one that is kept is missed.
+                streams: Some(u32::try_from(LANES * DOWNLOADS / CONNECTIONS).expect("a few")),
                 ..Link::default()
             },
             ..Setup::default()
