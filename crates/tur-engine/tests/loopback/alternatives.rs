@@ -1,14 +1,15 @@
 //! HTTP/3 that an origin offers: it is tried, trusted only with the origin's certificate, and let be where it fails.
 
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use tempfile::TempDir;
 use tur_engine::{Completed, Downloader, DownloaderBuilder, Http3Record};
-use tur_testkit::{Behaviour, Loopback, Setup, Speaks, Tls};
+use tur_testkit::{Behaviour, Deed, Gate, Loopback, Setup, Speaks, Strike, Tls, When};
 
-use crate::stand::{LIMIT, MIB, PATH, assert_content, outcome};
+use crate::stand::{KIB, LIMIT, MIB, PATH, assert_content, outcome};
 
 const SIZE: u64 = MIB + 77;
 
@@ -190,6 +191,78 @@ async fn what_nobody_vouches_for_is_not_believed() {
     place.visit("c", &secure.url(PATH)).await;
     assert!(place.known().is_some(), "that one was checked");
 }
+
+/// A connection over QUIC that breaks in the middle: TCP goes on from there.
+#[tokio::test]
+async fn what_breaks_over_quic_goes_on_over_tcp() {
+    let quic = serve(Speaks::H3, 0, None);
+    let came = SIZE / 2;
+    let held = Behaviour::new(SIZE).rule(When::Always, Deed::Hold(Gate::at(came)));
+    quic.swap(PATH, held);
+    let tcp = serve(Speaks::Both, 0, Some(quic.port()));
+    let door = Door::to(tcp.port());
+    let place = Place::new(&[&tcp, &quic]);
+    let url = format!("https://localhost:{}{PATH}", door.port);
+    door.set(true);
+    assert_eq!(place.visit("first", &url).await.protocol, "h2");
+    // Shut, there is no doubt who wins.
+    door.set(false);
+    let before = tcp.bytes_sent();
+    let downloader = place.downloader(|builder| builder);
+    let going_on = async {
+        quic.bytes_reach(came).await;
+        door.set(true);
+        quic.strike(Strike::Forget, 1);
+    };
+    let (done, ()) = tokio::join!(place.fetch(&downloader, ("second", &url)), going_on);
+    let protocols = &done.metrics.protocols;
+    assert_eq!(protocols["h3"].fresh + protocols["h2"].fresh, 2);
+    let twice = tcp.bytes_sent() - before + came - SIZE;
+    assert!(twice <= ON_ITS_WAY, "{twice} bytes came twice");
+}
+
+/// A way over TCP that can be shut: whoever comes then is let in later.
+struct Door {
+    port: u16,
+    open: Arc<(Mutex<bool>, Condvar)>,
+}
+
+impl Door {
+    fn to(origin: u16) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let port = listener.local_addr().expect("it is bound").port();
+        let open: Arc<(Mutex<bool>, Condvar)> = Arc::default();
+        let held = Arc::clone(&open);
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let held = Arc::clone(&held);
+                std::thread::spawn(move || {
+                    let (open, changed) = &*held;
+                    let open = open.lock().expect("nobody panics with it");
+                    drop(changed.wait_while(open, |open| !*open));
+                    let server = TcpStream::connect((Ipv4Addr::LOCALHOST, origin))?;
+                    let (mut to, mut from) = (server.try_clone()?, client.try_clone()?);
+                    std::thread::spawn(move || {
+                        // It ends when either side does.
+                        std::io::copy(&mut from, &mut to).ok();
+                        to.shutdown(Shutdown::Write).ok();
+                    });
+                    std::io::copy(&mut &server, &mut &client)?;
+                    client.shutdown(Shutdown::Both)
+                });
+            }
+        });
+        Self { port, open }
+    }
+
+    fn set(&self, open: bool) {
+        *self.open.0.lock().expect("nobody panics with it") = open;
+        self.open.1.notify_all();
+    }
+}
+
+/// Bytes that were sent and had not come, or not been written, when the connection broke.
+const ON_ITS_WAY: u64 = 256 * KIB;
 
 /// What is taken back is forgotten.
 #[tokio::test]

@@ -17,7 +17,7 @@ use quinn::{Incoming, SendStream, TransportConfig, VarInt};
 use rustls::ServerConfig;
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::forget::Listener;
+use super::forget::{Listener, Shift};
 use super::quic::{self, Quic};
 use super::serve::GRAIN;
 use super::streams::{ENDLESS_FIELDS, INTERIM, seen};
@@ -58,17 +58,17 @@ pub(super) fn listen(
 /// Takes connections until the runtime goes.
 pub(super) async fn accept(listener: Listener, stage: Arc<Stage>) {
     let endpoint = || listener.endpoint().expect("the socket is bound");
-    let mut standing = endpoint();
+    let (mut standing, mut shift) = endpoint();
     let mut struck = stage.strikes.listen_to_all();
     loop {
         tokio::select! {
             incoming = standing.accept() => {
                 let Some(incoming) = incoming else { return };
-                clock::launch(connection(incoming, stage.clone()));
+                clock::launch(connection(incoming, stage.clone(), shift.clone()));
             }
             strike = struck.next() => {
                 if strike == Strike::Forget {
-                    standing = endpoint();
+                    (standing, shift) = endpoint();
                 }
             }
         }
@@ -76,7 +76,7 @@ pub(super) async fn accept(listener: Listener, stage: Arc<Stage>) {
 }
 
 /// Serves one connection to its end. Errors mean that the client went away: there is nobody to tell.
-async fn connection(incoming: Incoming, stage: Arc<Stage>) {
+async fn connection(incoming: Incoming, stage: Arc<Stage>, shift: Arc<Shift>) {
     let Some(seat) = stage.connect() else {
         incoming.refuse();
         return;
@@ -128,8 +128,8 @@ async fn connection(incoming: Incoming, stage: Arc<Stage>) {
                 Strike::Cut => After::Close(INTERNAL_ERROR),
                 Strike::Calm => After::Close(EXCESSIVE_LOAD),
                 Strike::GoAway => After::Finish,
-                // Whoever knew it is gone.
-                Strike::Forget => return,
+                // Whoever knew it is gone, without a word, though the endpoint may not have heard of it yet.
+                Strike::Forget => return shift.end(),
                 Strike::ResetHalf => {
                     running.retain(|stream| !stream.is_finished());
                     running.iter().step_by(2).for_each(AbortHandle::abort);
