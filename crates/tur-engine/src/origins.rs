@@ -240,6 +240,9 @@ impl Origins {
                 })
             }
             (Http3Fact::Said(_), None) => true,
+            (Http3Fact::Overtaken, known) => {
+                known.as_ref().is_some_and(|known| known.worked.is_some())
+            }
             (_, known) => known.is_some(),
         };
         if renewed {

@@ -12,7 +12,7 @@ use tur_core::{Advert, Alternative, Rate, Wall};
 pub struct Http3 {
     /// Where it is to be had.
     pub offer: Option<Offered>,
-    /// When a connection was made last, if none has failed since.
+    /// When a connection was made last, if since then none has failed, and TCP was not faster than one.
     pub worked: Option<Wall>,
     /// Failures since one was made last.
     pub failures: u8,
@@ -44,6 +44,8 @@ pub enum Http3Fact {
     Worked,
     /// None could be made, or one broke.
     Failed,
+    /// TCP was faster; what becomes of the connection is not known yet, and may never be.
+    Overtaken,
     /// A lane had this rate over HTTP/3.
     Rate(Rate),
     /// A lane had this rate over TCP.
@@ -88,6 +90,8 @@ impl Http3 {
                 self.failures = self.failures.saturating_add(1);
                 self.not_before = Some(after(now, pause.min(PAUSE_MAX)));
             }
+            // It is no failure, but nobody waits for it again before it has worked.
+            Http3Fact::Overtaken => self.worked = None,
             Http3Fact::Rate(rate) => self.rate = Some(mixed(self.rate, *rate)),
             Http3Fact::TcpRate(rate) => self.tcp_rate = Some(mixed(self.tcp_rate, *rate)),
         }
@@ -234,8 +238,13 @@ mod tests {
             assert!(!known.is_proven(NOW));
             known.learn(NOW, &Http3Fact::Worked);
             assert!(known.is_proven(at(secs - 1)) && !known.is_proven(at(secs)));
-            known.learn(NOW, &Http3Fact::Failed);
-            assert!(!known.is_proven(NOW));
+            for (fact, pauses) in [(Http3Fact::Overtaken, false), (Http3Fact::Failed, true)] {
+                known.learn(NOW, &Http3Fact::Worked);
+                assert!(known.is_proven(NOW));
+                known.learn(NOW, &fact);
+                assert!(!known.is_proven(NOW));
+                assert_eq!(known.is_paused(NOW), pauses, "{fact:?}");
+            }
         }
     }
 

@@ -83,7 +83,8 @@ impl Racing {
             }
             Http3News::Overtaken => {
                 live.doubted = true;
-                None
+                // The process may end before it is known whether QUIC is slow or blocked.
+                Some(Http3Fact::Overtaken)
             }
             Http3News::Failed => {
                 live.trying = live.trying.saturating_sub(1);
@@ -201,12 +202,34 @@ mod tests {
                 let told = racing.told(&origin(0), Http3News::Ended { broken });
                 assert_eq!(told, Some(Http3Fact::Failed));
             } else {
-                assert_eq!(racing.told(&origin(0), Http3News::Overtaken), None);
+                let told = racing.told(&origin(0), Http3News::Overtaken);
+                assert_eq!(told, Some(Http3Fact::Overtaken));
                 assert_eq!(next(&mut racing, &known), None, "it is still tried");
                 let told = racing.told(&origin(0), Http3News::Failed);
                 assert_eq!(told, Some(Http3Fact::Failed));
             }
             assert_eq!(next(&mut racing, &known), Some(0));
+        }
+    }
+
+    /// The program ends with its download: what was under way then is no news, what was seen by then is kept.
+    #[test]
+    fn a_short_process_hands_on_what_its_race_taught() {
+        let mut known = known(&[Http3Fact::Worked]);
+        for (course, head_start) in [
+            (&[Http3News::GivenUp][..], 300),
+            (&[Http3News::Overtaken, Http3News::GivenUp], 0),
+            (&[Http3News::Overtaken, Http3News::Connected], 300),
+            (&[Http3News::Connected], 300),
+        ] {
+            let mut racing = Racing::new();
+            assert!(next(&mut racing, &known).is_some(), "it is never paused");
+            for news in course {
+                if let Some(fact) = racing.told(&origin(0), *news) {
+                    known.learn(NOW, &fact);
+                }
+            }
+            assert_eq!(next(&mut Racing::new(), &known), Some(head_start));
         }
     }
 
