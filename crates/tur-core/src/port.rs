@@ -166,6 +166,10 @@ pub trait Session: Send + Sync + 'static {
     fn capacity(&self) -> usize {
         1
     }
+
+    /// A body on it was given up, because nothing came of it for too long. A session of which others could still be had,
+    /// that answers and yet brings nothing, may take no further request then.
+    fn stalled(&self) {}
 }
 
 /// The body of a reply.

@@ -107,6 +107,15 @@ impl Session for HttpSession {
             Inner::H3(session) => session.capacity(),
         }
     }
+
+    /// Over HTTP/3 it counts as broken: the next connection may go another way, which is TCP. HTTP/1.1 has closed it, and
+    /// over HTTP/2 another stream is tried, for there is no other way.
+    fn stalled(&self) {
+        #[cfg(feature = "http3")]
+        if let Inner::H3(session) = &self.inner {
+            session.stalled();
+        }
+    }
 }
 
 impl fmt::Debug for HttpSession {

@@ -90,7 +90,13 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
                     attempt,
                 });
             }
-            Decision::Stalled { lane } => self.tell_silent(lane),
+            Decision::Stalled { lane } => {
+                self.tell_silent(lane);
+                let lent = self.lanes.get(&lane).and_then(|lane| lane.lent.as_ref());
+                if let Some(lent) = lent {
+                    lent.session.stalled();
+                }
+            }
             Decision::Resumed { at } => self.tell(What::Resumed { at }),
             Decision::Restarted { why } => self.tell(What::Restarted { why }),
             Decision::Fewer { .. } => {

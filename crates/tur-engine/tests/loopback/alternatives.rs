@@ -12,6 +12,9 @@ use tur_testkit::{Behaviour, Deed, Gate, Loopback, Setup, Speaks, Strike, Tls, W
 use crate::stand::{KIB, LIMIT, MIB, PATH, assert_content, outcome};
 
 const SIZE: u64 = MIB + 77;
+const HALF: u64 = SIZE / 2;
+/// Of a body that is given up after it.
+const SILENCE: Duration = Duration::from_secs(2);
 
 /// An origin over TCP that offers HTTP/3 on a port, and what programs remember of it.
 struct Place {
@@ -79,24 +82,29 @@ impl Place {
 }
 
 /// Waits until it is remembered that HTTP/3 fails.
+async fn is_paused(downloader: &Downloader) {
+    let paused = || {
+        let records = downloader.origins().expect("they can be read");
+        let known = records.first().and_then(|record| record.http3.clone());
+        known.is_some_and(|known| known.paused)
+    };
+    until(paused).await;
+}
+
+/// Waits until it is so.
 #[expect(
     clippy::disallowed_methods,
-    reason = "what goes on behind a download that has ended tells nobody when it ends"
+    reason = "what goes on elsewhere tells nobody when it happens"
 )]
-async fn is_paused(downloader: &Downloader) {
-    let paused = async {
-        loop {
-            let records = downloader.origins().expect("they can be read");
-            let known = records.first().and_then(|record| record.http3.clone());
-            if known.is_some_and(|known| known.paused) {
-                return;
-            }
+async fn until(so: impl Fn() -> bool) {
+    let waiting = async {
+        while !so() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(LIMIT, paused)
+    tokio::time::timeout(LIMIT, waiting)
         .await
-        .expect("what failed is remembered");
+        .expect("it happens");
 }
 
 /// The first visit goes over TCP, whatever is offered; a later one where it was said.
@@ -195,30 +203,87 @@ async fn what_nobody_vouches_for_is_not_believed() {
 /// A connection over QUIC that breaks in the middle: TCP goes on from there.
 #[tokio::test]
 async fn what_breaks_over_quic_goes_on_over_tcp() {
-    let quic = serve(Speaks::H3, 0, None);
-    let came = SIZE / 2;
-    let held = Behaviour::new(SIZE).rule(When::Always, Deed::Hold(Gate::at(came)));
-    quic.swap(PATH, held);
-    let tcp = serve(Speaks::Both, 0, Some(quic.port()));
-    let door = Door::to(tcp.port());
-    let place = Place::new(&[&tcp, &quic]);
-    let url = format!("https://localhost:{}{PATH}", door.port);
-    door.set(true);
-    assert_eq!(place.visit("first", &url).await.protocol, "h2");
-    // Shut, there is no doubt who wins.
-    door.set(false);
-    let before = tcp.bytes_sent();
-    let downloader = place.downloader(|builder| builder);
+    let scene = Scene::new(Deed::Hold(Gate::at(HALF))).await;
+    let before = scene.tcp.bytes_sent();
+    let downloader = scene.place.downloader(|builder| builder);
     let going_on = async {
-        quic.bytes_reach(came).await;
-        door.set(true);
-        quic.strike(Strike::Forget, 1);
+        scene.quic.bytes_reach(HALF).await;
+        scene.door.set(true);
+        scene.quic.strike(Strike::Forget, 1);
     };
-    let (done, ()) = tokio::join!(place.fetch(&downloader, ("second", &url)), going_on);
+    let fetch = scene.place.fetch(&downloader, ("second", &scene.url));
+    let (done, ()) = tokio::join!(fetch, going_on);
     let protocols = &done.metrics.protocols;
     assert_eq!(protocols["h3"].fresh + protocols["h2"].fresh, 2);
-    let twice = tcp.bytes_sent() - before + came - SIZE;
+    let twice = scene.tcp.bytes_sent() - before + HALF - SIZE;
     assert!(twice <= ON_ITS_WAY, "{twice} bytes came twice");
+}
+
+/// A body over QUIC of which no more comes, on a connection that answers otherwise: TCP goes on from there.
+#[tokio::test]
+async fn what_stalls_over_quic_goes_on_over_tcp() {
+    let scene = Scene::new(Deed::Hold(Gate::at(HALF))).await;
+    let downloader = scene.place.downloader(|builder| builder);
+    let download = downloader.download(&scene.url).dir(scene.place.dir.path());
+    let download = download.file("second").read_timeout(SILENCE);
+    let mut handle = download.lanes(1).start();
+    let opening = async {
+        scene.quic.bytes_reach(HALF).await;
+        scene.door.set(true);
+    };
+    let (done, ()) = tokio::join!(outcome(&mut handle), opening);
+    let done = done.expect("it succeeds");
+    assert_content(&scene.place.path("second"), 0, SIZE);
+    assert_eq!(done.protocol, "h2");
+    assert_eq!(done.metrics.protocols["h3"].fresh, 1, "once is enough");
+    is_paused(&downloader).await;
+}
+
+/// A server that closes the connection and says that nothing is wrong, while it owes an answer.
+#[tokio::test]
+async fn what_is_cut_off_over_quic_without_an_error_goes_on_over_tcp() {
+    let scene = Scene::new(Deed::GoAway(0)).await;
+    let downloader = scene.place.downloader(|builder| builder);
+    let opening = async {
+        until(|| scene.quic.requests() > 0).await;
+        scene.door.set(true);
+    };
+    let fetch = scene.place.fetch(&downloader, ("second", &scene.url));
+    let (done, ()) = tokio::join!(fetch, opening);
+    assert_eq!(done.protocol, "h2");
+    assert_eq!(scene.quic.requests(), 1, "once is enough");
+    is_paused(&downloader).await;
+}
+
+/// An origin that is known to offer HTTP/3, where something is done to each answer. TCP is shut for now, so that there is no
+/// doubt who wins.
+struct Scene {
+    quic: Loopback,
+    tcp: Loopback,
+    door: Door,
+    place: Place,
+    url: String,
+}
+
+impl Scene {
+    async fn new(over_quic: Deed) -> Self {
+        let quic = serve(Speaks::H3, 0, None);
+        quic.swap(PATH, Behaviour::new(SIZE).rule(When::Always, over_quic));
+        let tcp = serve(Speaks::Both, 0, Some(quic.port()));
+        let door = Door::to(tcp.port());
+        let place = Place::new(&[&tcp, &quic]);
+        let url = format!("https://localhost:{}{PATH}", door.port);
+        door.set(true);
+        assert_eq!(place.visit("first", &url).await.protocol, "h2");
+        door.set(false);
+        Self {
+            quic,
+            tcp,
+            door,
+            place,
+            url,
+        }
+    }
 }
 
 /// A way over TCP that can be shut: whoever comes then is let in later.

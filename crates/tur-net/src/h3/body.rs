@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -13,7 +14,7 @@ use crate::body::BUFFER_COST;
 
 use super::faults;
 use super::session::Exchange;
-use super::shared::Shared;
+use super::shared::{Running, Shared};
 
 /// The body of an answer over HTTP/3. Dropped before its end, its stream is cancelled.
 ///
@@ -27,13 +28,18 @@ pub(crate) struct H3Body {
 }
 
 enum State {
-    Reading(Box<Exchange>),
+    Reading(Box<(Exchange, Running)>),
     Ended,
     Failed(Fault),
 }
 
 impl H3Body {
-    pub(super) fn new(exchange: Exchange, id: u64, shared: Arc<Shared>, kind: BodyKind) -> Self {
+    pub(super) fn new(
+        exchange: (Exchange, Running),
+        id: u64,
+        shared: Arc<Shared>,
+        kind: BodyKind,
+    ) -> Self {
         Self {
             state: State::Reading(Box::new(exchange)),
             shared,
@@ -57,7 +63,7 @@ impl H3Body {
         let mut cost = 0;
         loop {
             let exchange = match &mut self.state {
-                State::Reading(exchange) => exchange,
+                State::Reading(exchange) => &mut exchange.0,
                 State::Ended => return Poll::Ready(Ok(Fill::End)),
                 State::Failed(fault) => return Poll::Ready(Err(fault.clone())),
             };
@@ -104,7 +110,9 @@ impl H3Body {
         if matches!(self.kind, BodyKind::Length(length) if length != self.received) {
             return self.disagrees();
         }
-        self.state = State::Ended;
+        if let State::Reading(exchange) = mem::replace(&mut self.state, State::Ended) {
+            exchange.1.ends();
+        }
         Ok(Fill::End)
     }
 

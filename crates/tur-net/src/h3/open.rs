@@ -85,7 +85,7 @@ pub(crate) async fn open(opening: Opening<'_>) -> Result<Opened, Fault> {
         let in_order = connection
             .close_reason()
             .is_some_and(|reason| faults::is_in_order(&reason));
-        shared.is_broken() || (!shared.is_closed() && !in_order)
+        shared.was_cut() || (!shared.is_closed() && !in_order)
     });
     Ok(Opened {
         session,

@@ -16,7 +16,7 @@ use crate::{head, message};
 use super::adapter::{Both, Opener};
 use super::body::H3Body;
 use super::faults;
-use super::shared::Shared;
+use super::shared::{Running, Shared};
 
 /// A stream that carries one request and its answer.
 pub(super) type Exchange = RequestStream<Both, Bytes>;
@@ -40,6 +40,7 @@ impl H3Session {
         if !self.is_open() {
             return Err(self.closed());
         }
+        let running = self.shared.begins(&self.connection);
         let of = |error, id| faults::of_head(&error, &self.shared, id);
         let mut sender = self.sender.clone();
         let mut exchange = sender.send_request(message).await.map_err(|e| match e {
@@ -58,7 +59,7 @@ impl H3Session {
                 .await
                 .map_err(|e| of(e, Some(id)))?;
             if !head.status().is_informational() {
-                return self.reply(head, exchange, id);
+                return self.reply(head, (exchange, running), id);
             }
             interim.count += 1;
             interim.bytes = interim.bytes.saturating_add(head::size(head.headers()));
@@ -81,10 +82,16 @@ impl H3Session {
         self.capacity.max(1)
     }
 
+    /// Nothing came for too long, though the connection stands.
+    pub(crate) fn stalled(&self) {
+        self.shared.breaks();
+        self.shared.retire();
+    }
+
     fn reply(
         &self,
         head: Response<()>,
-        exchange: Exchange,
+        (exchange, running): (Exchange, Running),
         id: u64,
     ) -> Result<Reply<H3Body>, Fault> {
         let (parts, ()) = head.into_parts();
@@ -96,7 +103,7 @@ impl H3Session {
         let kind = body_kind(&parts)?;
         Ok(Reply {
             answer: head::answer(&parts, kind)?,
-            body: H3Body::new(exchange, id, Arc::clone(&self.shared), kind),
+            body: H3Body::new((exchange, running), id, Arc::clone(&self.shared), kind),
         })
     }
 

@@ -1,7 +1,7 @@
 //! What a session, its streams and its bodies know in common.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tur_core::Fault;
@@ -15,8 +15,10 @@ pub(crate) struct Shared {
     retired: AtomicBool,
     /// The session was dropped: all ends now.
     closed: AtomicBool,
-    /// The connection had broken before that.
+    /// The connection had broken before that, or brought nothing any more.
     broken: AtomicBool,
+    /// Requests that have not come to their end.
+    running: AtomicUsize,
     /// The peer serves no request stream of this number or a later one.
     unserved_from: AtomicU64,
     /// What ended the connection, where neither quinn nor h3 knows it.
@@ -37,6 +39,7 @@ impl Shared {
             retired: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             broken: AtomicBool::new(false),
+            running: AtomicUsize::new(0),
             unserved_from: AtomicU64::new(u64::MAX),
             verdict: OnceLock::new(),
             ended: Mutex::default(),
@@ -67,13 +70,30 @@ impl Shared {
         self.closed.load(Ordering::Relaxed)
     }
 
-    /// The connection had broken before the session was dropped.
+    /// The connection had broken before the session was dropped, or brings nothing any more.
     pub(super) fn breaks(&self) {
         self.broken.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn is_broken(&self) -> bool {
         self.broken.load(Ordering::Relaxed)
+    }
+
+    /// A request begins on this connection.
+    pub(super) fn begins(self: &Arc<Self>, connection: &quinn::Connection) -> Running {
+        self.running.fetch_add(1, Ordering::AcqRel);
+        Running {
+            shared: Arc::clone(self),
+            connection: connection.clone(),
+            over: false,
+        }
+    }
+
+    /// The connection has ended, and cut off a request: whatever it said at its end, it broke.
+    pub(super) fn was_cut(&self) -> bool {
+        // In this order: a request that is not counted any more has said before whether it was cut off.
+        let runs = self.running.load(Ordering::Acquire) > 0;
+        self.is_broken() || (runs && !self.is_closed())
     }
 
     /// The peer has said GOAWAY.
@@ -116,6 +136,29 @@ impl Shared {
     /// The next stream that was opened before.
     pub(super) fn spare(&self) -> Option<Pair> {
         lock(&self.spare).pop_front()
+    }
+}
+
+/// A request that runs. Dropped, it is cut off if the connection ended first.
+pub(super) struct Running {
+    shared: Arc<Shared>,
+    connection: quinn::Connection,
+    over: bool,
+}
+
+impl Running {
+    /// Its answer has come to its end.
+    pub(super) fn ends(mut self) {
+        self.over = true;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.over && !self.shared.is_closed() && self.connection.close_reason().is_some() {
+            self.shared.breaks();
+        }
+        self.shared.running.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
