@@ -290,6 +290,15 @@ impl Permits {
         self.by_asker.remove(&asker);
     }
 
+    /// The lane wants again what is still on its way to it. True if so: this ticket, which was detached, is its own once more.
+    pub(crate) fn attach(&mut self, asker: Asker, id: TicketId) -> bool {
+        let detached = self.book.tickets.contains_key(&id) && !self.by_asker.contains_key(&asker);
+        if detached {
+            self.by_asker.insert(asker, id);
+        }
+        detached
+    }
+
     /// The lane wants nothing any more.
     pub(crate) fn withdraw(&mut self, now: Timestamp, asker: Asker) {
         if let Some(id) = self.by_asker.get(&asker).copied() {

@@ -48,7 +48,23 @@ macro_rules! cases {
         /// # Panics
         /// If the transport breaks a rule of the port; the message names the case.
         pub async fn run<T: Transport>(transport: &T, rig: &impl Rig) {
-            $($family::$case(transport, rig).await;)*
+            $(boxed::$case(transport, rig).await;)*
+        }
+
+        /// Each case on the heap, made in a frame of its own: the stack of a test is small for all of them.
+        mod boxed {
+            use std::pin::Pin;
+
+            use tur_core::port::Transport;
+
+            use super::Rig;
+
+            $(pub(super) fn $case<T: Transport>(
+                transport: &T,
+                rig: &impl Rig,
+            ) -> Pin<Box<impl Future<Output = ()>>> {
+                Box::pin(super::$family::$case(transport, rig))
+            })*
         }
     };
 }

@@ -25,14 +25,18 @@ impl<S> Shared<S> {
         self.now = self.now.max(now);
         match event {
             PoolEvent::Want(asker) => {
+                let sent = self.on_its_way(origin, asker);
+                if let Some(ticket) = sent.and_then(|user| user.ticket)
+                    && self.permits.attach(asker, ticket)
+                {
+                    return;
+                }
                 if !self.permits.want(now, asker, origin) {
                     return;
                 }
             }
             PoolEvent::Withdraw(asker) => {
-                let entry = self.origins.get(origin);
-                let mut users = entry.into_iter().flat_map(|entry| &entry.users);
-                if users.any(|((_, user), how)| *user == asker && how.lent) {
+                if self.on_its_way(origin, asker).is_some() {
                     // The session is on its way to the lane, which will send it back, and the permit with it.
                     self.permits.detach(asker);
                 } else {
@@ -51,6 +55,14 @@ impl<S> Shared<S> {
         }
         self.entry(origin).pool.handle(now, event);
         self.allow_crowd(origin);
+    }
+
+    /// What is lent to somebody who wants it no longer, or wants something again: it has not come there yet.
+    fn on_its_way(&self, origin: &Origin, asker: Asker) -> Option<&User> {
+        let users = &self.origins.get(origin)?.users;
+        let mut lent = users.iter().filter(|(_, user)| user.lent);
+        lent.find(|((_, user), _)| *user == asker)
+            .map(|(_, user)| user)
     }
 
     /// What somebody used a session for is over.
