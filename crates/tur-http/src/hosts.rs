@@ -43,7 +43,7 @@ impl FromStr for HostEntry {
         let entry = text.strip_prefix('+').unwrap_or(text);
         let mut parts = entry.splitn(3, ':');
         let (host, port) = (parts.next().unwrap_or_default(), parts.next());
-        let host = match (host, Host::parse(host.strip_suffix('.').unwrap_or(host))) {
+        let host = match (host, Host::parse(host.trim_end_matches('.'))) {
             ("*", _) => None,
             (_, Ok(Host::Domain(name))) => Some(name),
             (_, Ok(_)) => return wrong("an address needs no other one"),
@@ -77,7 +77,7 @@ impl HostEntry {
     /// host.
     #[must_use]
     pub fn find<'a>(entries: &'a [Self], host: &str, port: u16) -> Option<&'a [IpAddr]> {
-        let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+        let name = host.trim_end_matches('.').to_ascii_lowercase();
         let of = |wanted: Option<&str>| {
             let mut latest = entries.iter().rev();
             latest.find(|entry| entry.port == port && entry.host.as_deref() == wanted)
@@ -116,6 +116,7 @@ mod tests {
         for (text, told) in [
             ("a.example:80:127.0.0.1", "a.example:80:127.0.0.1"),
             ("A.Example.:80:127.0.0.1", "a.example:80:127.0.0.1"),
+            ("a..:80:127.0.0.1", "a:80:127.0.0.1"),
             ("+a:443:10.0.0.1,10.0.0.2", "a:443:10.0.0.1,10.0.0.2"),
             ("*:443:::1", "*:443:::1"),
             ("a:443:[::1], 10.0.0.1", "a:443:::1,10.0.0.1"),

@@ -126,8 +126,8 @@ impl Words<'_> {
     }
 
     fn value(&mut self) -> Result<String, NetrcError> {
-        let value = self.next(false)?;
-        value.ok_or_else(|| self.error("a value is missing at the end"))
+        let missing = self.error("a value is missing at the end");
+        self.next(false)?.ok_or(missing)
     }
 
     fn next(&mut self, comments: bool) -> Result<Option<String>, NetrcError> {
@@ -234,6 +234,7 @@ mod tests {
             ("login s3cret", 1),
             ("\nmachine a\n s3cret", 3),
             ("machine a password", 1),
+            ("machine a\nlogin\n\n", 2),
             ("machine a\npassword \"s3cret\n\"", 2),
             ("macdef x\nbody\n\nfoo", 4),
         ] {
@@ -249,7 +250,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_panics(text in "(machine |default |login |password |macdef |[a\"\\\\#\n é]){0,30}") {
-            let lines = text.matches('\n').count() + 1;
+            let lines = text.lines().count().max(1);
             if let Err(error) = Netrc::parse(&text) {
                 prop_assert!((1..=lines).contains(&error.line));
             }
