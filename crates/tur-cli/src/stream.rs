@@ -1,6 +1,6 @@
 //! `tur stream`: a file to standard output, in order, while it arrives over many connections.
 //!
-//! [`words`] recognises the command, [`run`] does it. The bytes pass through a file in a directory of its own, of which a
+//! [`words`] recognises the command, [`run()`] does it. The bytes pass through a file in a directory of its own, of which a
 //! window is fetched ahead of what was written: who reads slowly stops the connections, and that is no stall.
 
 use std::ffi::OsString;
