@@ -3,7 +3,6 @@
 //! Read [`advert`]. Of a list the first offer of HTTP/3 that can be read counts, as the order is the server's preference; other
 //! protocols, unknown parameters and what cannot be read are passed over. A field in which nothing can be read says nothing.
 
-use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -96,10 +95,9 @@ fn normal(host: &str) -> Option<String> {
     if host.len() > HOST_BYTES_MAX || !host.bytes().all(is_usual) {
         return None;
     }
-    match Host::parse(host).ok()? {
-        Host::Domain(name) => Some(name.trim_end_matches('.').to_owned()).filter(|n| !n.is_empty()),
-        address => Some(alloc::format!("{address}")),
-    }
+    // Without the dots first: what is a name with them can be an address without, and none that can be read.
+    let host = Host::parse(host.trim_end_matches('.')).ok()?;
+    Some(alloc::format!("{host}"))
 }
 
 /// A token or a quoted string.

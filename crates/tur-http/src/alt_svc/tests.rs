@@ -1,5 +1,6 @@
 //! What `Alt-Svc` says, in a table, and what it never does.
 
+use std::borrow::ToOwned;
 use std::string::ToString;
 use std::vec;
 
@@ -42,6 +43,10 @@ fn what_is_said() {
         (r#"h3="alt.Example.:8443"; ma=5"#, "alt.example:8443 5"),
         (r#"h3="[2001:DB8::1]:443""#, "[2001:db8::1]:443 86400"),
         (r#"h3="192.0.2.1:443""#, "192.0.2.1:443 86400"),
+        // With the dots it would be a name, and without them an address, or nothing.
+        (r#"h3="192.0.2.1..:443""#, "192.0.2.1:443 86400"),
+        (r#"h3="0..2...:443""#, "?"),
+        (r#"h3="..:443""#, "?"),
         // The first that can be read, whatever stands before it.
         (r#"h2=":443", h3-29=":1", h3=":2", h3=":3""#, ":2 86400"),
         (r#"h3="a,b:1", h3=":0", h3=":65536", h3=":2""#, ":2 86400"),
