@@ -22,7 +22,7 @@ use crate::sign_in::Typed;
     name = "tur",
     version,
     about = "Downloads files over several connections, and goes on where it stopped.",
-    override_usage = "tur [OPTIONS] <URL>...\n       tur [OPTIONS] -i <LIST>\n       tur stream [OPTIONS] <URL>\n       tur origins [list [--json] | forget <ORIGIN> | forget --all]",
+    override_usage = "tur [OPTIONS] <URL>...\n       tur [OPTIONS] -i <LIST>\n       tur stream [OPTIONS] <URL>\n       tur resume [OPTIONS] [PATH]\n       tur origins [list [--json] | forget <ORIGIN> | forget --all]",
     after_help = help::after(),
     args_override_self = true,
     args_conflicts_with_subcommands = true,
@@ -326,6 +326,22 @@ const SPEED: &str = "Speed";
 const PATIENCE: &str = "Patience";
 const REQUEST: &str = "Request";
 const OUTPUT: &str = "Output";
+
+/// Takes one of `commands` out of a command line, if it is one of them that stands in place of the first URL or flag: no URL
+/// is such a word.
+pub(crate) fn take_word(words: &mut Vec<OsString>, commands: &[&'static str]) -> &'static str {
+    let first = words.get(1);
+    let command = commands
+        .iter()
+        .find(|command| first.is_some_and(|word| word == **command));
+    match command {
+        Some(command) => {
+            words.remove(1);
+            command
+        }
+        None => "",
+    }
+}
 
 /// What clap says about wrong arguments, as one line for people. Its tips would repeat a value after `=`, which may be a
 /// secret, and so would it repeat a URL that stands where something else was to stand.

@@ -16,6 +16,10 @@ While it runs, NAME.part and NAME.tur stand beside the target. They stay after a
 landed that can be used again: the same command goes on from there. Ctrl-C keeps what landed, of all files; a \
 second one ends at once.
 
+tur resume lists what stands unfinished in the directory of -d, and tur resume PATH goes on with one of it: PATH is the file, or its \
+.part or .tur, and a relative one stands under -d. The URL is known, and whether the file is still the same is found out; what was \
+asked for beside it is not known: credentials, cookies, -H and other flags have to be given again. Nothing to go on with is exit 3.
+
 tur stream URL (or -o -) writes the file to standard output in order, while several connections fetch up to 32 MiB ahead; \
 events (--json) go to standard error then. It passes through a file in $TMPDIR, or in the directory of -d, which is removed in \
 the end: nothing of it can be resumed. Who closes the output ends it, with exit 3.

@@ -2,7 +2,7 @@
 //!
 //! Nothing about downloading is decided here. [`args::Args`] is what was typed, [`plan::Plan`] what it means,
 //! [`run::run`] hands it to the engine and follows it, [`show::Show`] is the picture. [`batch`] is what several downloads
-//! need; [`origins`] is a command beside it, and [`stream`] one to standard output.
+//! need; [`origins`] is a command beside it, [`stream`] one to standard output, and [`resume`] goes on with what stopped.
 #![forbid(unsafe_code)]
 
 mod args;
@@ -17,6 +17,7 @@ mod origins;
 mod plan;
 mod quantity;
 mod request;
+mod resume;
 mod run;
 mod show;
 mod sign_in;
@@ -33,20 +34,23 @@ use tur_engine::Kind;
 use args::{Args, Command};
 use network::Environment;
 use plan::{Plan, Surroundings};
+use resume::Meant;
 use sign_in::SignIn;
 
 fn main() -> ExitCode {
-    let (words, streams) = stream::words(env::args_os());
+    let mut words = env::args_os().collect();
+    let word = args::take_word(&mut words, &["stream", "resume"]);
     let code = match Args::try_parse_from(words) {
         Ok(mut args) => match args.command.take() {
             Some(Command::Origins(what)) => origins::run(what, surroundings().origins),
-            None => match planned(Args { streams, ..args }) {
-                Ok(plan) => match plan.passage {
-                    Some(passage) => stream::run(plan, passage),
-                    None => run::run(plan),
-                },
-                Err(why) => usage(&why),
+            None if word == "resume" => match resume::meant(args) {
+                Meant::Download(args) => download(*args),
+                Meant::Said(code) => code,
             },
+            None => download(Args {
+                streams: word == "stream",
+                ..args
+            }),
         },
         Err(error) if error.use_stderr() => usage(&args::one_line(&error)),
         Err(help) => {
@@ -56,6 +60,16 @@ fn main() -> ExitCode {
         }
     };
     ExitCode::from(code)
+}
+
+fn download(args: Args) -> u8 {
+    match planned(args) {
+        Ok(plan) => match plan.passage {
+            Some(passage) => stream::run(plan, passage),
+            None => run::run(plan),
+        },
+        Err(why) => usage(&why),
+    }
 }
 
 fn planned(mut args: Args) -> Result<Plan, String> {

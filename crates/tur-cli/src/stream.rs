@@ -1,9 +1,8 @@
 //! `tur stream`: a file to standard output, in order, while it arrives over many connections.
 //!
-//! [`words`] recognises the command, [`run()`] does it. The bytes pass through a file in a directory of its own, of which a
+//! [`run()`] does it. The bytes pass through a file in a directory of its own, of which a
 //! window is fetched ahead of what was written: who reads slowly stops the connections, and that is no stall.
 
-use std::ffi::OsString;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -23,17 +22,6 @@ use crate::show::Show;
 pub(crate) struct Passage {
     /// The first byte that is wanted.
     pub(crate) from: u64,
-}
-
-/// Takes the word `stream` out of a command line; true if it was there. It stands in place of the first URL or flag: no URL
-/// is that word.
-pub(crate) fn words(args: impl Iterator<Item = OsString>) -> (Vec<OsString>, bool) {
-    let mut words: Vec<OsString> = args.collect();
-    let is_stream = words.get(1).is_some_and(|word| word == "stream");
-    if is_stream {
-        words.remove(1);
-    }
-    (words, is_stream)
 }
 
 /// How far is fetched ahead of what was written, in bytes: enough for many connections on a long way.

@@ -1,8 +1,9 @@
-//! What earlier runs have left unfinished: [`Downloader::unfinished`].
+//! What earlier runs have left unfinished: [`Downloader::unfinished`], [`Downloader::unfinished_file`].
 
 use std::path::Path;
 
-use tur_storage::Unfinished;
+use tur_core::Kind;
+use tur_storage::{StorageError, Unfinished};
 
 use crate::{Downloader, Error};
 
@@ -17,5 +18,26 @@ impl Downloader {
     /// `Local`: the directory cannot be read.
     pub fn unfinished(dir: impl AsRef<Path>) -> Result<Vec<Unfinished>, Error> {
         Ok(tur_storage::unfinished(dir.as_ref(), UNFINISHED_MAX)?)
+    }
+
+    /// What stands unfinished under the name `path`: that of the file once it is complete, or of its part or journal.
+    ///
+    /// # Errors
+    /// `Local`: there is nothing to go on with, or its journal cannot be read.
+    pub fn unfinished_file(path: impl AsRef<Path>) -> Result<Unfinished, Error> {
+        let path = path.as_ref();
+        let name = path.file_name().and_then(|name| name.to_str());
+        // Nothing in front of a name is the current directory.
+        let (Some(name), Some(dir)) = (name, path.parent()) else {
+            let message = format!("{} names no file", path.display());
+            return Err(Error::new(Kind::Local, message));
+        };
+        let found = |target: &str| tur_storage::unfinished_file(dir, target);
+        let shorter = name.strip_suffix(".part").or(name.strip_suffix(".tur"));
+        match (found(name), shorter) {
+            // What is typed may be the name of a file that ends so.
+            (Err(StorageError::NotBegun { .. }), Some(target)) => Ok(found(target)?),
+            (found, _) => Ok(found?),
+        }
     }
 }

@@ -43,6 +43,12 @@ pub enum StorageError {
         /// The target.
         path: PathBuf,
     },
+    /// There is nothing to go on with.
+    #[error("nothing of {} stands unfinished: give its URL to begin it", path.display())]
+    NotBegun {
+        /// The target.
+        path: PathBuf,
+    },
     /// Not one component of a path.
     #[error("{name:?} cannot be a file name")]
     BadName {
@@ -149,6 +155,7 @@ impl StorageError {
             StorageError::Foreign { .. }
             | StorageError::NotRegular { .. }
             | StorageError::Exists { .. }
+            | StorageError::NotBegun { .. }
             | StorageError::BadName { .. }
             | StorageError::Version { .. }
             | StorageError::Damaged { .. }

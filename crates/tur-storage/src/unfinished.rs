@@ -1,4 +1,4 @@
-//! What stands unfinished in a directory: [`unfinished`].
+//! What stands unfinished in a directory: [`unfinished`], and [`unfinished_file`] of one name.
 //!
 //! Looks at journals and changes nothing; it takes no lock, so that nobody who works on one of them notices.
 
@@ -39,12 +39,23 @@ pub fn unfinished(dir: &Path, most: usize) -> Result<Vec<Unfinished>, StorageErr
     let open = retry(|| PosixDisk.open_dir(dir, false)).map_err(failed("open"))?;
     let found = names.into_iter().filter_map(|name| {
         let found = read(&open, dir, &name);
-        found.unwrap_or_else(|error| {
-            tracing::debug!(%error, name, "a journal cannot be read");
-            None
-        })
+        found
+            .map_err(|error| tracing::debug!(%error, name, "nothing to go on with"))
+            .ok()
     });
     Ok(found.take(most).collect())
+}
+
+/// What stands unfinished in `dir` (empty: the current one) under the name of its target, or why that is nothing to go on
+/// with.
+///
+/// # Errors
+/// `NotBegun` if no part and journal stand there that tell what is to come; `Version` and `Damaged` for a journal that
+/// cannot be read; `Io`.
+pub fn unfinished_file(dir: &Path, target: &str) -> Result<Unfinished, StorageError> {
+    let open = retry(|| PosixDisk.open_dir(dir, false));
+    let open = open.map_err(path_error("open", dir.to_owned()))?;
+    read(&open, dir, target)
 }
 
 /// The names that journals in a directory are for, in order.
@@ -70,38 +81,47 @@ fn read(
     dir: &<PosixDisk as Disk>::Dir,
     path: &Path,
     target: &str,
-) -> io::Result<Option<Unfinished>> {
+) -> Result<Unfinished, StorageError> {
     let (disk, name) = (PosixDisk, format!("{target}.tur"));
-    let Some(part) = plain(&disk, dir, &format!("{target}.part"))? else {
-        return Ok(None);
+    let failed = |doing| path_error(doing, path.join(&name));
+    let none = || StorageError::NotBegun {
+        path: path.join(target),
     };
+    let part = plain(&disk, dir, &format!("{target}.part")).map_err(failed("look beside"))?;
+    let part = part.ok_or_else(none)?;
     // Looked at before it is opened: opening a device can do things.
-    let Some(journal) = plain(&disk, dir, &name)? else {
-        return Ok(None);
-    };
-    let file = disk.open(dir, &name, Open::Existing)?;
+    let journal = plain(&disk, dir, &name).map_err(failed("look at"))?;
+    let journal = journal.ok_or_else(none)?;
+    let file = disk.open(dir, &name, Open::Existing);
+    let file = file.map_err(failed("open"))?;
     let len = usize::try_from(journal.len.min(JOURNAL_BYTES_MAX)).unwrap_or(0);
     let mut bytes = vec![0; len];
-    let came = read_full(&disk, &file, 0, &mut bytes)?;
+    let came = read_full(&disk, &file, 0, &mut bytes).map_err(failed("read"))?;
     let here = Here {
         boot: disk.boot_id(),
         part: part.id,
     };
-    let Replayed::Journal(journal) = replay(&bytes[..came], &here) else {
-        return Ok(None);
+    let journal = match replay(&bytes[..came], &here) {
+        Replayed::Journal(journal) => journal,
+        Replayed::Version(version) => {
+            let path = path.join(&name);
+            return Err(StorageError::Version { path, version });
+        }
+        Replayed::Damaged => {
+            let path = path.join(&name);
+            return Err(StorageError::Damaged { path });
+        }
     };
-    let Some(source) = journal.source else {
-        return Ok(None);
-    };
+    let source = journal.source.ok_or_else(none)?;
     let runs = journal.runs.iter().chain(&journal.written);
     let mut there: RangeSet = runs.map(|run| run.range).collect();
     there.extend(journal.claimed.iter());
     let total = source.identity.total;
     let end = total.map_or(part.len, |total| total.min(part.len));
-    Ok(Some(Unfinished {
+    Ok(Unfinished {
         path: path.join(target),
         url: source.url,
         landed: there.intersect(ByteRange::new(0, end)).len(),
         total,
-    }))
+    })
 }

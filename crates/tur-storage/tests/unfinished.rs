@@ -5,7 +5,9 @@ mod common;
 
 use common::{URL, fill, identity, open, place, range};
 use tempfile::TempDir;
-use tur_storage::{FileName, Part, Place, PosixDisk, Unfinished, unfinished};
+use tur_storage::{
+    FileName, Part, Place, PosixDisk, StorageError, Unfinished, unfinished, unfinished_file,
+};
 
 fn begun(dir: &TempDir, name: &str, total: u64, written: u64) -> Part<PosixDisk> {
     let place = Place {
@@ -55,4 +57,21 @@ fn what_is_begun_is_listed_and_what_is_complete_or_foreign_is_not() {
     held.commit(7_000, tur_storage::Exists::Refuse, None)
         .unwrap();
     assert!(unfinished(&dir.path().join("nowhere"), 10).is_err());
+}
+
+#[test]
+fn one_name_is_looked_at_and_why_it_is_nothing_is_told() {
+    let dir = TempDir::new().unwrap();
+    begun(&dir, "b", 9_000, 4_000).stop().unwrap();
+    litter(dir.path());
+    let found = unfinished_file(dir.path(), "b").unwrap();
+    assert_eq!((found.landed, found.total), (4_000, Some(9_000)));
+    assert_eq!(found.path, dir.path().join("b"));
+    let why = |name| unfinished_file(dir.path(), name).unwrap_err();
+    for name in ["nothing", "alone", "folder", "b.part", ""] {
+        assert!(matches!(why(name), StorageError::NotBegun { .. }), "{name}");
+    }
+    assert!(matches!(why("noise"), StorageError::Damaged { .. }));
+    let nowhere = unfinished_file(&dir.path().join("nowhere"), "b");
+    assert!(matches!(nowhere, Err(StorageError::Io { .. })));
 }

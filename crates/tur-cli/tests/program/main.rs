@@ -18,6 +18,7 @@ mod memory;
 mod network;
 mod origins;
 mod requests;
+mod resume;
 mod secrets;
 mod storage;
 mod streams;
