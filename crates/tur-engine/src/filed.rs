@@ -1,13 +1,15 @@
 //! Which file this downloader has put under which name, and from where: another URL's file is not taken for it only because
-//! length and date agree.
+//! length and date agree. And which parts are read although their download has failed: the next one takes them over.
 //!
 //! Read [`Filed`]. Files that are made together often have one date, and often one length; and items of a list often have one
 //! name.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher as _, RandomState};
-use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use crate::reading::Core;
 
 /// Files that are remembered; the oldest make room. 4 MiB.
 const FILES_MAX: usize = 65_536;
@@ -21,6 +23,8 @@ struct Shared {
     /// Paths and URLs are kept as numbers that nobody outside can aim at.
     state: RandomState,
     files: Mutex<Files>,
+    /// Readers of downloads that have ended without their file, by its path, as long as there are any.
+    left: Mutex<Vec<(PathBuf, Weak<Core>)>>,
 }
 
 #[derive(Debug, Default)]
@@ -52,6 +56,28 @@ impl Filed {
         source.is_some_and(|source| source != self.0.state.hash_one(url))
     }
 
+    /// The part of the file at `path` is left as it is, and may be read on.
+    pub(crate) fn leave(&self, path: PathBuf, readers: &Arc<Core>) {
+        let mut left = self.left();
+        left.retain(|(_, readers)| readers.strong_count() > 0);
+        left.push((path, Arc::downgrade(readers)));
+    }
+
+    /// The part of the file at `path` is wanted: whoever reads it still reads it no more. Returns who may be about to.
+    pub(crate) fn take_over(&self, path: &Path) -> Vec<Arc<Core>> {
+        let of_path = |(left, readers): &(PathBuf, Weak<Core>)| {
+            let readers = readers.upgrade().filter(|_| left == path)?;
+            readers.give_up();
+            Some(readers)
+        };
+        self.left().iter().filter_map(of_path).collect()
+    }
+
+    fn left(&self) -> MutexGuard<'_, Vec<(PathBuf, Weak<Core>)>> {
+        // Each step leaves it whole.
+        self.0.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Files> {
         // A file that is in one of the two and not in the other costs its room.
         self.0.files.lock().unwrap_or_else(PoisonError::into_inner)
@@ -61,6 +87,20 @@ impl Filed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_is_taken_over_from_its_readers_as_long_as_there_are_any() {
+        let filed = Filed::default();
+        let (a, b) = (Path::new("a"), Path::new("b"));
+        let (one, other) = (Core::new(), Core::new());
+        filed.leave(a.to_owned(), &one);
+        filed.leave(b.to_owned(), &other);
+        assert!(matches!(&*filed.take_over(a), [readers] if Arc::ptr_eq(readers, &one)));
+        drop(one);
+        assert!(filed.take_over(a).is_empty());
+        filed.leave(b.to_owned(), &other);
+        assert_eq!(filed.left().len(), 2, "whoever is gone is forgotten");
+    }
 
     #[test]
     fn the_oldest_make_room() {

@@ -40,7 +40,10 @@ pub enum Status {
         /// Its length in bytes.
         len: u64,
     },
-    /// It is over without the file. What landed is kept for the next run, but not read here any more.
+    /// It is over without the file. What landed is kept for the next run as far as it can be used, and goes on to be readable
+    /// here, up to the first hole: until a download of the same [`Downloader`](crate::Downloader) begins in the same place.
+    /// Others find the place [busy](Kind::Busy) for as long as somebody could read here. Nothing is readable any more if it was
+    /// cancelled, if the file changed at its origin, or if its digest is wrong.
     Failed {
         /// Why.
         reason: Error,
@@ -133,7 +136,8 @@ impl Reading {
     /// the one at `at` is not covered, or lies behind the end. A hole is never read as zeros.
     ///
     /// # Errors
-    /// `Changed` if the representation is another one by now; why the download failed, if it did; what the disk says.
+    /// `Changed` if the representation is another one by now; why the download failed, if it did and the byte at `at` is not
+    /// there; what the disk says.
     pub fn read_at(&self, of: Version, at: u64, into: &mut [u8]) -> Result<usize, Error> {
         let source = {
             let mut state = self.core.lock();
@@ -151,20 +155,21 @@ impl Reading {
         state.read_is_over();
         // If it began anew meanwhile, nobody knows of what these bytes are.
         state.check(Some(of))?;
-        let came = came?;
-        let lost = came == 0 && matches!(state.ending, Some(Ending::Committed(_)));
-        if lost {
-            let message = "somebody has cut the file, and nobody fetches it again";
-            return Err(Error::new(Kind::Local, message));
+        match (came?, &state.ending) {
+            (0, Some(Ending::Committed(_))) => {
+                let message = "somebody has cut the file, and nobody fetches it again";
+                Err(Error::new(Kind::Local, message))
+            }
+            (0, Some(Ending::Failed(reason))) => Err(reason.clone()),
+            (came, _) => Ok(came),
         }
-        Ok(came)
     }
 
     /// Ready when all bytes of `range` are covered, as far as the file reaches; for an empty range, when an answer has told
     /// what the file is.
     ///
-    /// It ends with an error as soon as the download has failed, was cancelled or is gone, or if bytes of another version
-    /// than `of` are about to come. Dropping it is all it takes to wait no more.
+    /// It ends with an error as soon as the download has failed without them, was cancelled or is gone, or if bytes of another
+    /// version than `of` are about to come. Dropping it is all it takes to wait no more.
     #[must_use = "nothing waits before it is awaited"]
     pub fn wait(&self, of: Option<Version>, range: ByteRange) -> Wait {
         self.wait_for(of, Goal::Covered(range))
@@ -260,6 +265,8 @@ impl Future for Wait {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let core = Arc::clone(&self.core);
+        // The waker of an earlier poll, dropped after the lock.
+        let mut left = None;
         let mut state = core.lock();
         let mut sat_for = None;
         loop {
@@ -273,8 +280,11 @@ impl Future for Wait {
                 return Poll::Pending;
             }
             sat_for = Some(need);
-            let seat = self.seat.take();
-            self.seat = Some(core.sit(&mut state, (seat, need), cx.waker()));
+            if let Some(seat) = self.seat.take() {
+                let waker = core.leave(&mut state, seat);
+                left = left.or(waker);
+            }
+            self.seat = Some(core.sit(&mut state, need, cx.waker()));
         }
     }
 }
@@ -282,8 +292,8 @@ impl Future for Wait {
 impl Drop for Wait {
     fn drop(&mut self) {
         if let Some(seat) = self.seat {
-            let mut state = self.core.lock();
-            self.core.leave(&mut state, seat);
+            let left = self.core.leave(&mut self.core.lock(), seat);
+            drop(left);
         }
     }
 }
@@ -292,7 +302,7 @@ impl Drop for Wait {
 impl State {
     /// An error if nothing of `of` can be read here any more.
     fn check(&self, of: Option<Version>) -> Result<(), Error> {
-        if let Some(Ending::Failed(reason)) = &self.ending {
+        if let (Some(Ending::Failed(reason)), None) = (&self.ending, &self.source) {
             return Err(reason.clone());
         }
         if of.is_some_and(|of| of != self.version) {

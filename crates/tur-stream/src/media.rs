@@ -95,7 +95,7 @@ impl Media {
         whole || self.inner.reading.takes_ranges() != Some(false)
     }
 
-    /// The bytes that can be read without waiting.
+    /// The bytes that can be read without waiting. After a failure readers get them still, and at a hole the reason.
     #[must_use]
     pub fn buffered(&self) -> RangeSet {
         self.inner.reading.covered()

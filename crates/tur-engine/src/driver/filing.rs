@@ -162,8 +162,15 @@ impl<D: Disk + Clone> Filing<D> {
         }
     }
 
+    /// Takes the part over from readers of a download that failed. Those that are about to read are returned: they have it
+    /// for a moment still.
+    pub(super) fn take_over(&self) -> Vec<Arc<Core>> {
+        self.filed.take_over(&self.path())
+    }
+
     /// Opens the part and tells what can be gone on with.
     fn open(&mut self) -> Result<Option<Resumable>, StorageError> {
+        self.take_over();
         let opened = self.opening()()?;
         Ok(self.take(opened))
     }
@@ -261,6 +268,9 @@ impl<D: Disk + Clone> Filing<D> {
         if self.untouched {
             // Whatever this run has found out, it has written nothing: the next one may fare better with what is there.
             return;
+        }
+        if let Some(reading) = self.reading.as_ref().filter(|_| keep) {
+            self.filed.leave(self.path(), reading);
         }
         let result = if keep { part.stop() } else { part.discard() };
         if let Err(error) = result {

@@ -71,6 +71,9 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
         if let Some(done) = self.existing(outside).await? {
             return Ok(done);
         }
+        for readers in self.store.filing.take_over() {
+            let_reads_end(&readers).await;
+        }
         // It may take a while, in which other downloads go on, and this one can be cancelled.
         let mut opening = tokio::task::spawn_blocking(self.store.filing.opening());
         let opened = self.on_disk().wait(or_cancelled(outside, &mut opening));
@@ -383,15 +386,19 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
     }
 }
 
-/// Tells readers of the end, and sees to it that they have let the part go: who is told of the end may want to begin again
-/// at once.
+/// Tells readers of the end, and sees to it that no read is under way: who is told of the end may want to begin again at once.
 pub(super) async fn let_readers_go(readers: &Core, result: &Result<Completed, Error>) {
     readers.end(Ending::of(result));
     if result.is_err() {
-        let quiet = poll_fn(|cx| readers.poll_quiet(cx));
-        if timeout(LEAVE_MAX, quiet).await.is_err() {
-            tracing::debug!("a read holds the part");
-        }
+        let_reads_end(readers).await;
+    }
+}
+
+/// Waits for reads that are under way, which hold the part.
+async fn let_reads_end(readers: &Core) {
+    let quiet = poll_fn(|cx| readers.poll_quiet(cx));
+    if timeout(LEAVE_MAX, quiet).await.is_err() {
+        tracing::debug!("a read holds the part");
     }
 }
 

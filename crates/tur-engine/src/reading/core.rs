@@ -33,6 +33,12 @@ impl Ending {
     }
 }
 
+/// Whether what was covered when a download failed is read further on. What its user ended is over for readers too, and what
+/// may be of another version, or is known to be wrong, is read by nobody.
+fn is_readable_after(failure: Kind) -> bool {
+    !matches!(failure, Kind::Signal | Kind::Changed | Kind::Checksum)
+}
+
 /// What is waited for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Goal {
@@ -177,15 +183,18 @@ impl State {
     /// What has to happen before `goal` is reached; `None` if it is.
     pub(super) fn need(&self, of: Option<Version>, goal: Goal) -> Result<Option<Need>, Error> {
         self.check(of)?;
-        let range = match goal {
-            _ if self.ending.is_some() => return Ok(None),
-            Goal::Committed => return Ok(Some(Need::News)),
-            Goal::Covered(range) => range,
+        let need = match (goal, &self.source) {
+            _ if matches!(self.ending, Some(Ending::Committed(_))) => None,
+            (Goal::Committed, _) | (_, None) => Some(Need::News),
+            (Goal::Covered(range), Some(source)) => {
+                source.first_missing(self.within(range)).map(Need::Byte)
+            }
         };
-        let Some(source) = &self.source else {
-            return Ok(Some(Need::News));
-        };
-        Ok(source.first_missing(self.within(range)).map(Need::Byte))
+        match (&self.ending, need) {
+            // What was there when it failed is there still; nothing comes any more.
+            (Some(Ending::Failed(reason)), Some(_)) => Err(reason.clone()),
+            (_, need) => Ok(need),
+        }
     }
 
     /// The driver has to hear of what is wanted.
@@ -209,9 +218,10 @@ impl State {
         }
     }
 
-    fn wake(&self, is_due: impl Fn(Need) -> bool) {
+    /// Who is to be woken, once the state is not locked any more: a waker may do whatever it likes, such as read.
+    fn due(&self, is_due: impl Fn(Need) -> bool) -> Vec<Waker> {
         let due = self.waiters.iter().filter(|waiter| is_due(waiter.need));
-        due.for_each(|waiter| waiter.waker.wake_by_ref());
+        due.map(|waiter| waiter.waker.clone()).collect()
     }
 }
 
@@ -241,16 +251,8 @@ impl Core {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives a waiter a seat, in place of the one that it had.
-    pub(super) fn sit(
-        &self,
-        state: &mut State,
-        (had, need): (Option<u64>, Need),
-        waker: &Waker,
-    ) -> u64 {
-        if let Some(had) = had {
-            self.leave(state, had);
-        }
+    /// Gives a waiter a seat.
+    pub(super) fn sit(&self, state: &mut State, need: Need, waker: &Waker) -> u64 {
         state.next_seat += 1;
         state.waiters.push(Waiter {
             seat: state.next_seat,
@@ -261,60 +263,86 @@ impl Core {
         state.next_seat
     }
 
-    pub(super) fn leave(&self, state: &mut State, seat: u64) {
-        state.waiters.retain(|waiter| waiter.seat != seat);
+    /// Takes a seat back. The waker is to be dropped when the state is not locked any more: with it may go whatever waited.
+    #[must_use]
+    pub(super) fn leave(&self, state: &mut State, seat: u64) -> Option<Waker> {
+        let index = state.waiters.iter().position(|waiter| waiter.seat == seat);
+        let left = index.map(|index| state.waiters.swap_remove(index).waker);
         self.seated.store(state.waiters.len(), Ordering::SeqCst);
+        left
     }
 
     /// These bytes are covered. Called after that was said in the book, whose lock orders it with who has just sat down.
     pub(crate) fn published(&self, range: ByteRange) {
         if self.seated.load(Ordering::SeqCst) > 0 && !range.is_empty() {
             let is_due = |need| matches!(need, Need::Byte(at) if range.contains(at));
-            self.lock().wake(is_due);
+            let due = self.lock().due(is_due);
+            due.into_iter().for_each(Waker::wake);
         }
+    }
+
+    /// Changes what is true of it, and wakes everybody.
+    fn news(&self, change: impl FnOnce(&mut State)) {
+        let due = {
+            let mut state = self.lock();
+            change(&mut state);
+            state.due(|_| true)
+        };
+        due.into_iter().for_each(Waker::wake);
     }
 
     /// From now on these bytes may be read: they belong to what the origin serves.
     pub(crate) fn opened(&self, source: Arc<dyn Source>, identity: &Identity) {
-        let mut state = self.lock();
-        state.source = Some(source);
-        state.total = identity.total;
-        state.media_type.clone_from(&identity.media_type);
-        state.wake(|_| true);
+        self.news(|state| {
+            state.source = Some(source);
+            state.total = identity.total;
+            state.media_type.clone_from(&identity.media_type);
+        });
     }
 
     /// What the machine knows by now.
     pub(crate) fn knows(&self, total: Option<u64>, ranges: Option<bool>) {
-        let mut state = self.lock();
-        if (state.total, state.ranges) != (total, ranges) && state.source.is_some() {
-            (state.total, state.ranges) = (total, ranges);
-            state.wake(|_| true);
+        let is_new = {
+            let state = self.lock();
+            (state.total, state.ranges) != (total, ranges) && state.source.is_some()
+        };
+        // Only the driver calls this, as all that changes what is true.
+        if is_new {
+            self.news(|state| (state.total, state.ranges) = (total, ranges));
         }
     }
 
     /// What could be read belongs to nothing any more. Called before any byte of it is overwritten.
     pub(crate) fn restarted(&self) {
-        let mut state = self.lock();
-        if state.source.take().is_some() {
-            state.version = Version(state.version.0 + 1);
-            (state.total, state.media_type, state.ranges) = (None, None, None);
-        }
-        state.wake(|_| true);
+        self.news(|state| {
+            if state.source.take().is_some() {
+                state.version = Version(state.version.0 + 1);
+                (state.total, state.media_type, state.ranges) = (None, None, None);
+            }
+        });
     }
 
     /// It is over; only the first word of that counts.
     pub(crate) fn end(&self, ending: Ending) {
+        self.news(|state| {
+            if state.ending.is_some() {
+                return;
+            }
+            match &ending {
+                Ending::Committed(len) => state.total = Some(*len),
+                Ending::Failed(reason) if is_readable_after(reason.kind()) => {}
+                Ending::Failed(_) => state.source = None,
+            }
+            state.ending = Some(ending);
+        });
+    }
+
+    /// The part of a download that failed is to be free for who goes on with it: nothing is read from it any more.
+    pub(crate) fn give_up(&self) {
         let mut state = self.lock();
-        if state.ending.is_some() {
-            return;
+        if matches!(state.ending, Some(Ending::Failed(_))) {
+            state.source = None;
         }
-        match &ending {
-            Ending::Committed(len) => state.total = Some(*len),
-            // The part is to be free for who goes on.
-            Ending::Failed(_) => state.source = None,
-        }
-        state.ending = Some(ending);
-        state.wake(|_| true);
     }
 
     /// Ready when no read is under way.

@@ -212,3 +212,65 @@ fn the_driver_hears_what_is_wanted_by_now_and_no_more() {
     core.end(Ending::Committed(100));
     assert!(wait.poll(&mut cx).is_ready());
 }
+
+#[test]
+fn what_was_covered_is_read_after_a_failure_that_says_nothing_against_it() {
+    for (kind, readable) in [
+        (Kind::Network, true),
+        (Kind::DiskFull, true),
+        (Kind::Signal, false),
+        (Kind::Changed, false),
+        (Kind::Checksum, false),
+    ] {
+        let (core, fake, reading) = open(Some(100));
+        fake.put(&core, range(0, 50));
+        let of = Some(reading.version());
+        let mut waits = Watched::new(reading.wait(of, range(40, 60)));
+        assert!(waits.poll().is_pending());
+        core.end(Ending::Failed(Error::new(kind, "why")));
+        assert!(waits.was_woken());
+        assert!(matches!(waits.poll(), Poll::Ready(Err(error)) if error.kind() == kind));
+        let read = |at| {
+            let came = reading.read_at(reading.version(), at, &mut [1; 8]);
+            came.map_err(|error| error.kind())
+        };
+        let there = if readable { Ok(8) } else { Err(kind) };
+        assert_eq!(read(10), there);
+        assert_eq!(read(50), Err(kind), "a hole");
+        let mut there = Watched::new(reading.wait(of, range(10, 50)));
+        let Poll::Ready(waited) = there.poll() else {
+            panic!("it waits for nothing");
+        };
+        assert_eq!(waited.is_ok(), readable);
+        let mut committed = Watched::new(reading.committed());
+        assert!(matches!(committed.poll(), Poll::Ready(Err(_))));
+        core.give_up();
+        assert_eq!(read(10), Err(kind), "it was given up");
+    }
+}
+
+/// An executor may poll in the very call that wakes it, and drop what it polled with the waker.
+#[test]
+fn who_is_woken_may_read_at_once() {
+    struct Reads(Reading, Mutex<u64>);
+    impl std::task::Wake for Reads {
+        fn wake(self: Arc<Self>) {
+            let Self(reading, seen) = &*self;
+            let covered = reading.covered().len();
+            drop(reading.demand(range(0, 1)));
+            *seen.lock().expect("whole") += 1 + covered;
+        }
+    }
+    let (core, fake, reading) = open(Some(100));
+    let reads = Arc::new(Reads(reading.clone(), Mutex::new(0)));
+    let waker = Waker::from(Arc::clone(&reads));
+    let mut wait = pin!(reading.wait(None, range(10, 30)));
+    let mut cx = Context::from_waker(&waker);
+    assert!(wait.as_mut().poll(&mut cx).is_pending());
+    fake.put(&core, range(10, 20));
+    assert!(wait.as_mut().poll(&mut cx).is_pending());
+    core.knows(Some(20), None);
+    assert!(wait.as_mut().poll(&mut cx).is_ready());
+    core.end(Ending::Committed(20));
+    assert_eq!(*reads.1.lock().expect("whole"), 11 + 11 + 11);
+}

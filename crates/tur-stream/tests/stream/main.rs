@@ -6,6 +6,7 @@ mod chance;
 mod crash;
 mod early;
 mod examples;
+mod fails;
 mod seek;
 mod stand;
 mod still;
