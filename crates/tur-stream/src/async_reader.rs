@@ -14,7 +14,8 @@ use crate::ReadError;
 use crate::cursor::{Cursor, Step};
 use crate::media::Inner;
 
-/// Reads a media in a runtime, whichever: it uses nothing of one. Dropping a read that waits loses nothing.
+/// Reads a media in a runtime, whichever: it uses nothing of one. Dropping a read that waits loses nothing, and a seek that is
+/// dropped before it ended is not made, unless another one follows it at once.
 ///
 /// As with [`Reader`](crate::Reader), a read returns what is there, and what is inside of an error is a [`ReadError`]. The
 /// bytes are copied from a file in the page cache, on the thread that polls.
@@ -71,8 +72,10 @@ impl AsyncRead for AsyncReader {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let free = into.initialize_unfilled();
-        let came = ready!(self.get_mut().poll_into(cx, free))?;
+        let this = self.get_mut();
+        // Who reads waits for no seek any more.
+        this.seek = None;
+        let came = ready!(this.poll_into(cx, into.initialize_unfilled()))?;
         into.advance(came);
         Poll::Ready(Ok(()))
     }

@@ -92,6 +92,12 @@ impl Cursor {
         self.inner.reading.wait(self.of.map(|_| of), next)
     }
 
+    /// Nobody reads here any more: nothing is wanted for it.
+    pub(crate) fn retire(&mut self) {
+        self.demand = None;
+        self.inner.leave(self.view);
+    }
+
     fn go_to(&mut self, at: u64) {
         self.at = at;
         let left = self.demand.as_ref();

@@ -42,7 +42,7 @@ impl Reader {
     /// there is nothing; then it is asked for before all else, and the call is to be made again later. `Ready(Ok(0))` is the
     /// end of the file.
     pub fn try_read(&mut self, into: &mut [u8]) -> Poll<io::Result<usize>> {
-        let step = self.interrupt.check().and_then(|()| self.cursor.step(into));
+        let step = self.check().and_then(|()| self.cursor.step(into));
         match step {
             Ok(Step::Read(came)) => Poll::Ready(Ok(came)),
             Ok(Step::Wait(_)) => Poll::Pending,
@@ -50,22 +50,33 @@ impl Reader {
         }
     }
 
+    /// An error once it was interrupted: then nothing is fetched for it any more.
+    fn check(&mut self) -> Result<(), ReadError> {
+        let checked = self.interrupt.check();
+        if checked.is_err() {
+            self.cursor.retire();
+        }
+        checked
+    }
+
     /// Waits for bytes, an answer, or the interruption.
-    fn wait(&self, mut wait: Wait) -> Result<(), ReadError> {
+    fn wait(&mut self, mut wait: Wait) -> Result<(), ReadError> {
+        let interrupt = &self.interrupt;
         on_this_thread(poll_fn(|cx| {
-            if let Err(error) = self.interrupt.poll(cx) {
-                return Poll::Ready(Err(error));
+            if interrupt.poll(cx).is_err() {
+                return Poll::Ready(Ok(()));
             }
             let waited: Poll<Result<(), Error>> = Pin::new(&mut wait).poll(cx);
             waited.map_err(ReadError::from)
-        }))
+        }))?;
+        self.check()
     }
 }
 
 impl Read for Reader {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         loop {
-            self.interrupt.check()?;
+            self.check()?;
             match self.cursor.step(into)? {
                 Step::Read(came) => return Ok(came),
                 Step::Wait(wait) => self.wait(wait)?,
@@ -77,7 +88,8 @@ impl Read for Reader {
 impl Seek for Reader {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         if let SeekFrom::End(_) = to {
-            self.wait(self.cursor.until_open())?;
+            let open = self.cursor.until_open();
+            self.wait(open)?;
         }
         self.cursor.seek(to)
     }

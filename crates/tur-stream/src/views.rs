@@ -17,8 +17,9 @@ pub(crate) struct Views {
 /// One reader.
 #[derive(Clone, Copy, Debug)]
 struct View {
-    /// Where it is said to be: behind where it is by less than a part of the look-ahead.
     at: u64,
+    /// Where it is said to be: behind where it is by less than a part of the look-ahead.
+    told: u64,
 }
 
 /// A reader that has moved by this part of the look-ahead is told anew: often enough that the lanes do not wait for it.
@@ -37,7 +38,7 @@ impl Views {
     /// A reader at `at`.
     pub(crate) fn enter(&mut self, at: u64) -> u64 {
         self.next += 1;
-        self.readers.insert(self.next, View { at });
+        self.readers.insert(self.next, View { at, told: at });
         self.next
     }
 
@@ -59,9 +60,10 @@ impl Views {
         let Some(view) = self.readers.get_mut(&id) else {
             return false;
         };
-        let tells = at < view.at || at - view.at >= step;
+        let tells = at < view.told || at - view.told >= step;
+        view.at = at;
         if tells {
-            view.at = at;
+            view.told = at;
         }
         tells
     }
@@ -100,12 +102,12 @@ mod tests {
         assert!(!views.moved(a, 9), "not worth telling");
         assert!(views.moved(a, 10) && !views.moved(a, 12));
         assert!(views.moved(b, 999), "backwards it always is");
-        assert_eq!(views.ahead(), set(&[(10, 90), (999, 1079)]));
+        assert_eq!(views.ahead(), set(&[(12, 92), (999, 1079)]));
         let wait = views.enter_wait(ByteRange::new(500, 501));
         views.leave(b);
-        assert_eq!(views.ahead(), set(&[(10, 90), (500, 501)]));
+        assert_eq!(views.ahead(), set(&[(12, 92), (500, 501)]));
         views.leave(wait);
         views.set_look_ahead(40);
-        assert_eq!(views.ahead(), set(&[(10, 50)]));
+        assert_eq!(views.ahead(), set(&[(12, 52)]), "from where it is by now");
     }
 }

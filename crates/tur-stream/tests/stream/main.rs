@@ -10,3 +10,4 @@ mod fails;
 mod seek;
 mod stand;
 mod still;
+mod waits;
