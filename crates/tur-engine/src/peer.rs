@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::{Either, join_all, select};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{AcquireError, Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tur_core::Kind;
 use tur_sched::Priority;
 
@@ -91,24 +91,35 @@ impl Room {
 
     /// Waits for room for one command.
     async fn take(&self, priority: Priority, demand: Option<&Demand>) -> OwnedSemaphorePermit {
-        let is_urgent = || priority == Priority::High || demand.is_some_and(|demand| demand());
+        let room = match priority {
+            Priority::High => Arc::clone(&self.urgent).acquire_owned().await,
+            // Of its own on the heap: urgent commands wait by the thousand, and would each be as large as this.
+            Priority::Low => Box::pin(self.take_either(demand)).await,
+        };
+        room.expect("room is never closed")
+    }
+
+    /// Waits for room among the others, or, as soon as somebody waits for what it brings, among the urgent.
+    async fn take_either(
+        &self,
+        demand: Option<&Demand>,
+    ) -> Result<OwnedSemaphorePermit, AcquireError> {
         let becomes_urgent = async {
             loop {
                 let mut told = pin!(self.news.notified());
                 // From here on no news is missed.
                 told.as_mut().enable();
-                if is_urgent() {
+                if demand.is_some_and(|demand| demand()) {
                     return;
                 }
                 told.await;
             }
         };
         let others = Arc::clone(&self.others).acquire_owned();
-        let room = match select(pin!(becomes_urgent), pin!(others)).await {
+        match select(pin!(becomes_urgent), pin!(others)).await {
             Either::Left(_) => Arc::clone(&self.urgent).acquire_owned().await,
             Either::Right((room, _)) => room,
-        };
-        room.expect("room is never closed")
+        }
     }
 }
 
