@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tur_core::port::Field;
 use tur_core::{Kind, Rate, Secret};
-use tur_http::{Netrc, RedirectPolicy, Terms, TypeGlob};
+use tur_http::{Netrc, RedirectPolicy, SafeName, Terms, TypeGlob};
 use tur_sched::{OnChange, Priority, RetryPolicy, Schedule, SpeedFloor};
 use tur_storage::FileName;
 
@@ -315,6 +315,19 @@ impl Download {
     pub fn cookie_file(mut self, text: impl Into<Secret>) -> Self {
         self.given.cookies.1.push(text.into());
         self
+    }
+
+    /// What its file is called, as far as that can be said without asking anybody: the name that was given, else the last part
+    /// of the URL's path. The answer may have another one.
+    #[must_use]
+    pub fn likely_name(&self) -> String {
+        let given = self.file.as_deref().and_then(Path::file_name);
+        let name = match (given, tur_http::target(&self.url)) {
+            (Some(name), _) => SafeName::clean(&name.to_string_lossy()),
+            (None, Ok((target, _))) => SafeName::of(None, &target),
+            (None, Err(_)) => SafeName::clean(""),
+        };
+        name.as_str().to_owned()
     }
 
     /// Says what [`start`](Self::start) would refuse without asking anybody: who has a list of downloads can look at all of

@@ -25,6 +25,14 @@ use crate::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Version(u64);
 
+impl Version {
+    /// Its number among those of this download, from 0 on.
+    #[must_use]
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
+
 /// How a download that is read stands.
 #[derive(Clone, Debug)]
 pub enum Status {

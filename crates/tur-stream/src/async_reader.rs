@@ -27,14 +27,22 @@ pub struct AsyncReader {
 
 impl AsyncReader {
     pub(crate) fn new(inner: Arc<Inner>) -> Self {
+        Self::over(Cursor::new(inner))
+    }
+
+    pub(crate) fn over(cursor: Cursor) -> Self {
         Self {
-            cursor: Cursor::new(inner),
+            cursor,
             wait: None,
             seek: None,
         }
     }
 
-    fn poll_into(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_into(
+        &mut self,
+        cx: &mut Context<'_>,
+        into: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
         loop {
             // What was waited for may be what another position needs: it is found out anew.
             let step = self.cursor.step(into)?;

@@ -30,13 +30,19 @@ pub(crate) enum Step {
 }
 
 impl Cursor {
+    /// At the beginning of whichever version it reads first.
     pub(crate) fn new(inner: Arc<Inner>) -> Self {
-        let view = inner.enter(0);
+        Self::at(inner, 0, None)
+    }
+
+    /// At `at` of the version `of`, and of no other if there is one.
+    pub(crate) fn at(inner: Arc<Inner>, at: u64, of: Option<Version>) -> Self {
+        let view = inner.enter(at);
         Self {
             inner,
             view,
-            at: 0,
-            of: None,
+            at,
+            of,
             demand: None,
         }
     }

@@ -31,6 +31,8 @@ mod interrupt;
 mod media;
 mod options;
 mod reader;
+#[cfg(feature = "serve")]
+pub mod serve;
 mod views;
 
 pub use async_reader::AsyncReader;

@@ -20,7 +20,7 @@ use crate::{Activity, AsyncReader, Fill, Options, Reader};
 /// cancels it and keeps what landed.
 #[derive(Clone)]
 pub struct Media {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 /// See [`Media`].
@@ -29,6 +29,8 @@ pub(crate) struct Inner {
     pub(crate) reading: Reading,
     fill: Fill,
     views: Mutex<Views>,
+    #[cfg(feature = "serve")]
+    pub(crate) likely_name: String,
 }
 
 impl Media {
@@ -44,12 +46,17 @@ impl Media {
     /// are those of `options`, where they name any.
     #[must_use]
     pub fn of(download: Download, options: Options) -> Self {
-        let (handle, reading) = options.apply(download).start_reading();
+        let download = options.apply(download);
+        #[cfg(feature = "serve")]
+        let likely_name = download.likely_name();
+        let (handle, reading) = download.start_reading();
         let inner = Inner {
             handle,
             reading,
             fill: options.fill,
             views: Mutex::new(Views::new(options.look_ahead)),
+            #[cfg(feature = "serve")]
+            likely_name,
         };
         inner.tell_views(&inner.views());
         Self {
