@@ -73,8 +73,10 @@ pub struct Asides {
     pub schemes: Vec<String>,
     /// What the fields alone prove to have come instead of the file.
     pub challenge: Option<Challenge>,
-    /// True if the body may be a page: HTML by its type, or without a type, not coded, and not said to be a download.
+    /// True if the body may be a page: HTML by its type, or without a type, and not said to be a download.
     pub may_be_page: bool,
+    /// `Content-Encoding` of a body that may be a page, as [`Representation::encoding`] has it.
+    pub page_encoding: Option<String>,
     /// What `Alt-Svc` says of HTTP/3 at the origin that was asked; `None` if it says nothing that can be read.
     pub advert: Option<Box<Advert>>,
 }

@@ -93,6 +93,20 @@ impl<B: Body> Decoding<B> {
     }
 }
 
+/// What `coded`, the beginning of a body, begins with, up to `most` bytes; as far as it is sound.
+pub(crate) fn beginning(coding: Coding, mut coded: &[u8], most: usize) -> Vec<u8> {
+    let mut decoder = Decoder::new(coding);
+    let mut out = Vec::with_capacity(most);
+    while out.len() < most && !(coded.is_empty() && !decoder.has_more) {
+        match decoder.decode(coded, &mut out) {
+            Ok(took) => coded = &coded[took..],
+            Err(_) => break,
+        }
+    }
+    out.truncate(most);
+    out
+}
+
 /// Decodes one body.
 pub(crate) struct Decoder {
     coding: Coding,

@@ -13,6 +13,7 @@ use crate::{alt_svc, challenge, terms};
 /// Reads what a head says beside the representation. Nothing here can make an answer malformed: what is too long or too much
 /// is left out.
 pub(crate) fn asides(head: &Head<'_>) -> Asides {
+    let may_be_page = may_be_page(head);
     Asides {
         cookies: values(head, "set-cookie")
             .filter(|value| value.len() <= COOKIE_BYTES_MAX)
@@ -21,7 +22,11 @@ pub(crate) fn asides(head: &Head<'_>) -> Asides {
             .collect(),
         schemes: schemes(head),
         challenge: challenge::by_fields(head),
-        may_be_page: may_be_page(head),
+        may_be_page,
+        page_encoding: match may_be_page {
+            true => fields::encoding(values(head, "content-encoding")),
+            false => None,
+        },
         advert: alt_svc::advert(head).map(Box::new),
     }
 }
@@ -34,18 +39,17 @@ fn schemes(head: &Head<'_>) -> Vec<String> {
         .collect()
 }
 
-/// An origin that says "attachment" (RFC 6266, section 4.2) means a file; what is coded cannot be looked into as it comes.
+/// An origin that says "attachment" (RFC 6266, section 4.2) means a file.
 fn may_be_page(head: &Head<'_>) -> bool {
     let attached = values(head, "content-disposition").any(|value| {
         let kind = value.split(|byte| *byte == b';').next().unwrap_or_default();
         fields::trim(kind).eq_ignore_ascii_case(b"attachment")
     });
-    let coded = fields::encoding(values(head, "content-encoding")).is_some();
     let typed = match values(head, "content-type").next() {
         Some(value) => terms::is_html(fields::media_type(value).as_deref()),
         None => true,
     };
-    typed && !attached && !coded
+    typed && !attached
 }
 
 /// RFC 6265, section 6.1: a name, a value and attributes of 4096 bytes in all are to be supported.
@@ -84,7 +88,7 @@ mod tests {
                     ("Content-Type", b"text/html"),
                     ("Content-Encoding", b"gzip"),
                 ],
-                false,
+                true,
             ),
             (
                 &[
@@ -101,7 +105,10 @@ mod tests {
                 true,
             ),
         ] {
-            assert_eq!(of(fields).may_be_page, may, "{fields:?}");
+            let told = of(fields);
+            assert_eq!(told.may_be_page, may, "{fields:?}");
+            let coded = fields.iter().any(|(name, _)| *name == "Content-Encoding");
+            assert_eq!(told.page_encoding.is_some(), coded && may, "{fields:?}");
         }
     }
 

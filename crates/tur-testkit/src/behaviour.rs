@@ -353,6 +353,8 @@ pub enum Deed {
     Page,
     /// Answers with this status and this HTML page instead.
     Html(u16, String),
+    /// The page that comes instead has this `Content-Encoding`, and these bytes as it is sent.
+    PageCoded(String, Vec<u8>),
     /// The body of a page, status or redirect that comes instead has so many bytes, which are no HTML.
     PageLength(u64),
     /// So many interim answers (103, 102 and 100 in turn) come first.

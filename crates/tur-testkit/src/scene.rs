@@ -67,6 +67,8 @@ struct Scene {
     page_length: Option<u64>,
     /// Instead of the usual page.
     page_text: Option<Bytes>,
+    /// How that text is coded.
+    page_coding: Option<String>,
     body_delay: Duration,
     gate: Option<Gate>,
     head_gate: Option<Gate>,
@@ -89,6 +91,7 @@ impl Scene {
             extra: 0,
             page_length: None,
             page_text: None,
+            page_coding: None,
             body_delay: Duration::ZERO,
             gate: None,
             head_gate: None,
@@ -126,6 +129,10 @@ impl Scene {
             Deed::Close => b.keep_alive = false,
             Deed::Field(name, value) => b.fields.push((name.clone(), value.clone())),
             Deed::PageLength(n) => self.page_length = Some(*n),
+            Deed::PageCoded(coding, bytes) => {
+                self.page_coding = Some(coding.clone());
+                self.page_text = Some(Bytes::from(bytes.clone()));
+            }
             Deed::Html(status, text) => {
                 self.page_text = Some(Bytes::from(text.clone().into_bytes()));
                 self.instead = Some(Instead::Status(Box::new(self.bare(*status))));
@@ -293,6 +300,7 @@ impl Scene {
 
     fn page(&self, mut head: Head) -> Act {
         head.media_type = Some("text/html; charset=utf-8".to_owned());
+        head.encoding.clone_from(&self.page_coding);
         if let Some(length) = self.page_length {
             let (version, start) = (0, 0);
             return self.answer(head, Source::Content { version, start }, length);

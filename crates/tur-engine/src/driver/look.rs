@@ -2,9 +2,11 @@
 //!
 //! Read [`is_worth_a_look`](super::Driver::is_worth_a_look): it is the rule. Everything else is opened at once.
 
+use std::borrow::Cow;
+
 use tur_core::port::{Reply, Transport};
-use tur_core::{Answer, Fault, Identity, Origin};
-use tur_http::{LOOK_BYTES_MAX, Sight, admit, challenge, may_challenge, names_a_file};
+use tur_core::{Answer, Asides, Fault, Identity, Origin};
+use tur_http::{Coding, LOOK_BYTES_MAX, Sight, admit, challenge, may_challenge, names_a_file};
 use tur_sched::{Event, Facts, FetchOrder, LaneId, Needs, Profile};
 use tur_storage::Disk;
 
@@ -15,10 +17,11 @@ use super::slot::stoppable;
 use super::store::Store;
 use crate::What;
 use crate::ahead::Ahead;
+use crate::decode::beginning;
 
 impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
-    /// True for an answer that may be a page instead of the file: HTML by its type or without a type, neither coded nor
-    /// called an attachment; with a status that refuses, or where nothing proves that it is of the file. Who asks for HTML by
+    /// True for an answer that may be a page instead of the file: HTML by its type or without a type, in no coding that cannot
+    /// be decoded and not called an attachment; with a status that refuses, or where nothing proves that it is of the file. Who asks for HTML by
     /// its type gets what comes.
     pub(super) fn is_worth_a_look(&self, order: &FetchOrder, answer: &Answer) -> bool {
         // Its end is waited for, so that its connection can carry the answer to the challenge.
@@ -27,7 +30,11 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
         {
             return true;
         }
-        if !answer.asides().is_some_and(|asides| asides.may_be_page) {
+        let is_seen_through = |asides: &Asides| {
+            let coding = asides.page_encoding.as_deref();
+            asides.may_be_page && coding.is_none_or(|coding| Coding::of(coding).is_some())
+        };
+        if !answer.asides().is_some_and(is_seen_through) {
             return false;
         }
         if let Answer::Refused { status, .. } = answer {
@@ -82,11 +89,16 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
             let lease = order.lease;
             return self.tell_machine(Event::Again { lease, session });
         }
+        let coding = answer.asides().and_then(|a| a.page_encoding.as_deref());
+        let seen = match coding.and_then(Coding::of) {
+            Some(coding) => beginning(coding, seen, LOOK_BYTES_MAX).into(),
+            None => Cow::Borrowed(seen),
+        };
         let sight = Sight {
             status: status(&answer),
             file_expected: names_a_file(self.store.name())
                 || self.identity().is_some_and(|file| !is_html(file)),
-            body: seen,
+            body: &seen,
         };
         match challenge(&sight) {
             Some(kind) => {

@@ -6,6 +6,7 @@ use tur_core::{Challenge, Kind};
 use tur_testkit::{Behaviour, Deed, When};
 
 use super::stand::{DIR, KIB, MIB, Ran, Stand, Want, check, job, job_of, origin};
+use super::terms::{gzip, zlib};
 use crate::What;
 use crate::job::{Destination, Job};
 
@@ -50,6 +51,34 @@ async fn on_the_first_request_it_ends_the_download() {
         assert_eq!(error.challenge(), Some(challenge));
         assert_eq!(error.to_string(), challenge.advice());
         assert_eq!(stand.transport.requests(), 1, "nobody is asked again");
+    }
+}
+
+/// Coded although nobody asked for it, and longer than what is looked at once it is decoded.
+#[tokio::test(start_paused = true)]
+async fn coded_pages_are_seen_through() {
+    let page = format!("{CHECK}{}", "<p>wait</p>".repeat(20_000));
+    let whole = gzip(page.as_bytes());
+    let rows = [
+        ("gzip", 200, whole.clone(), true),
+        ("gzip", 403, whole.clone(), true),
+        ("deflate", 503, zlib(page.as_bytes()), true),
+        // The beginning is enough; what is damaged, or in another coding, is no page that anybody knows.
+        ("gzip", 200, whole[..whole.len() / 2].to_vec(), true),
+        ("gzip", 403, page.clone().into_bytes(), false),
+        ("br", 403, whole, false),
+    ];
+    for (coding, status, bytes, known) in rows {
+        let behaviour = origin(SIZE)
+            .rule(When::Always, html(status, ""))
+            .rule(When::Always, Deed::PageCoded(coding.to_owned(), bytes));
+        let (_, ran) = check(behaviour, job(), Want::Nothing(Kind::Server)).await;
+        let expected: &[_] = if known {
+            &[Challenge::BrowserCheck]
+        } else {
+            &[]
+        };
+        assert_eq!(kinds(&ran), expected, "{coding} {status}");
     }
 }
 

@@ -218,13 +218,13 @@ fn text(lines: u32) -> Vec<u8> {
         .collect()
 }
 
-fn gzip(plain: &[u8]) -> Vec<u8> {
+pub(super) fn gzip(plain: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(plain).expect("memory");
     encoder.finish().expect("memory")
 }
 
-fn zlib(plain: &[u8]) -> Vec<u8> {
+pub(super) fn zlib(plain: &[u8]) -> Vec<u8> {
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(plain).expect("memory");
     encoder.finish().expect("memory")
