@@ -8,6 +8,9 @@
 //! caller. One with many streams is driven by futures that the caller's [`Spawner`] runs. Either dies with its session; the
 //! UDP sockets of HTTP/3 live as long as their transport.
 //!
+//! The first handshake of a process takes some 40 ms of computing, unless the environment of the build has
+//! `AWS_LC_SYS_NO_JITTER_ENTROPY=1`: then aws-lc takes its seeds from the operating system alone. This workspace is built so.
+//!
 //! HTTP/3 is there with the feature `http3`. The modules `h1`, `h2` and `h3` hold what differs by protocol; `session` and `body` choose between them.
 #![forbid(unsafe_code)]
 
