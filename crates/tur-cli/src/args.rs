@@ -50,7 +50,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", help_heading = FILES)]
     pub(crate) save_session: Option<PathBuf>,
 
-    /// Save as FILE; a relative one stands under -d; - is 'tur stream' [default: the name that the server or the URL gives]
+    /// Save as FILE; a relative one stands under -d; - is 'tur stream', /dev/null discards [default: the name that the server or the URL gives]
     #[arg(short, value_name = "FILE", help_heading = FILES)]
     pub(crate) output: Option<OsString>,
 

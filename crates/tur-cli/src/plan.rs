@@ -33,7 +33,7 @@ pub(crate) struct Plan {
     pub(crate) session: Option<Session>,
     /// How it is shown.
     pub(crate) show: Show,
-    /// It goes to standard output.
+    /// It goes to standard output, or nowhere.
     pub(crate) passage: Option<Passage>,
 }
 
@@ -192,10 +192,11 @@ impl Plan {
     }
 }
 
-/// Whether the file goes to standard output, and what of it.
+/// Whether the file only passes, to standard output or nowhere, and what of it.
 fn passage(args: &mut Args, several: bool) -> Result<Option<Passage>, String> {
     let to_output = args.output.take_if(|name| name == "-").is_some();
-    if !args.streams && !to_output {
+    let nowhere = args.output.take_if(|name| name == NOWHERE).is_some();
+    if !args.streams && !to_output && !nowhere {
         return match args.from {
             None => Ok(None),
             Some(_) => Err("--from is for what goes to standard output: tur stream URL".to_owned()),
@@ -209,12 +210,13 @@ fn passage(args: &mut Args, several: bool) -> Result<Option<Passage>, String> {
     ] {
         if given {
             return Err(format!(
-                "tur stream and -o - write one file to standard output: {what} has no place there"
+                "tur stream, -o - and -o {NOWHERE} hand on one file and keep none: {what} has no place there"
             ));
         }
     }
     Ok(Some(Passage {
         from: args.from.unwrap_or(0),
+        nowhere,
     }))
 }
 
@@ -351,9 +353,6 @@ fn target(text: &OsStr) -> Result<PathBuf, String> {
     if text.is_empty() {
         return Err("-o: the name is empty".to_owned());
     }
-    if text == "/dev/null" {
-        return Err("-o /dev/null: not built yet; 'tur stream URL > /dev/null' is".to_owned());
-    }
     Ok(PathBuf::from(text))
 }
 
@@ -432,6 +431,9 @@ const fn on_change(typed: Change) -> OnChange {
         Change::Fail => OnChange::Fail,
     }
 }
+
+/// The target that is none, on any system: what comes is verified and discarded.
+pub(crate) const NOWHERE: &str = "/dev/null";
 
 /// Files at once without `-j`.
 const JOBS_DEFAULT: usize = 4;

@@ -1,62 +1,64 @@
-//! `tur stream`: a file to standard output, in order, while it arrives over many connections.
+//! `tur stream`: a file to standard output, in order, while it arrives over many connections; and `-o /dev/null`.
 //!
-//! [`run()`] does it. The bytes pass through a file in a directory of its own, of which a
-//! window is fetched ahead of what was written: who reads slowly stops the connections, and that is no stall.
+//! [`run()`] does it. The bytes pass through a file without a name, of which a window is fetched ahead of what was written,
+//! and what lies behind that is given back: who reads slowly stops the connections, and that is no stall.
 
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 
 use tokio::sync::oneshot;
 use tur_engine::{Completed, Error, Event, Events, Kind, What};
-use tur_stream::{Fill, Media, Options, ReadError};
+use tur_stream::{Fill, Media, Options, Place, ReadError};
 
 use crate::console;
-use crate::plan::Plan;
+use crate::plan::{NOWHERE, Plan};
 use crate::request;
 use crate::run::{self, Stopped};
 use crate::show::Show;
 
-/// What a plan says of a file that goes to standard output.
+/// What a plan says of a file that only passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Passage {
     /// The first byte that is wanted.
     pub(crate) from: u64,
+    /// It is discarded, not written to standard output.
+    pub(crate) nowhere: bool,
+}
+
+impl Passage {
+    /// What stands for the path of a file that has none.
+    fn path(self) -> PathBuf {
+        PathBuf::from(if self.nowhere { NOWHERE } else { "-" })
+    }
 }
 
 /// How far is fetched ahead of what was written, in bytes: enough for many connections on a long way.
 const LOOK_AHEAD: u64 = 32 << 20;
 /// Bytes that are handed on at a time.
 const PIECE: usize = 256 << 10;
-/// Names that are tried for the directory.
-const NAMES_MAX: u32 = 1_000;
+/// How often it is said that what was handed on will not be read again.
+const PASSED_STEP: u64 = 4 << 20;
 
 /// Does what the plan says. What comes back is the exit code; everything was said.
 pub(crate) fn run(mut plan: Plan, passage: Passage) -> u8 {
-    console::keep_output_free();
+    if !passage.nowhere {
+        console::keep_output_free();
+    }
     let (mut stopped, runtime, downloader) = match run::begin(&plan) {
         Ok(begun) => begun,
         Err(code) => return code,
     };
     let mut show = Show::new(plan.show, false);
     let told = run::greet(&downloader, &mut show);
-    let place = match Place::new(plan.job.dir.as_deref()) {
-        Ok(place) => place,
-        Err((path, error)) => {
-            show.error(&format!("{}: {error}", path.display()));
-            return Kind::Local.exit_code();
-        }
-    };
-    plan.job.dir = Some(place.0.clone());
+    plan.job.dir.get_or_insert_with(std::env::temp_dir);
     plan.job.file = Some(PathBuf::from("stream"));
     let item = plan.items.item(0).expect("it was typed");
     let download = request::download(&downloader, &plan.job, item);
-    let options = Options::new().fill(Fill::Window).look_ahead(LOOK_AHEAD);
+    let options = Options::new().place(Place::Passing);
+    let options = options.fill(Fill::Window).look_ahead(LOOK_AHEAD);
     let media = Media::of(download, options);
     let code = runtime.block_on(pass(&media, passage, &mut show, &mut stopped));
-    // Who has a place in it goes before it.
-    drop(media);
-    drop(place);
     run::part(&downloader, &show, &told);
     code
 }
@@ -85,8 +87,8 @@ async fn pass(media: &Media, passage: Passage, show: &mut Show, stopped: &mut St
     let mut events = media.events().only(move |what| wanted(what) || ends(what));
     show.begin(0);
     let mut draws = show.period().map(run::ticks);
-    let mut written = writing(media, passage.from);
-    let mut told = Told::default();
+    let mut written = writing(media, passage);
+    let mut told = Told::new(passage);
     let written = loop {
         tokio::select! {
             Some(event) = events.next() => told.hear(show, &event),
@@ -115,19 +117,27 @@ async fn pass(media: &Media, passage: Passage, show: &mut Show, stopped: &mut St
 }
 
 /// What events have told of the outcome.
-#[derive(Default)]
 struct Told {
+    path: PathBuf,
     url: String,
     outcome: Option<Result<Completed, Error>>,
 }
 
 impl Told {
+    fn new(passage: Passage) -> Self {
+        Self {
+            path: passage.path(),
+            url: String::new(),
+            outcome: None,
+        }
+    }
+
     fn hear(&mut self, show: &mut Show, event: &Event) {
         match &event.what {
             What::Started { url } => self.url.clone_from(url),
             What::Completed(done) => {
                 self.outcome = Some(Ok(Completed {
-                    path: PathBuf::from("-"),
+                    path: self.path.clone(),
                     ..Completed::clone(done)
                 }));
             }
@@ -149,7 +159,7 @@ impl Told {
     fn of_part(self, media: &Media, bytes: u64) -> Completed {
         Completed {
             url: self.url,
-            path: PathBuf::from("-"),
+            path: self.path,
             bytes,
             elapsed: media.progress().elapsed,
             ..Completed::default()
@@ -158,13 +168,13 @@ impl Told {
 }
 
 /// Writes on a thread of its own, because who reads may take any time.
-fn writing(media: &Media, from: u64) -> oneshot::Receiver<Written> {
-    let mut reader = media.reader();
+fn writing(media: &Media, passage: Passage) -> oneshot::Receiver<Written> {
+    let media = media.clone();
     let (tell, told) = oneshot::channel();
     let write = move || {
-        let written = copy(&mut reader, from);
+        let written = copy(&media, passage);
         // Before the word of it: whoever hears it may let the media go.
-        drop(reader);
+        drop(media);
         tell.send(written).ok();
     };
     // Without a thread nothing is told, which is heard.
@@ -175,13 +185,18 @@ fn writing(media: &Media, from: u64) -> oneshot::Receiver<Written> {
     told
 }
 
-fn copy(reader: &mut tur_stream::Reader, from: u64) -> Written {
-    let mut output = match console::output() {
+fn copy(media: &Media, passage: Passage) -> Written {
+    let output = match passage.nowhere {
+        true => Ok(Box::new(io::sink()) as Box<dyn io::Write>),
+        false => console::output().map(|output| Box::new(output) as Box<dyn io::Write>),
+    };
+    let mut output = match output {
         Ok(output) => output,
         Err(error) => return Written::Output(error),
     };
-    let (mut piece, mut bytes) = (vec![0; PIECE], 0);
-    if let Err(error) = reader.seek(SeekFrom::Start(from)) {
+    let (mut piece, mut bytes, mut passed) = (vec![0; PIECE], 0, 0);
+    let mut reader = media.reader();
+    if let Err(error) = reader.seek(SeekFrom::Start(passage.from)) {
         return Written::Output(error);
     }
     loop {
@@ -195,6 +210,10 @@ fn copy(reader: &mut tur_stream::Reader, from: u64) -> Written {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Written::Unread,
             Err(error) => return Written::Output(error),
         }
+        if bytes - passed >= PASSED_STEP {
+            passed = bytes;
+            media.passed(passage.from + bytes);
+        }
     }
 }
 
@@ -204,37 +223,4 @@ fn failed(error: io::Error) -> Written {
         Some(ReadError::Download(why)) => Written::Failed(why.clone()),
         _ => Written::Output(error),
     }
-}
-
-/// A directory for what passes, which goes with it.
-struct Place(PathBuf);
-
-impl Place {
-    fn new(dir: Option<&Path>) -> Result<Self, (PathBuf, io::Error)> {
-        let above = dir.map_or_else(std::env::temp_dir, Path::to_owned);
-        for n in 0..NAMES_MAX {
-            let path = above.join(format!(".tur-stream-{}-{n}", std::process::id()));
-            match private(&path) {
-                Ok(()) => return Ok(Self(path)),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err((path, error)),
-            }
-        }
-        Err((above, io::ErrorKind::AlreadyExists.into()))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        // The download is over, or is being cancelled at this moment: what it still has open has no name then.
-        std::fs::remove_dir_all(&self.0).ok();
-    }
-}
-
-/// Makes a directory that nobody else looks into.
-fn private(path: &Path) -> io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
 }

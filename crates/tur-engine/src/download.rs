@@ -9,7 +9,7 @@ use tur_core::port::Field;
 use tur_core::{Kind, Rate, Secret};
 use tur_http::{Netrc, RedirectPolicy, SafeName, Terms, TypeGlob};
 use tur_sched::{OnChange, Priority, RetryPolicy, Schedule, SpeedFloor};
-use tur_storage::FileName;
+use tur_storage::{FileName, Stay};
 
 use crate::credentials::{Credentials, Given};
 use crate::job::{Destination, Job};
@@ -65,6 +65,7 @@ struct Settings {
     terms: Terms,
     keep_bad: bool,
     allow_downgrade: bool,
+    stay: Stay,
 }
 
 /// Longest name that a user may give, in bytes: file systems take 255, and the part adds to it.
@@ -98,6 +99,7 @@ impl Download {
                 terms: Terms::default(),
                 keep_bad: false,
                 allow_downgrade: false,
+                stay: Stay::Kept,
             },
         }
     }
@@ -248,6 +250,15 @@ impl Download {
         self
     }
 
+    /// How long its files stay. One that does not is no use unless it is read while it arrives
+    /// ([`start_reading`](Self::start_reading)) or only verified: it has no name, [`Completed::path`](crate::Completed::path)
+    /// leads nowhere, nothing under the name is looked at or replaced, and the directory only says on which file system
+    /// it is. Default: kept.
+    pub fn stay(mut self, stay: Stay) -> Self {
+        self.job.stay = stay;
+        self
+    }
+
     /// A digest that the file must have.
     pub fn checksum(mut self, checksum: Checksum) -> Self {
         self.job.checksum = Some(checksum);
@@ -389,6 +400,7 @@ impl Download {
                 allow_downgrade: s.allow_downgrade,
             },
             seed: seed(),
+            stay: s.stay,
             reading: None,
         })
     }

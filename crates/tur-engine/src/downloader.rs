@@ -19,7 +19,7 @@ use tur_core::{Kind, Rate};
 use tur_net::{HttpSession, HttpTransport, NetConfig};
 use tur_sched::DispatchConfig;
 use tur_sched::abr::AbrConfig;
-use tur_storage::{FileDisk, PosixDisk};
+use tur_storage::{FileDisk, PosixDisk, Stay};
 
 use crate::adapt::AbrHandle;
 use crate::board::Board;
@@ -268,7 +268,7 @@ impl Shared {
             process: Arc::clone(&self.limit),
             transfer: Limit::new(self.clock, None),
         };
-        let template = self.world(limits);
+        let template = self.world(limits, Stay::Kept);
         let life = self.life.subscribe();
         let clock = self.clock;
         let worlds: Worlds<HttpTransport, FileDisk> = Box::new(move || {
@@ -296,15 +296,15 @@ impl Shared {
         }
     }
 
-    fn world(&self, limits: Limits) -> World<HttpTransport, FileDisk> {
+    fn world(&self, limits: Limits, stay: Stay) -> World<HttpTransport, FileDisk> {
         let pinned = Arc::clone(&self.transport);
         World {
             transport: transport(&self.transport, &limits),
             pin: Pin::new(move |origin, address| pinned.pin(origin, address)),
             sessions: self.sessions.clone(),
             origins: self.origins.clone(),
-            disk: FileDisk::new(self.storage),
-            filed: self.filed.clone(),
+            disk: FileDisk::new(self.storage).staying(stay),
+            filed: self.filed.of(stay),
             compute: self.compute.clone(),
             limits,
             scaling: self.scaling.clone(),
@@ -464,7 +464,8 @@ impl Downloader {
             transfer: Limit::new(shared.clock, job.as_ref().ok().and_then(|job| job.limit)),
         };
         let own_limit = Arc::clone(&limits.transfer);
-        let world = shared.world(limits);
+        let stay = job.as_ref().map_or(Stay::Kept, |job| job.stay);
+        let world = shared.world(limits, stay);
         let stopped = shared.stop.is_cancelled();
         let (seats, totals) = (shared.seats.clone(), shared.totals.clone());
         let readers = LastWord(reading);

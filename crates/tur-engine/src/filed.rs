@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::reading::Core;
 
+use tur_storage::Stay;
+
 /// Files that are remembered; the oldest make room. 4 MiB.
 const FILES_MAX: usize = 65_536;
 
@@ -34,6 +36,14 @@ struct Files {
 }
 
 impl Filed {
+    /// The same for files that stay; others have no path, and nothing is remembered of them.
+    pub(crate) fn of(&self, stay: Stay) -> Self {
+        match stay {
+            Stay::Kept => self.clone(),
+            Stay::Temporary | Stay::Passing => Self::default(),
+        }
+    }
+
     /// The file of this URL is at `path` now.
     pub(crate) fn put(&self, path: &Path, url: &str) {
         let (path, url) = (self.0.state.hash_one(path), self.0.state.hash_one(url));

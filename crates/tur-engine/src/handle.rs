@@ -25,6 +25,8 @@ pub(crate) struct Wish {
     pub(crate) lanes: Option<(u16, u16)>,
     /// Another priority than it began with.
     pub(crate) priority: Option<Priority>,
+    /// What stands before this will not be read again.
+    pub(crate) passed: u64,
 }
 
 /// A running download. Dropping it cancels the download and keeps what landed.
@@ -129,6 +131,13 @@ impl Handle {
     pub fn set_priority(&self, priority: Priority) {
         self.commands
             .send_modify(|wish| wish.priority = Some(priority));
+    }
+
+    /// What stands before `at` will not be read again. Of a download that is [`Stay::Passing`](crate::Stay::Passing) its room is
+    /// given back, and reading it is an error from then on; for others this means nothing.
+    pub fn passed(&self, at: u64) {
+        self.commands
+            .send_modify(|wish| wish.passed = wish.passed.max(at));
     }
 
     /// Ends the download and keeps what landed. Its outcome is an error of kind [`Kind::Signal`], unless it was

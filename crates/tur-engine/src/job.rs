@@ -8,7 +8,7 @@ use tur_core::port::Field;
 use tur_core::{Rate, Target};
 use tur_http::{RedirectPolicy, SafeName, Terms};
 use tur_sched::{OnChange, Priority, RetryPolicy, Schedule, SpeedFloor};
-use tur_storage::FileName;
+use tur_storage::{FileName, Stay};
 
 use crate::passport::SignIn;
 use crate::reading::Core;
@@ -58,6 +58,8 @@ pub(crate) struct Job {
     pub(crate) sign_in: SignIn,
     pub(crate) redirects: RedirectPolicy,
     pub(crate) seed: u64,
+    /// How long its files stay.
+    pub(crate) stay: Stay,
     /// Who reads it while it arrives.
     pub(crate) reading: Option<Arc<Core>>,
 }

@@ -99,4 +99,4 @@ pub use tur_http::{
 pub use tur_net::{ClientIdentity, IpFamily, Protocols, TlsVersion};
 pub use tur_sched::abr;
 pub use tur_sched::{OnChange, Priority, RetryPolicy, Schedule, SpeedFloor, WaitsFor};
-pub use tur_storage::{StorageKind, Unfinished};
+pub use tur_storage::{Stay, StorageKind, Unfinished};

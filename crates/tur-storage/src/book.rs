@@ -58,6 +58,8 @@ pub(crate) struct Book {
     pub(crate) headed: bool,
     /// True once the journal says more than is true: nothing more may be written.
     pub(crate) broken: bool,
+    /// What stands before this was given back, and cannot be read.
+    pub(crate) gone: u64,
     /// Room that was asked for.
     pub(crate) allocated: RangeSet,
     /// False once the file system said that it cannot reserve room.

@@ -6,7 +6,7 @@
 use std::io::{self, IoSlice};
 use std::path::Path;
 
-use tur_core::Wall;
+use tur_core::{ByteRange, Wall};
 
 /// Which file it is, for as long as it exists.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -111,6 +111,11 @@ pub trait Disk: Send + Sync + 'static {
     fn write_at(&self, file: &Self::File, at: u64, from: &[IoSlice<'_>]) -> io::Result<usize>;
     /// Reserves room for `len` bytes from `at` on, without changing the file's length.
     fn allocate(&self, file: &Self::File, at: u64, len: u64) -> io::Result<()>;
+    /// Gives the room of `range` back, whose bytes nobody will read again; the length stays. [`io::ErrorKind::Unsupported`]
+    /// where that cannot be done.
+    fn give_back(&self, _file: &Self::File, _range: ByteRange) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Sets the length.
     fn set_len(&self, file: &Self::File, len: u64) -> io::Result<()>;
     /// Puts the file's bytes and length on stable storage.

@@ -125,6 +125,14 @@ pub enum StorageError {
         /// The journal.
         path: PathBuf,
     },
+    /// Bytes of a passing file that were given back after they were read.
+    #[error("{}: what stands before {before} was given back, and cannot be read again", path.display())]
+    GivenBack {
+        /// The part.
+        path: PathBuf,
+        /// What stands from here on can be read.
+        before: u64,
+    },
     /// The caller broke a rule; nothing was done.
     #[error("{}: {rule}", path.display())]
     Rule {
@@ -162,7 +170,9 @@ impl StorageError {
             | StorageError::JournalBroken { .. }
             | StorageError::JournalFull { .. }
             | StorageError::Replaced { .. } => Kind::Local,
-            StorageError::Incomplete { .. } | StorageError::Rule { .. } => Kind::Other,
+            StorageError::Incomplete { .. }
+            | StorageError::GivenBack { .. }
+            | StorageError::Rule { .. } => Kind::Other,
             StorageError::Lost { source, .. } | StorageError::Io { source, .. } => io_kind(source),
         }
     }

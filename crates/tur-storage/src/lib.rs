@@ -44,6 +44,8 @@ mod state;
 #[cfg(unix)]
 mod unfinished;
 #[cfg(unix)]
+mod unnamed;
+#[cfg(unix)]
 mod windows;
 mod writer;
 
@@ -54,7 +56,7 @@ pub use error::StorageError;
 pub use mem::{Crash, Crashes, Fate, Loss, MemDisk, Sampling};
 pub use name::FileName;
 #[cfg(unix)]
-pub use native::{FileDisk, NativeFile, StorageKind};
+pub use native::{FileDisk, NativeDir, NativeFile, Stay, StorageKind};
 pub use open::{Found, JOURNAL_BYTES_MAX, Place, survey};
 pub use part::{Opened, Part, Reader, Saved};
 #[cfg(unix)]

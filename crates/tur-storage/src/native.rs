@@ -1,4 +1,4 @@
-//! [`Disk`] of this machine with a choice of how bytes come into a file: [`FileDisk`].
+//! [`Disk`] of this machine with a choice of how bytes come into a file, and of how long it stays: [`FileDisk`].
 //!
 //! [`StorageKind::Auto`] writes and reads by system calls. They tell a full disk, a bad sector and a file that somebody cut
 //! as an error, where a mapping may kill; and they are cheaper (CPU seconds per GiB received and written on one thread:
@@ -10,6 +10,7 @@ use std::path::Path;
 
 use tur_core::{ByteRange, Wall};
 
+use crate::unnamed::Unnamed;
 use crate::windows::Windows;
 use crate::{Disk, Onto, Open, PosixDisk, Stat};
 
@@ -27,10 +28,26 @@ pub enum StorageKind {
     Mmap,
 }
 
-/// The real file system, used as a [`StorageKind`] says.
+/// How long files stay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stay {
+    /// Until somebody removes them.
+    #[default]
+    Kept,
+    /// For as long as they are open, under no name: when this process ends, however it does, a kill included, the system has
+    /// their room back. (Where a file system has no files without names, they have one for the moment in which they
+    /// are made.)
+    Temporary,
+    /// As `Temporary`, for what is read once, in order: room behind it, and behind the digest that was asked for, is
+    /// given back where the file system can, and whether the whole would fit is not asked.
+    Passing,
+}
+
+/// The real file system, used as a [`StorageKind`] and a [`Stay`] say.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FileDisk {
     kind: StorageKind,
+    stay: Stay,
 }
 
 /// An open file of a [`FileDisk`].
@@ -38,45 +55,100 @@ pub struct FileDisk {
 pub struct NativeFile {
     fd: OwnedFd,
     windows: Option<Windows>,
+    /// False if nothing of it outlives this process: it is never synced.
+    kept: bool,
+}
+
+/// An open directory of a [`FileDisk`].
+#[derive(Debug)]
+pub struct NativeDir(Names);
+
+#[derive(Debug)]
+enum Names {
+    /// Those of the directory.
+    There(OwnedFd),
+    /// Those of this process.
+    Here(Unnamed),
 }
 
 impl FileDisk {
     /// The real file system.
     #[must_use]
     pub fn new(kind: StorageKind) -> Self {
-        Self { kind }
-    }
-}
-
-impl Disk for FileDisk {
-    type Dir = OwnedFd;
-    type File = NativeFile;
-
-    fn open_dir(&self, path: &Path, create: bool) -> io::Result<OwnedFd> {
-        PosixDisk.open_dir(path, create)
+        Self {
+            kind,
+            stay: Stay::Kept,
+        }
     }
 
-    fn stat_at(&self, dir: &OwnedFd, name: &str) -> io::Result<Stat> {
-        PosixDisk.stat_at(dir, name)
+    /// The same, with files that stay so long.
+    #[must_use]
+    pub fn staying(self, stay: Stay) -> Self {
+        Self { stay, ..self }
     }
 
-    fn open(&self, dir: &OwnedFd, name: &str, how: Open) -> io::Result<NativeFile> {
-        let fd = PosixDisk.open(dir, name, how)?;
+    fn file(&self, fd: OwnedFd, kept: bool) -> NativeFile {
         let windows = match self.kind {
             StorageKind::Auto | StorageKind::Pwrite => None,
             StorageKind::Mmap => Windows::of(&fd),
         };
-        Ok(NativeFile { fd, windows })
+        NativeFile { fd, windows, kept }
+    }
+}
+
+impl NativeDir {
+    fn fd(&self) -> &OwnedFd {
+        match &self.0 {
+            Names::There(dir) => dir,
+            Names::Here(unnamed) => unnamed.dir(),
+        }
+    }
+}
+
+impl Disk for FileDisk {
+    type Dir = NativeDir;
+    type File = NativeFile;
+
+    fn open_dir(&self, path: &Path, create: bool) -> io::Result<NativeDir> {
+        let dir = PosixDisk.open_dir(path, create)?;
+        Ok(NativeDir(match self.stay {
+            Stay::Kept => Names::There(dir),
+            Stay::Temporary | Stay::Passing => Names::Here(Unnamed::new(dir)),
+        }))
     }
 
-    fn open_unnamed(&self, dir: &OwnedFd, mode: u32) -> io::Result<NativeFile> {
+    fn stat_at(&self, dir: &NativeDir, name: &str) -> io::Result<Stat> {
+        match &dir.0 {
+            Names::There(dir) => PosixDisk.stat_at(dir, name),
+            Names::Here(unnamed) => unnamed.stat(name),
+        }
+    }
+
+    fn open(&self, dir: &NativeDir, name: &str, how: Open) -> io::Result<NativeFile> {
+        match &dir.0 {
+            Names::There(dir) => Ok(self.file(PosixDisk.open(dir, name, how)?, true)),
+            Names::Here(unnamed) => Ok(self.file(unnamed.open(name, how)?, false)),
+        }
+    }
+
+    fn open_unnamed(&self, dir: &NativeDir, mode: u32) -> io::Result<NativeFile> {
+        let Names::There(dir) = &dir.0 else {
+            // There all files are such, and the ordinary way is as good.
+            return Err(io::ErrorKind::Unsupported.into());
+        };
         // It is written once, from front to end: windows would gain nothing.
-        let fd = PosixDisk.open_unnamed(dir, mode)?;
-        Ok(NativeFile { fd, windows: None })
+        Ok(NativeFile {
+            fd: PosixDisk.open_unnamed(dir, mode)?,
+            windows: None,
+            kept: true,
+        })
     }
 
-    fn link(&self, file: &NativeFile, dir: &OwnedFd, name: &str) -> io::Result<()> {
-        PosixDisk.link(&file.fd, dir, name)
+    fn link(&self, file: &NativeFile, dir: &NativeDir, name: &str) -> io::Result<()> {
+        match &dir.0 {
+            Names::There(dir) => PosixDisk.link(&file.fd, dir, name),
+            Names::Here(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
     }
 
     fn stat(&self, file: &NativeFile) -> io::Result<Stat> {
@@ -111,6 +183,10 @@ impl Disk for FileDisk {
         Ok(())
     }
 
+    fn give_back(&self, file: &NativeFile, range: ByteRange) -> io::Result<()> {
+        PosixDisk.give_back(&file.fd, range)
+    }
+
     fn set_len(&self, file: &NativeFile, len: u64) -> io::Result<()> {
         match &file.windows {
             Some(windows) => windows.set_len(&file.fd, len),
@@ -121,7 +197,10 @@ impl Disk for FileDisk {
     /// Saves what came through windows too: on Linux `msync` is nothing but this call on the mapped file
     /// (mm/msync.c: `vfs_fsync_range`), and pages count as dirty from the first write through a mapping on.
     fn sync(&self, file: &NativeFile) -> io::Result<()> {
-        PosixDisk.sync(&file.fd)
+        match file.kept {
+            true => PosixDisk.sync(&file.fd),
+            false => Ok(()),
+        }
     }
 
     fn set_modified(&self, file: &NativeFile, to: Wall) -> io::Result<()> {
@@ -132,28 +211,41 @@ impl Disk for FileDisk {
         PosixDisk.set_mode(&file.fd, mode)
     }
 
-    fn rename(&self, dir: &OwnedFd, from: &str, to: &str, onto: Onto) -> io::Result<()> {
-        PosixDisk.rename(dir, from, to, onto)
+    fn rename(&self, dir: &NativeDir, from: &str, to: &str, onto: Onto) -> io::Result<()> {
+        match &dir.0 {
+            Names::There(dir) => PosixDisk.rename(dir, from, to, onto),
+            Names::Here(unnamed) => unnamed.rename(from, to, onto),
+        }
     }
 
-    fn unlink(&self, dir: &OwnedFd, name: &str) -> io::Result<()> {
-        PosixDisk.unlink(dir, name)
+    fn unlink(&self, dir: &NativeDir, name: &str) -> io::Result<()> {
+        match &dir.0 {
+            Names::There(dir) => PosixDisk.unlink(dir, name),
+            Names::Here(unnamed) => unnamed.unlink(name),
+        }
     }
 
-    fn sync_dir(&self, dir: &OwnedFd) -> io::Result<()> {
-        PosixDisk.sync_dir(dir)
+    fn sync_dir(&self, dir: &NativeDir) -> io::Result<()> {
+        match &dir.0 {
+            Names::There(dir) => PosixDisk.sync_dir(dir),
+            Names::Here(_) => Ok(()),
+        }
     }
 
-    fn available(&self, dir: &OwnedFd) -> io::Result<u64> {
-        PosixDisk.available(dir)
+    fn available(&self, dir: &NativeDir) -> io::Result<u64> {
+        match self.stay {
+            Stay::Kept | Stay::Temporary => PosixDisk.available(dir.fd()),
+            // It takes a window of the whole: a disk that is too full for that says so when it is written to.
+            Stay::Passing => Ok(u64::MAX),
+        }
     }
 
     fn file_size_limit(&self) -> Option<u64> {
         PosixDisk.file_size_limit()
     }
 
-    fn largest_file(&self, dir: &OwnedFd) -> Option<u64> {
-        PosixDisk.largest_file(dir)
+    fn largest_file(&self, dir: &NativeDir) -> Option<u64> {
+        PosixDisk.largest_file(dir.fd())
     }
 
     fn boot_id(&self) -> Option<[u8; 16]> {

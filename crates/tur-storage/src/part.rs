@@ -378,8 +378,11 @@ impl<D: Disk> Reader<D> {
     }
 
     fn read_file(&self, at: u64, into: &mut [u8]) -> Result<usize, StorageError> {
-        read_full(&self.shared.disk, &self.shared.part, at, into)
-            .map_err(self.shared.names.part_error("read"))
+        let came = read_full(&self.shared.disk, &self.shared.part, at, into)
+            .map_err(self.shared.names.part_error("read"))?;
+        // Looked at after the read: what is given back is announced before it goes.
+        self.shared.require_there(at)?;
+        Ok(came)
     }
 
     /// See [`Part::frontier`].

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
-use tur_core::Wall;
+use tur_core::{ByteRange, Wall};
 
 use crate::{Disk, FileId, FileKind, Onto, Open, Stat};
 
@@ -128,6 +128,16 @@ impl Disk for PosixDisk {
             }
             other => other.into(),
         })
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn give_back(&self, file: &OwnedFd, range: ByteRange) -> io::Result<()> {
+        let flags = rustix::fs::FallocateFlags::PUNCH_HOLE | rustix::fs::FallocateFlags::KEEP_SIZE;
+        match rustix::fs::fallocate(file, flags, range.start, range.len()) {
+            Ok(()) => Ok(()),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Err(io::ErrorKind::Unsupported.into()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn set_len(&self, file: &OwnedFd, len: u64) -> io::Result<()> {

@@ -7,7 +7,7 @@ use std::io;
 use tur_core::ByteRange;
 
 use crate::shared::{Shared, retry};
-use crate::{Disk, StorageError};
+use crate::{Disk, Part, StorageError};
 
 /// How far ahead of a writer room is reserved: few calls, and little reserved in vain where a lane ends early.
 const WINDOW: u64 = 64 << 20;
@@ -21,7 +21,50 @@ pub struct Room {
     pub available: u64,
 }
 
+/// Room is given back in steps of so many bytes: seldom, and aligned to every file system's unit.
+const GIVE_BACK: u64 = 4 << 20;
+
+impl<D: Disk> Part<D> {
+    /// What stands before `before` will not be read again: as far as it is covered without a gap up to there, its room is given
+    /// back where the file system can, some MiB at a time. All before that is [`StorageError::GivenBack`] to who reads from then
+    /// on, and stays covered. For parts that nobody goes on with: nothing of it can be proven later.
+    ///
+    /// # Errors
+    /// `Io`: what was to be given back cannot be read all the same.
+    pub fn give_back(&self, before: u64) -> Result<(), StorageError> {
+        let shared = &*self.shared;
+        let range = {
+            let mut book = shared.lock();
+            let last = before.checked_sub(1);
+            let Some(run) = last.and_then(|last| book.covered.range_at(last)) else {
+                return Ok(());
+            };
+            let end = before / GIVE_BACK * GIVE_BACK;
+            let start = book.gone.max(run.start);
+            if start >= end {
+                return Ok(());
+            }
+            book.gone = end;
+            ByteRange::new(start, end)
+        };
+        match retry(|| shared.disk.give_back(&shared.part, range)) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
+            done => done.map_err(shared.names.part_error("give back room of")),
+        }
+    }
+}
+
 impl<D: Disk> Shared<D> {
+    /// Refuses to read what was given back.
+    pub(crate) fn require_there(&self, at: u64) -> Result<(), StorageError> {
+        let before = self.lock().gone;
+        if at < before {
+            let path = self.names.part_path();
+            return Err(StorageError::GivenBack { path, before });
+        }
+        Ok(())
+    }
+
     /// Refuses a file that can not fit: `total` less what the part takes already, and 1 % for the file system's own.
     pub(crate) fn check_room(&self, total: Option<u64>) -> Result<(), StorageError> {
         let Some(total) = total else {

@@ -39,6 +39,6 @@ pub use async_reader::AsyncReader;
 pub use error::ReadError;
 pub use interrupt::Interrupt;
 pub use media::{Media, Ready};
-pub use options::{Activity, Fill, Options};
+pub use options::{Activity, Fill, Options, Place};
 pub use reader::Reader;
 pub use tur_engine::Status;

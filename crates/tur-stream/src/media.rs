@@ -148,6 +148,12 @@ impl Media {
         self.inner.handle.resume();
     }
 
+    /// What stands before `at` will not be read again by anybody: of a [`Place::Passing`](crate::Place::Passing) its room is given
+    /// back, some MiB at a time, and reading it is an error from then on. Elsewhere this means nothing.
+    pub fn passed(&self, at: u64) {
+        self.inner.handle.passed(at);
+    }
+
     /// Ends it for all its readers, and keeps what landed. A file that is complete stays readable.
     pub fn cancel(&self) {
         self.inner.handle.cancel();

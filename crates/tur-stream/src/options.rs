@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use tur_engine::{Download, Priority};
+use tur_engine::{Download, Priority, Stay};
 
 /// What is fetched of a file that is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,6 +13,20 @@ pub enum Fill {
     /// Only what lies within the look-ahead of a reader: then the lanes rest until one reads on. Such a download is
     /// complete only when readers have been everywhere.
     Window,
+}
+
+/// Where the data of a media lives.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// In a file that stays: with part and journal while it comes, so that another run goes on with it.
+    #[default]
+    File,
+    /// In a file without a name, on the file system of the directory: it can be sought in for as long as the media is open, and is
+    /// gone with it, or with the process, a `kill -9` included.
+    Temporary,
+    /// As `Temporary`, for one reading in order: what [`Media::passed`](crate::Media::passed) names is given back to the file
+    /// system, so that with [`Fill::Window`] a file may be larger than the disk. To be read again is an error then.
+    Passing,
 }
 
 /// How much a media matters beside others.
@@ -40,6 +54,7 @@ impl Activity {
 pub struct Options {
     dir: Option<PathBuf>,
     file: Option<PathBuf>,
+    place: Place,
     pub(crate) look_ahead: u64,
     pub(crate) fill: Fill,
     pub(crate) activity: Activity,
@@ -55,6 +70,7 @@ impl Default for Options {
         Self {
             dir: None,
             file: None,
+            place: Place::default(),
             look_ahead: LOOK_AHEAD,
             fill: Fill::default(),
             activity: Activity::default(),
@@ -80,6 +96,12 @@ impl Options {
         self
     }
 
+    /// Where its data lives. Default: in a file that stays.
+    pub fn place(mut self, place: Place) -> Self {
+        self.place = place;
+        self
+    }
+
     /// So many bytes ahead of each reader come before the rest, at least 64 KiB. Default: 8 MiB.
     pub fn look_ahead(mut self, bytes: u64) -> Self {
         self.look_ahead = bytes.max(LOOK_AHEAD_MIN);
@@ -100,7 +122,12 @@ impl Options {
 
     /// What of this a download has to know.
     pub(crate) fn apply(&self, download: Download) -> Download {
-        let mut download = download.priority(self.activity.priority());
+        let stay = match self.place {
+            Place::File => Stay::Kept,
+            Place::Temporary => Stay::Temporary,
+            Place::Passing => Stay::Passing,
+        };
+        let mut download = download.priority(self.activity.priority()).stay(stay);
         if let Some(dir) = &self.dir {
             download = download.dir(dir);
         }

@@ -166,7 +166,7 @@ fn what_cannot_be_meant_is_refused() {
         (&["-d", "", "u"], "-d: the name is empty"),
         (&["-o", "-", "u", "v"], "one file"),
         (&["--from", "5", "u"], "tur stream"),
-        (&["-o", "/dev/null", "u"], "not built yet"),
+        (&["-o", "/dev/null", "u", "v"], "more than one URL"),
         (&["-x", "2", "-s", "3", "u"], "-s 3 is more than -x 2"),
         (
             &["--max-per-origin", "2", "-s", "3", "u"],

@@ -57,7 +57,7 @@ fn usage_is_2_before_anything_is_done() {
         &["--read-timeout", "0", url],
         &["-o", "", url],
         &["--from", "1K", url],
-        &["-o", "/dev/null", url],
+        &["-o", "/dev/null", url, url],
         &["-o", "dir/", url],
         &["-u", "me", url],
         &["-H", "X: a\r\nY: b", url],

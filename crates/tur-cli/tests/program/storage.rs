@@ -385,6 +385,19 @@ fn a_file_system_without_room_is_9_and_leaves_nothing_if_it_was_known() {
     }
 }
 
+/// What passes takes a window of the disk, not its length. (With a digest, what that has not read yet stands there too.)
+#[test]
+fn a_file_that_is_larger_than_the_disk_passes() {
+    const LARGE: u64 = 192 << 20;
+    let origin = Loopback::start([("/f", Behaviour::new(LARGE))]);
+    let (place, url) = (Place::new(), origin.url("/f"));
+    let args = ["-d", ".", "-o", "/dev/null", &url];
+    if let Some((ran, names)) = in_memory(&place, "128m", ":", &args) {
+        ran.ends_with(0);
+        assert_eq!(names, "");
+    }
+}
+
 /// A length that nobody tells: it is the write that finds out.
 #[test]
 fn a_file_system_that_fills_is_9_and_no_signal() {

@@ -5,9 +5,9 @@ use std::process::{Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tur_core::{ByteRange, Rate};
-use tur_testkit::{Behaviour, Deed, Gate, Loopback, When, content};
+use tur_testkit::{Behaviour, Deed, Gate, Loopback, Ranges, When, content};
 
-use crate::harness::Place;
+use crate::harness::{Place, Ran, sha256};
 
 const MIB: u64 = 1 << 20;
 const SIZE: u64 = 5 * MIB + 3;
@@ -83,6 +83,57 @@ fn a_failure_has_its_code_although_bytes_were_written() {
     let (_origin, url) = origin_of(gone);
     let output = stream(&place, &[&url]);
     assert_eq!((output.status.code(), output.stdout.len()), (Some(8), 0));
+}
+
+/// As a download, but for the file.
+#[test]
+fn what_goes_nowhere_is_verified_and_leaves_nothing() {
+    let (origin, url) = origin(Behaviour::new(SIZE));
+    let place = Place::new();
+    let good = format!("sha256:{}", sha256(0, SIZE));
+    let run = |args: &[&str]| {
+        let mut command = place.command(&["--json", "--max-time", "120", "-o", "/dev/null"]);
+        let output = command.args(args).env("TMPDIR", place.path()).output();
+        assert_eq!(place.names(), [""; 0], "nothing is left");
+        Ran::of(output.expect("it starts"))
+    };
+    let done = run(&["-s", "4", "--checksum", &good, &url])
+        .ends_with(0)
+        .last();
+    assert_eq!(
+        (&done["event"], &done["path"], &done["bytes"]),
+        (&"done".into(), &"/dev/null".into(), &SIZE.into())
+    );
+    assert_eq!(done["sha256"], good["sha256:".len()..]);
+    let wrong = format!("sha256:{}", sha256(1, SIZE));
+    let error = run(&["--checksum", &wrong, &url]).ends_with(10).last();
+    assert_eq!(error["kind"], "checksum");
+    run(&["--keep-bad", "--checksum", &wrong, &url]).ends_with(2);
+    let behaviour = Behaviour::new(SIZE).rule(When::Always, Deed::CutAfter(MIB));
+    origin.swap("/f", behaviour.ranges(Ranges::Ignored));
+    run(&["--retry", "0", &url]).ends_with(4);
+}
+
+/// Nobody has time to clean up, and nothing is there to be cleaned up.
+#[test]
+fn a_kill_leaves_nothing() {
+    let gate = Gate::at(MIB);
+    let (_origin, url) = origin_of(Deed::Hold(gate));
+    let place = Place::new();
+    let mut command = place.command(&["stream", &url]);
+    let mut child = command
+        .env("TMPDIR", place.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut out = child.stdout.take().expect("it is piped");
+    out.read_exact(&mut vec![0; MIB as usize])
+        .expect("it comes");
+    assert_eq!(place.names(), [""; 0], "nor while it runs");
+    child.kill().expect("it runs");
+    child.wait().expect("it is gone");
+    assert_eq!(place.names(), [""; 0]);
 }
 
 fn origin_of(deed: Deed) -> (Loopback, String) {

@@ -27,6 +27,8 @@ enum State {
 pub(super) struct Follower {
     algorithm: Algorithm,
     state: State,
+    /// What stands before this is in the digest; it is not read again, unless some of it becomes void.
+    reached: u64,
     /// True if what is being computed is of no use: bytes behind it were voided.
     stale: bool,
     /// Set when nobody wants the digest any more.
@@ -38,6 +40,7 @@ impl Follower {
         Self {
             algorithm,
             state: State::Idle(fresh(algorithm), 0),
+            reached: 0,
             stale: false,
             stop: Arc::default(),
         }
@@ -55,6 +58,11 @@ impl Follower {
         {
             self.go(part, compute);
         }
+    }
+
+    /// What stands before this will not be read again.
+    pub(super) fn reached(&self) -> u64 {
+        self.reached
     }
 
     /// Bytes in `range` are void.
@@ -133,6 +141,7 @@ impl Follower {
             turn.unwrap_or_else(|_error| anew())
         };
         self.stale = false;
+        self.reached = at;
         self.state = State::Idle(hasher, at);
     }
 }

@@ -10,7 +10,7 @@ use tur_core::port::Transport;
 use tur_core::{Answer, BodyKind, ByteRange, Content, Representation, Timestamp};
 use tur_http::{Admitted, is_surprising_page};
 use tur_sched::{Event, FetchOrder, Hint, LaneId, Transfer, TransferConfig, Waits};
-use tur_storage::{Disk, Durable, StorageError};
+use tur_storage::{Disk, Durable, Stay, StorageError};
 
 use super::answer::{representation, validator};
 use super::digest::Follower;
@@ -144,6 +144,14 @@ impl<D: Disk + Clone> Store<D> for ToFile<'_, D> {
         };
         if let Some(follower) = &mut store.follower {
             follower.poke(part, &driver.world.compute);
+        }
+        if store.job.stay == Stay::Passing {
+            let digested = store.follower.as_ref().map(Follower::reached);
+            let before = driver.passed.min(digested.unwrap_or(u64::MAX));
+            if let Err(error) = part.give_back(before) {
+                // It takes more room than it had to, and that may be had.
+                tracing::debug!(%error, "what has passed keeps its room");
+            }
         }
         driver.checkpoint_if_due();
         driver.tell_readers();

@@ -227,6 +227,8 @@ struct Driver<'a, T: Transport, D: Disk + Clone, B: Store<D>> {
     hinted: bool,
     slow_told: bool,
     disk_told: bool,
+    /// What stands before this will not be read again.
+    passed: u64,
     end: Option<End<B::End>>,
 }
 
@@ -285,6 +287,7 @@ impl<'a, T: Transport, D: Disk + Clone, B: Store<D>> Driver<'a, T, D, B> {
             hinted: false,
             slow_told: false,
             disk_told: false,
+            passed: 0,
             end: None,
         }
     }
@@ -371,6 +374,7 @@ impl<'a, T: Transport, D: Disk + Clone, B: Store<D>> Driver<'a, T, D, B> {
             self.end = Some(End::Cancelled);
             return;
         }
+        self.passed = wish.passed;
         if wish.lanes.is_some() && wish.lanes != self.membership.bounds {
             self.set_bounds(wish.lanes.unwrap_or_default());
         }

@@ -7,6 +7,7 @@ mod crash;
 mod early;
 mod examples;
 mod fails;
+mod places;
 mod seek;
 mod stand;
 mod still;

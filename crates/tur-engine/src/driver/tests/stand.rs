@@ -127,6 +127,7 @@ pub(super) fn job_of(url: &str) -> Job {
             allow_downgrade: false,
         },
         seed: 1,
+        stay: tur_storage::Stay::Kept,
         reading: None,
     }
 }

@@ -1,0 +1,98 @@
+//! Files that do not stay: nobody finds them, and what was read of one that passes takes no room.
+#![expect(clippy::unwrap_used, reason = "a test fails where it panics")]
+
+mod common;
+
+use common::{URL, body, fill, identity, kinds_and_roots, open, place, range};
+use tempfile::TempDir;
+use tur_core::ByteRange;
+use tur_storage::{Disk as _, Exists, FileDisk, Found, Reader, Stay, StorageError, survey};
+
+const MIB: u64 = 1 << 20;
+
+#[track_caller]
+fn assert_bytes(reader: &Reader<FileDisk>, tag: u8, range: ByteRange) {
+    let mut have = vec![0; usize::try_from(range.len()).unwrap()];
+    let came = reader.read_covered(range.start, &mut have).unwrap();
+    assert_eq!(came, have.len());
+    assert!(have == body(tag, range), "wrong bytes in {range}");
+}
+
+fn assert_nothing(dir: &TempDir) {
+    assert_eq!(dir.path().read_dir().unwrap().count(), 0);
+}
+
+#[test]
+fn a_temporary_file_lives_and_ends_without_a_name() {
+    for (kind, root) in kinds_and_roots() {
+        for total in [5_000, 3 * MIB] {
+            let dir = tempfile::tempdir_in(&root).unwrap();
+            let (disk, place) = (
+                FileDisk::new(kind).staying(Stay::Temporary),
+                place(dir.path()),
+            );
+            let part = open(disk, &place).part;
+            part.begin(URL, &identity(1, total), false).unwrap();
+            fill(&part, 0, 1, range(0, total / 2)).unwrap();
+            part.checkpoint().unwrap().run().unwrap();
+            assert_nothing(&dir);
+            // Another one of that name is another file.
+            let other = open(disk, &place);
+            assert!(other.saved.is_none());
+            fill(&part, 0, 1, range(total / 2, total)).unwrap();
+            assert!(part.check().unwrap().is_empty());
+            let reader = part.reader();
+            part.commit(total, Exists::Refuse, None).unwrap();
+            assert_nothing(&dir);
+            assert_eq!(survey(&disk, &place).unwrap(), Found::Nothing);
+            assert_bytes(&reader, 1, range(0, total));
+        }
+    }
+}
+
+#[test]
+fn what_has_passed_takes_no_room_and_is_never_read_as_zeros() {
+    for (kind, root) in kinds_and_roots() {
+        let dir = tempfile::tempdir_in(&root).unwrap();
+        let (disk, place) = (
+            FileDisk::new(kind).staying(Stay::Passing),
+            place(dir.path()),
+        );
+        assert_eq!(
+            disk.available(&disk.open_dir(dir.path(), false).unwrap())
+                .unwrap(),
+            u64::MAX,
+            "whether the whole fits is not asked"
+        );
+        let total = 20 * MIB;
+        let part = open(disk, &place).part;
+        part.begin(URL, &identity(1, total), false).unwrap();
+        // A gap in front: what lies behind it is given back all the same.
+        fill(&part, 0, 1, range(MIB, total)).unwrap();
+        let missing = || part.room().unwrap().unwrap().missing;
+        let before = missing();
+        part.give_back(MIB / 2).unwrap();
+        part.give_back(3 * MIB).unwrap();
+        assert_eq!(missing(), before, "too little to be worth a call");
+        let reader = part.reader();
+        part.give_back(13 * MIB).unwrap();
+        // Whoever asks for it again is told, and nobody is told zeros.
+        for at in [0, MIB, 12 * MIB - 1] {
+            for read in [
+                reader.read_at(at, &mut [0; 9]),
+                part.read_at(at, &mut [0; 9]),
+            ] {
+                let gone = matches!(read, Err(StorageError::GivenBack { before, .. }) if before == 12 * MIB);
+                assert!(gone, "{read:?}");
+            }
+        }
+        let read = reader.read_covered(5 * MIB, &mut [0; 9]);
+        assert!(matches!(read, Err(StorageError::GivenBack { .. })));
+        assert_bytes(&reader, 1, range(12 * MIB, total));
+        assert!(missing() >= before + 10 * MIB, "the room is free");
+        // Begun anew, all of it can be read.
+        part.begin(URL, &identity(2, total), false).unwrap();
+        fill(&part, 0, 2, range(0, MIB)).unwrap();
+        assert_bytes(&reader, 2, range(0, MIB));
+    }
+}
