@@ -39,8 +39,9 @@ pub struct NetConfig {
     pub h2_stream_window: u32,
     /// Bytes of all streams of one connection of HTTP/2 or HTTP/3 that a peer may send before they were taken; from 64 KiB to
     /// 1 GiB. All connections of a transport share 64 MiB: each gets what is set here, or a quarter of what is left, at least
-    /// 512 KiB; or an equal part, where it is known how many there will be. Where connections of HTTP/2 to the origin were
-    /// measured, it is at most three times of what was on its way at once, or 4 MiB.
+    /// 512 KiB; or an equal part, where it is known how many there will be. Where connections to the origin were
+    /// measured, it is at most three times of what was on its way at once, or 4 MiB; over HTTP/3 it grows to that while the
+    /// connection runs.
     /// Default: 32 MiB. With a `receive_buffer` it is no larger than that.
     pub h2_connection_window: u32,
     /// True to connect to public addresses alone: not to loopback, private, link-local, shared, documentation and multicast

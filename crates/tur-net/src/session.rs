@@ -49,7 +49,7 @@ impl Inner {
             Inner::H1(_) => None,
             Inner::H2(session) => Some(session.window()),
             #[cfg(feature = "http3")]
-            Inner::H3(_) => None,
+            Inner::H3(session) => Some(session.window()),
         }
     }
 }

@@ -32,8 +32,14 @@ mod shared;
 mod windows;
 
 pub(crate) use body::H2Body;
+#[cfg(feature = "http3")]
+pub(crate) use flow::Flow;
 pub(crate) use open::{Opening, open};
+#[cfg(feature = "http3")]
+pub(crate) use products::Measuring;
 pub(crate) use products::{Known, Products};
 pub(crate) use session::H2Session;
 pub(crate) use shared::Terms;
+#[cfg(feature = "http3")]
+pub(crate) use windows::Share;
 pub(crate) use windows::Windows;

@@ -23,11 +23,7 @@ impl Windows {
     /// The window of a connection, at most `most`, for as long as the share lives.
     pub(crate) fn share(&self, most: u32, Known { product, lanes }: Known) -> Share {
         let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let wanted = product.map_or(most, |product| {
-            // A full window still brings less than it holds in a round trip, because it is opened again by halves: three
-            // times as much as came shows whether it was too little.
-            product.bytes.saturating_mul(3).max(KNOWN_MIN)
-        });
+        let wanted = product.map_or(most, |product| wanted(product.bytes));
         let fair = match lanes.filter(|lanes| *lanes > 1) {
             Some(lanes) => (TOTAL / (u32::from(lanes) + 1)).min(*left),
             None if product.is_some() && *left == TOTAL => TOTAL / 2,
@@ -45,6 +41,12 @@ impl Windows {
     }
 }
 
+/// The window for what was on its way at once. A full one still brings less than it holds in a round trip, because it is
+/// opened again by parts: three times as much as came shows whether it was too little.
+fn wanted(product: u32) -> u32 {
+    product.saturating_mul(3).max(KNOWN_MIN)
+}
+
 /// The window of one connection, taken for as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Share {
@@ -57,6 +59,28 @@ pub(crate) struct Share {
 impl Share {
     pub(crate) fn bytes(&self) -> u32 {
         self.bytes
+    }
+
+    /// Makes it as large as what the connection itself was seen to have on its way wants, of half of what is left; at most
+    /// `most`. Says how large it is then, if that is more by an eighth at least.
+    pub(crate) fn grow(&mut self, product: u32, most: u32) -> Option<u32> {
+        let wanted = wanted(product).min(most);
+        let step = self.bytes / 8;
+        if wanted < self.bytes.saturating_add(step) {
+            return None;
+        }
+        let Windows(left) = &self.windows;
+        let mut left = left.lock().unwrap_or_else(PoisonError::into_inner);
+        let more = (wanted - self.bytes).min(*left / 2);
+        if more < step.max(1) {
+            return None;
+        }
+        *left -= more;
+        drop(left);
+        self.taken += more;
+        self.bytes += more;
+        self.source = WindowSource::Measured;
+        Some(self.bytes)
     }
 
     /// What its size was chosen by.
@@ -131,6 +155,30 @@ mod tests {
         assert!(sizes(product(1), 60).iter().sum::<u32>() <= TOTAL + 60 * FLOOR);
         let share = Windows::new().share(1 << 20, Known::default());
         assert_eq!(share.source(), WindowSource::Default);
+    }
+
+    #[test]
+    fn a_window_grows_with_what_it_brings_as_long_as_there_is_some_left() {
+        let windows = Windows::new();
+        let most = 32 << 20;
+        let mut first = windows.share(most, lanes(7));
+        assert_eq!(first.bytes(), 8 << 20);
+        assert_eq!(first.grow(2 << 20, most), None, "it is large enough");
+        assert_eq!(first.grow(2_900_000, most), None, "next to nothing");
+        assert_eq!(first.grow(4 << 20, most), Some(12 << 20));
+        assert_eq!(first.source(), WindowSource::Measured);
+        assert_eq!(first.grow(u32::MAX, most), Some(32 << 20));
+        assert_eq!(first.grow(u32::MAX, most), None, "as large as it may be");
+        // 32 MiB are left, and all of it comes back.
+        let mut second = windows.share(most, lanes(1));
+        assert_eq!(second.bytes(), 8 << 20);
+        assert_eq!(second.grow(u32::MAX, most), Some(20 << 20));
+        assert_eq!(second.grow(u32::MAX, most), Some(26 << 20));
+        drop((first, second));
+        assert_eq!(
+            windows.share(u32::MAX, product(u32::MAX)).bytes(),
+            TOTAL / 2
+        );
     }
 
     #[test]

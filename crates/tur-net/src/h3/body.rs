@@ -51,7 +51,12 @@ impl H3Body {
 
     /// As [`Body::fill`](tur_core::port::Body::fill).
     pub(crate) async fn fill(&mut self, chunks: &mut Chunks, budget: usize) -> Result<Fill, Fault> {
-        poll_fn(|cx| self.poll_fill(cx, chunks, budget)).await
+        let before = self.received;
+        let filled = poll_fn(|cx| self.poll_fill(cx, chunks, budget)).await;
+        if let State::Reading(exchange) = &self.state {
+            exchange.1.received(self.received - before);
+        }
+        filled
     }
 
     fn poll_fill(

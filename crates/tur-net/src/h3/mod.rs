@@ -1,9 +1,10 @@
 //! HTTP/3: many requests on one QUIC connection, which runs by itself.
 //!
-//! Read [`H3Session`]. [`open`] connects and sets it up, [`endpoint`] holds the UDP sockets, [`adapter`] is quinn behind the
-//! traits of h3, [`meter`] watches the frames that come in, [`shared`] is what a session, its streams and bodies know in
-//! common, [`faults`] names what went wrong, [`race`] is where TCP is tried beside it. No request is sent before the handshake has ended (0-RTT), and nothing that has
-//! no meaning (GREASE).
+//! Read [`H3Session`]. [`open`] connects and sets it up, [`endpoint`] holds the UDP sockets,
+//! [`adapter`] is quinn behind the traits of h3, [`meter`] watches the frames that come in, [`gauge`] what the connection
+//! brings, [`shared`] is what a session, its streams and bodies know in common, [`faults`] names what went wrong, [`race`] is
+//! where TCP is tried beside it. No request is sent before the handshake has ended (0-RTT), and nothing that has no meaning
+//! (GREASE).
 //!
 //! Bounds on what a peer may do, and who keeps them:
 //!
@@ -23,6 +24,7 @@ mod adapter;
 mod body;
 mod endpoint;
 mod faults;
+mod gauge;
 mod meter;
 mod open;
 pub(crate) mod race;

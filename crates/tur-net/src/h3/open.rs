@@ -17,13 +17,14 @@ use tur_core::{Alternative, Fault, Origin, TlsCause};
 
 use crate::NetConfig;
 use crate::dial::bare_host;
-use crate::h2::{Known, Windows};
+use crate::h2::{Known, Products, Windows};
 use crate::tls::Verdict;
 use crate::way::Ways;
 
 use super::adapter::Quic;
 use super::endpoint::Endpoints;
 use super::faults;
+use super::gauge::Gauge;
 use super::session::{H3Session, STREAMS_MAX};
 use super::shared::{Pair, Shared};
 
@@ -37,6 +38,8 @@ pub(crate) struct Opening<'a> {
     pub(crate) ways: &'a Ways,
     pub(crate) endpoints: &'a Endpoints,
     pub(crate) windows: &'a Windows,
+    /// What is known of paths, and is to be told of this one; `None` for a connection that is to be slow.
+    pub(crate) products: Option<&'a Products>,
 }
 
 /// What came of an opening.
@@ -54,13 +57,22 @@ pub(crate) struct Opened {
 /// `Malformed` if the peer ends the connection meanwhile. The limit of time is the caller's.
 pub(crate) async fn open(opening: Opening<'_>) -> Result<Opened, Fault> {
     let config = opening.config;
-    let window = opening
-        .windows
-        .share(config.h2_connection_window, Known::default());
+    let known = opening
+        .products
+        .map_or_else(Known::default, |products| products.of(opening.origin));
+    let window = opening.windows.share(config.h2_connection_window, known);
     let (connection, address) = connect(&opening, window.bytes()).await?;
     let spare = openable(&connection);
     let capacity = spare.len();
-    let shared = Shared::new(config.head_limit, spare);
+    let measuring = opening
+        .products
+        .map(|products| products.measuring(opening.origin));
+    let gauge = Gauge::new(
+        (window, config.h2_connection_window),
+        measuring,
+        connection.rtt(),
+    );
+    let shared = Shared::new(config.head_limit, gauge, spare);
     let quic = Quic::new(connection.clone(), Arc::clone(&shared));
     let limit = u64::try_from(config.head_limit).unwrap_or(u64::MAX);
     let (mut driver, sender) = ::h3::client::builder()
@@ -81,7 +93,6 @@ pub(crate) async fn open(opening: Opening<'_>) -> Result<Opened, Fault> {
     let driver = Box::pin(async move {
         let ended = poll_fn(|cx| driver.poll_close(cx)).await;
         tracing::debug!(%ended, "connection ended");
-        drop(window);
         let in_order = connection
             .close_reason()
             .is_some_and(|reason| faults::is_in_order(&reason));
@@ -156,7 +167,7 @@ fn transport(config: &NetConfig, window: u32) -> TransportConfig {
     transport
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
         .max_concurrent_uni_streams(VarInt::from_u32(ONE_WAY_MAX))
-        .stream_receive_window(VarInt::from_u32(config.h2_stream_window.min(window)))
+        .stream_receive_window(VarInt::from_u32(config.h2_stream_window))
         .receive_window(VarInt::from_u32(window))
         .send_window(SEND_WINDOW)
         .max_idle_timeout(Some(IdleTimeout::from(idle)))

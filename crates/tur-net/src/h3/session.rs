@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, Response, StatusCode, response};
 use quinn::VarInt;
-use tur_core::port::{Reply, Request};
+use tur_core::port::{Reply, Request, Window};
 use tur_core::{BodyKind, Fault};
 
 use crate::config::{FIELDS_MAX, INTERIM_BYTES_MAX};
@@ -59,6 +59,7 @@ impl H3Session {
                 .await
                 .map_err(|e| of(e, Some(id)))?;
             if !head.status().is_informational() {
+                self.shared.gauge().answered(self.connection.rtt());
                 return self.reply(head, (exchange, running), id);
             }
             interim.count += 1;
@@ -75,6 +76,11 @@ impl H3Session {
     /// False after GOAWAY, a flood of interim answers, or when the connection has ended.
     pub(crate) fn is_open(&self) -> bool {
         !self.shared.is_retired() && self.connection.close_reason().is_none()
+    }
+
+    /// How much the peer may send ahead, and why.
+    pub(crate) fn window(&self) -> Window {
+        self.shared.gauge().facts()
     }
 
     /// What the peer allowed when the connection began: as streams end it allows others. Never more than [`STREAMS_MAX`].

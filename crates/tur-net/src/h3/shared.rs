@@ -4,13 +4,16 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use quinn::VarInt;
 use tur_core::Fault;
 
+use super::gauge::Gauge;
 use super::meter::Breach;
 
 /// The shared state of one connection.
 pub(crate) struct Shared {
     head_limit: usize,
+    gauge: Gauge,
     /// The session takes no more requests.
     retired: AtomicBool,
     /// The session was dropped: all ends now.
@@ -33,9 +36,10 @@ pub(crate) struct Shared {
 pub(super) type Pair = (quinn::SendStream, quinn::RecvStream);
 
 impl Shared {
-    pub(super) fn new(head_limit: usize, spare: VecDeque<Pair>) -> Arc<Self> {
+    pub(super) fn new(head_limit: usize, gauge: Gauge, spare: VecDeque<Pair>) -> Arc<Self> {
         Arc::new(Self {
             head_limit,
+            gauge,
             retired: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             broken: AtomicBool::new(false),
@@ -50,6 +54,11 @@ impl Shared {
     /// Bytes that a header section may have.
     pub(super) fn head_limit(&self) -> usize {
         self.head_limit
+    }
+
+    /// What the connection brings, and how much the peer may send ahead.
+    pub(super) fn gauge(&self) -> &Gauge {
+        &self.gauge
     }
 
     /// The session takes no more requests; those that run go on.
@@ -151,6 +160,13 @@ impl Running {
     pub(super) fn ends(mut self) {
         self.over = true;
     }
+
+    /// Content has come: the peer may send more ahead, if that would bring more.
+    pub(super) fn received(&self, bytes: u64) {
+        if let Some(window) = self.shared.gauge.received(bytes) {
+            self.connection.set_receive_window(VarInt::from_u32(window));
+        }
+    }
 }
 
 impl Drop for Running {
@@ -158,7 +174,8 @@ impl Drop for Running {
         if !self.over && !self.shared.is_closed() && self.connection.close_reason().is_some() {
             self.shared.breaks();
         }
-        self.shared.running.fetch_sub(1, Ordering::AcqRel);
+        let before = self.shared.running.fetch_sub(1, Ordering::AcqRel);
+        self.shared.gauge.ended(before == 1);
     }
 }
 

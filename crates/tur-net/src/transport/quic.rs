@@ -80,6 +80,7 @@ impl HttpTransport {
         origin: &Origin,
         alternative: Option<&Alternative>,
     ) -> Result<Opened, Fault> {
+        let measured = self.config.receive_buffer.is_none();
         h3::open(Opening {
             origin,
             alternative,
@@ -88,6 +89,7 @@ impl HttpTransport {
             ways: &self.shared.ways,
             endpoints: &self.shared.endpoints,
             windows: &self.shared.windows,
+            products: measured.then_some(&self.shared.products),
         })
         .await
     }
