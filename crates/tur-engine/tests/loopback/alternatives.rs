@@ -117,11 +117,24 @@ async fn what_is_offered_is_taken_up_by_a_later_visit() {
     assert_eq!(quic.requests(), 0);
     let known = place.known().expect("it was said");
     assert_eq!(known.alternative, format!(":{}", quic.port()));
+    assert!(
+        tcp.seen()
+            .iter()
+            .all(|seen| seen.field("alt-used").is_none())
+    );
     // Nothing is there over TCP any more, so that there is no doubt who wins.
     drop(tcp);
     let done = place.visit("second", &url).await;
     assert_eq!(done.protocol, "h3");
     assert_eq!(done.metrics.protocols["h3"].fresh, 1);
+    // RFC 7838, section 5.
+    let named = format!("localhost:{}", quic.port());
+    let seen = quic.seen();
+    assert!(!seen.is_empty());
+    assert!(
+        seen.iter()
+            .all(|seen| seen.field("alt-used") == Some(named.as_bytes()))
+    );
     assert!(place.known().is_some_and(|known| !known.paused));
 }
 

@@ -86,6 +86,10 @@ pub(crate) async fn open(opening: Opening<'_>) -> Result<Opened, Fault> {
         connection,
         shared,
         user_agent: opening.user_agent,
+        alt_used: opening
+            .alternative
+            .map(|alternative| alt_used(opening.origin, alternative))
+            .transpose()?,
         interim_limit: config.interim_limit,
         capacity,
     };
@@ -103,6 +107,17 @@ pub(crate) async fn open(opening: Opening<'_>) -> Result<Opened, Fault> {
         address,
         driver,
     })
+}
+
+/// Which alternative serves, for the requests there (RFC 7838, section 5).
+fn alt_used(origin: &Origin, alternative: &Alternative) -> Result<HeaderValue, Fault> {
+    let served = Origin {
+        scheme: origin.scheme,
+        host: alternative.host.as_ref().unwrap_or(&origin.host).clone(),
+        port: alternative.port,
+    };
+    HeaderValue::from_str(&served.authority())
+        .map_err(|_invalid| Fault::Malformed("the alternative cannot be named".to_owned()))
 }
 
 /// Shakes hands with the first address that answers.

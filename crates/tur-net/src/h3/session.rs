@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ::h3::client::{RequestStream, SendRequest};
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
-use http::{HeaderValue, Response, StatusCode, response};
+use http::{HeaderName, HeaderValue, Response, StatusCode, response};
 use quinn::VarInt;
 use tur_core::port::{Reply, Request, Window};
 use tur_core::{BodyKind, Fault};
@@ -28,6 +28,8 @@ pub(crate) struct H3Session {
     pub(super) connection: quinn::Connection,
     pub(super) shared: Arc<Shared>,
     pub(super) user_agent: HeaderValue,
+    /// The alternative that the connection leads to; `None` is the origin itself.
+    pub(super) alt_used: Option<HeaderValue>,
     pub(super) interim_limit: usize,
     /// Streams at once that the peer allowed when the connection began.
     pub(super) capacity: usize,
@@ -36,9 +38,13 @@ pub(crate) struct H3Session {
 impl H3Session {
     /// Faults that concern one stream leave the session open.
     pub(crate) async fn fetch(&self, request: Request) -> Result<Reply<H3Body>, Fault> {
-        let message = message::streamed(&request, &self.user_agent)?;
+        let mut message = message::streamed(&request, &self.user_agent)?;
         if !self.is_open() {
             return Err(self.closed());
+        }
+        if let Some(alternative) = &self.alt_used {
+            let fields = message.headers_mut();
+            fields.insert(ALT_USED, alternative.clone());
         }
         let running = self.shared.begins(&self.connection);
         let of = |error, id| faults::of_head(&error, &self.shared, id);
@@ -171,6 +177,8 @@ fn length(value: &HeaderValue) -> Option<u64> {
 
 /// Streams at once, whatever the peer allows: as over HTTP/2.
 pub(super) const STREAMS_MAX: usize = 100;
+/// RFC 7838, section 5.
+const ALT_USED: HeaderName = HeaderName::from_static("alt-used");
 /// `H3_NO_ERROR` (RFC 9114, section 8.1).
 const NO_ERROR: VarInt = VarInt::from_u32(0x100);
 
