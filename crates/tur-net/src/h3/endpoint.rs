@@ -16,10 +16,12 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use crate::Spawner;
 use crate::local::Local;
 
+use super::turns::Turns;
+
 /// The endpoints, each made when the first connection needs it and kept for as long as the transport lives.
 #[derive(Debug)]
 pub(crate) struct Endpoints {
-    runtime: Arc<Spawned>,
+    spawner: Spawner,
     v4: Mutex<Option<Endpoint>>,
     v6: Mutex<Option<Endpoint>>,
 }
@@ -27,7 +29,7 @@ pub(crate) struct Endpoints {
 impl Endpoints {
     pub(crate) fn new(spawner: Spawner) -> Self {
         Self {
-            runtime: Arc::new(Spawned(spawner)),
+            spawner,
             v4: Mutex::new(None),
             v6: Mutex::new(None),
         }
@@ -57,7 +59,10 @@ impl Endpoints {
             }
         }
         let socket = socket(address.is_ipv4(), local)?;
-        let runtime = Arc::clone(&self.runtime);
+        let runtime = Arc::new(Spawned {
+            spawner: self.spawner.clone(),
+            turns: Turns::default(),
+        });
         let endpoint = Endpoint::new(EndpointConfig::default(), None, socket, runtime)?;
         slot.insert(endpoint)
             .connect_with(config, address, name)
@@ -95,9 +100,12 @@ fn socket(v4: bool, local: Option<&Local>) -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
-/// tokio's sockets and timers, with the caller's way to run what drives them.
+/// tokio's sockets and timers, with the caller's way to run what drives one endpoint and its connections.
 #[derive(Debug)]
-struct Spawned(Spawner);
+struct Spawned {
+    spawner: Spawner,
+    turns: Turns,
+}
 
 impl Runtime for Spawned {
     fn new_timer(&self, at: Instant) -> Pin<Box<dyn AsyncTimer>> {
@@ -105,7 +113,7 @@ impl Runtime for Spawned {
     }
 
     fn spawn(&self, future: Pin<Box<dyn Future<Output = ()> + Send>>) {
-        self.0.spawn(future);
+        self.spawner.spawn(self.turns.of(future));
     }
 
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {

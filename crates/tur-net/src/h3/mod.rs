@@ -1,6 +1,6 @@
 //! HTTP/3: many requests on one QUIC connection, which runs by itself.
 //!
-//! Read [`H3Session`]. [`open`] connects and sets it up, [`endpoint`] holds the UDP sockets,
+//! Read [`H3Session`]. [`open`] connects and sets it up, [`endpoint`] holds the UDP sockets, [`turns`] says who runs when,
 //! [`adapter`] is quinn behind the traits of h3, [`meter`] watches the frames that come in, [`gauge`] what the connection
 //! brings, [`shared`] is what a session, its streams and bodies know in common, [`faults`] names what went wrong, [`race`] is
 //! where TCP is tried beside it. No request is sent before the handshake has ended (0-RTT), and nothing that has no meaning
@@ -30,6 +30,7 @@ mod open;
 pub(crate) mod race;
 mod session;
 mod shared;
+mod turns;
 
 pub(crate) use body::H3Body;
 pub(crate) use endpoint::Endpoints;
