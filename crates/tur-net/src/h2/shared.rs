@@ -1,5 +1,6 @@
 //! What a session, its bodies and its driver share.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub(crate) struct Shared {
     terms: Terms,
     /// Taken for as long as anybody holds a stream: what came for it is in memory even when the connection is gone.
     window: Share,
+    /// Bytes that may still be read before bodies get their turn.
+    turn: AtomicUsize,
 }
 
 /// Under which terms HTTP/2 is spoken.
@@ -97,6 +100,7 @@ impl Shared {
             limits,
             terms,
             window,
+            turn: AtomicUsize::new(TURN_BYTES),
         })
     }
 
@@ -174,6 +178,9 @@ impl Shared {
 
     /// The meter sees what was read. False if it found a breach: nothing more is to be read then.
     pub(crate) fn received(&self, bytes: &[u8]) -> bool {
+        let left = self.turn.load(Ordering::Relaxed);
+        self.turn
+            .store(left.saturating_sub(bytes.len()), Ordering::Relaxed);
         let age = self.age();
         let mut state = self.state();
         state.flow.received(age, bytes.len() as u64);
@@ -191,6 +198,11 @@ impl Shared {
         breach.is_none()
     }
 
+    /// True while this turn of the driver may read more: what was read is to be written while it is fresh.
+    pub(crate) fn may_read(&self) -> bool {
+        self.turn.load(Ordering::Relaxed) > 0
+    }
+
     /// Ready once the peer's SETTINGS came, or the connection is over.
     pub(crate) fn poll_greeted(&self, cx: &mut Context<'_>) -> Poll<bool> {
         let mut state = self.state();
@@ -206,6 +218,7 @@ impl Shared {
 
     /// What the driver has to know before each of its turns.
     pub(crate) fn drive(&self, cx: &mut Context<'_>) -> Orders {
+        self.turn.store(TURN_BYTES, Ordering::Relaxed);
         let mut state = self.state();
         state.driver = Some(cx.waker().clone());
         Orders {
@@ -328,10 +341,53 @@ impl Drop for Turn {
     }
 }
 
+/// Bytes that are read in one turn of the driver. A fast peer fills the windows otherwise, before anything is written: tens of
+/// megabytes that no cache of a processor holds.
+const TURN_BYTES: usize = 256 * 1024;
+
 #[expect(
     clippy::disallowed_methods,
     reason = "the age of a connection is measured where it lives; no decision of the engine is made of it"
 )]
 fn now() -> Instant {
     Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use tur_core::{Origin, Scheme};
+
+    use super::*;
+    use crate::h2::{Known, Windows};
+    use crate::legacy::Legacy;
+
+    #[test]
+    fn a_turn_reads_so_much_and_the_next_one_as_much_again() {
+        let origin = Origin {
+            scheme: Scheme::Https,
+            host: "h".to_owned(),
+            port: 1,
+        };
+        let limits = MeterLimits {
+            head: 1_000,
+            interim: 1,
+        };
+        let terms = Terms {
+            prior_knowledge: false,
+            alone: false,
+            legacy: Legacy::default().note(&origin),
+            measuring: None,
+        };
+        let window = Windows::new().share(1 << 20, Known::default());
+        let shared = Shared::new(limits, terms, window);
+        // One frame that is longer than a turn: SETTINGS, whose content nobody looks at here.
+        assert!(shared.received(&[0xff, 0xff, 0xff, 4, 0, 0, 0, 0, 0]));
+        for _ in 0..2 {
+            shared.drive(&mut Context::from_waker(Waker::noop()));
+            assert!(shared.received(&[0; TURN_BYTES - 1]));
+            assert!(shared.may_read());
+            assert!(shared.received(&[0]));
+            assert!(!shared.may_read());
+        }
+    }
 }
