@@ -95,6 +95,11 @@ enum Bench {
     Batch(batch::Options),
     /// One large file and many small ones from an origin that is a long way off, over HTTP/1.1 and HTTP/2.
     Far(far::Options),
+    /// One large file over each protocol, from nginx, Caddy and the testkit's origin, with what each costs.
+    Protocols(interop::goodput::Options),
+    /// The testkit's origin as a process of its own.
+    #[command(hide = true)]
+    Origin(interop::goodput::origin::Options),
     /// The loop that does next to nothing.
     #[command(hide = true)]
     BareBatch(batch::bare::Options),
@@ -115,6 +120,14 @@ fn main() -> Result<()> {
             instead: Some(Bench::Far(options)),
             ..
         } => far::run(&options),
+        Command::Bench {
+            instead: Some(Bench::Protocols(options)),
+            ..
+        } => interop::goodput::run(&options),
+        Command::Bench {
+            instead: Some(Bench::Origin(options)),
+            ..
+        } => interop::goodput::origin::run(&options),
         Command::Bench {
             instead: Some(Bench::BareBatch(options)),
             ..

@@ -19,7 +19,7 @@ use tur_sim::Dice;
 use super::certificates::Certificates;
 use super::process::{bound_to_us, finish, read, wait_until};
 use super::programs::Programs;
-use super::servers::Servers;
+use super::servers::{Ahead, Grounds, Servers};
 
 /// The file that every origin serves.
 pub(super) const FILE: &str = "/file.bin";
@@ -34,6 +34,10 @@ pub(super) struct Field {
     pub(super) file: Known,
     pub(super) tur: PathBuf,
     pub(super) programs: Programs,
+    /// What origins serve.
+    pub(super) documents: PathBuf,
+    /// Where configurations and logs of servers are.
+    pub(super) directory: PathBuf,
     /// Where files are saved.
     pub(super) downloads: PathBuf,
     /// What the program says of itself.
@@ -104,6 +108,17 @@ impl Field {
     /// True if the program's help has that word.
     pub(super) fn speaks_of(&self, wanted: &str) -> bool {
         self.help.split_whitespace().any(|word| word == wanted)
+    }
+
+    /// For a server that is started later.
+    pub(super) fn grounds(&self) -> Grounds<'_> {
+        Grounds {
+            programs: &self.programs,
+            certificates: &self.certificates,
+            documents: &self.documents,
+            directory: &self.directory,
+            ahead: Ahead::Little,
+        }
     }
 
     /// An empty folder that stays until the end.

@@ -11,9 +11,11 @@
 mod certificates;
 mod checks;
 mod field;
+pub(crate) mod goodput;
 mod ports;
 mod process;
 mod programs;
+mod relay;
 mod servers;
 mod table;
 
@@ -28,7 +30,7 @@ use self::certificates::Certificates;
 use self::checks::Check;
 use self::field::{Field, Known};
 use self::programs::Programs;
-use self::servers::{Grounds, Servers};
+use self::servers::{Ahead, Grounds, Servers};
 use self::table::{HEADER, Row, Verdict};
 use crate::program::build_tur;
 
@@ -65,6 +67,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         certificates: &certificates,
         documents: &documents,
         directory: scratch.directory.path(),
+        ahead: Ahead::Little,
     })?;
     let downloads = scratch.directory.path().join("downloads");
     std::fs::create_dir(&downloads)?;
@@ -75,6 +78,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         file,
         tur,
         programs,
+        documents,
+        directory: scratch.directory.path().to_owned(),
         downloads,
         help: String::from_utf8(help)?,
     };

@@ -89,6 +89,11 @@ impl Daemon {
         self.name
     }
 
+    /// The number of its group, which those that it starts are in.
+    pub(super) fn group(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it wrote to its standard streams.
     pub(super) fn said(&self) -> String {
         read(&self.log)
@@ -117,6 +122,24 @@ impl Drop for Daemon {
             eprintln!("{} cannot be waited for: {error}", self.name);
         }
     }
+}
+
+/// Processor time that a server and those that it has started took so far; nothing where the system does not say.
+pub(super) fn processor_time(daemon: &Daemon) -> Duration {
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return Duration::ZERO;
+    };
+    let stats = entries
+        .flatten()
+        .map(|entry| read(&entry.path().join("stat")));
+    let ticks = stats.filter_map(|stat| {
+        // proc(5): behind the name in brackets the group is the 3rd field, and the times are the 12th and 13th.
+        let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
+        let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
+        let is_of_it = number(2)? == u64::from(daemon.group());
+        is_of_it.then_some(number(11)? + number(12)?)
+    });
+    Duration::from_millis(10 * ticks.sum::<u64>())
 }
 
 /// Waits for a program that ends by itself, and kills it after `limit`.

@@ -25,20 +25,9 @@ pub(super) const CHECKS: &[Check] = &[
     needing(HTTP3, check("caddy", "HTTP/3, --http3", caddy_h3)),
     needing(
         HTTP3,
-        check(
-            "caddy",
-            "Alt-Svc: first over TCP, then by HTTP/3",
-            caddy_hinted,
-        ),
-    ),
-    needing(
-        HTTP3,
         check("gtlsserver", "HTTP/3 of another stack", gtlsserver_h3),
     ),
 ];
-
-/// How often an origin that offers HTTP/3 is visited until it is used.
-const VISITS_MAX: u32 = 5;
 
 /// Its flag.
 const HTTP3: &str = "--http3";
@@ -102,32 +91,6 @@ fn caddy_h2(field: &Field) -> Result<Found> {
 fn caddy_h3(field: &Field) -> Result<Found> {
     let url = field.servers.caddy.tls(FILE);
     Ok(Found::right(fetch(field, &url, "h3", &[HTTP3])?))
-}
-
-/// Visits with one memory of origins: the first one hears of HTTP/3, the next ones race it with TCP. Who wins is the
-/// machine's to say: one that is so busy that a handshake takes seconds lets HTTP/3 be, which is right. So that it was never
-/// used is said, and no failure; a wrong byte is.
-fn caddy_hinted(field: &Field) -> Result<Found> {
-    let state = field.folder()?;
-    let state = state.to_string_lossy();
-    let ask = Ask::new(field.servers.caddy.tls(FILE)).with("XDG_STATE_HOME", state);
-    let mut done = field.fetch(&ask)?;
-    ensure!(
-        done.protocol == "h2",
-        "{} was spoken at first",
-        done.protocol
-    );
-    for visit in 2..=VISITS_MAX {
-        done = field.fetch(&ask)?;
-        if done.protocol == "h3" {
-            let note = format!("h2 at first, h3 on visit {visit}");
-            return Ok(Found::noted(done, note));
-        }
-    }
-    let note = format!(
-        "NOT SEEN: TCP won on {VISITS_MAX} visits; the machine is busy, or the hint is not used"
-    );
-    Ok(Found::noted(done, note))
 }
 
 /// It knows no ranges, so one stream has to do.

@@ -1,7 +1,8 @@
 //! What is asked of each server, one function a check.
 //!
-//! Read [`all`]. Each list stands in a file of its own: whole files, what an origin may answer, identity, proxies.
+//! Read [`all`]. Each list stands in a file of its own: whole files, what is offered elsewhere, what an origin may answer, identity, proxies.
 
+mod alternatives;
 mod downloads;
 mod identity;
 mod proxies;
@@ -42,6 +43,7 @@ const fn check(
 pub(super) fn all() -> impl Iterator<Item = &'static Check> {
     let lists = [
         downloads::CHECKS,
+        alternatives::CHECKS,
         resumes::CHECKS,
         identity::CHECKS,
         proxies::CHECKS,

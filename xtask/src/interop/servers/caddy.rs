@@ -21,7 +21,11 @@ pub(in crate::interop) struct Caddy {
 }
 
 impl Caddy {
-    pub(super) fn start(grounds: &Grounds<'_>) -> Result<Self> {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub(in crate::interop) fn start(grounds: &Grounds<'_>) -> Result<Self> {
         let directory = grounds.directory.join("caddy");
         std::fs::create_dir_all(&directory)?;
         let [plain, tls] = free()?;
@@ -46,13 +50,19 @@ impl Caddy {
         })
     }
 
-    pub(super) const fn daemon(&self) -> &Daemon {
+    /// Its process.
+    pub(in crate::interop) const fn daemon(&self) -> &Daemon {
         &self.daemon
     }
 
     /// Its URL of a path, in clear text.
     pub(in crate::interop) fn plain(&self, path: &str) -> String {
         format!("http://localhost:{}{path}", self.plain)
+    }
+
+    /// Its port for TLS, and for QUIC.
+    pub(in crate::interop) const fn port(&self) -> u16 {
+        self.tls
     }
 
     /// The same in TLS, and by QUIC.

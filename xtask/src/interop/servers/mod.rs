@@ -4,6 +4,7 @@
 
 mod caddy;
 mod gtlsserver;
+mod hinting;
 mod nginx;
 mod proxies;
 
@@ -14,6 +15,7 @@ use anyhow::Result;
 
 pub(super) use self::caddy::Caddy;
 pub(super) use self::gtlsserver::Gtlsserver;
+pub(super) use self::hinting::Hinting;
 pub(super) use self::nginx::Nginx;
 pub(super) use self::proxies::{Microsocks, PASSWORD, Tinyproxy, USER};
 use super::certificates::Certificates;
@@ -27,6 +29,17 @@ pub(super) struct Grounds<'a> {
     pub(super) documents: &'a Path,
     /// Where configurations, logs and temporary files go.
     pub(super) directory: &'a Path,
+    /// How much a server may have under way on a connection.
+    pub(super) ahead: Ahead,
+}
+
+/// How much of an answer may be in a server's socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ahead {
+    /// Little, so that what is ended in the middle is in the middle.
+    Little,
+    /// What the system gives.
+    Usual,
 }
 
 /// All servers, running.

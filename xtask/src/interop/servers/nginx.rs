@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::proxies::{PASSWORD, USER};
-use super::{Grounds, takes_connections};
+use super::{Ahead, Grounds, takes_connections};
 use crate::interop::ports::free;
 use crate::interop::process::{Daemon, bound_to_us, read, wait_until};
 
@@ -69,7 +69,11 @@ impl Logged {
 }
 
 impl Nginx {
-    pub(super) fn start(grounds: &Grounds<'_>) -> Result<Self> {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub(in crate::interop) fn start(grounds: &Grounds<'_>) -> Result<Self> {
         let directory = grounds.directory.join("nginx");
         std::fs::create_dir_all(&directory)?;
         let [plain, tls, h2c, other, clients] = free()?;
@@ -99,7 +103,8 @@ impl Nginx {
         })
     }
 
-    pub(super) const fn daemon(&self) -> &Daemon {
+    /// Its process.
+    pub(in crate::interop) const fn daemon(&self) -> &Daemon {
         &self.daemon
     }
 
@@ -160,6 +165,15 @@ impl Nginx {
     }
 }
 
+/// Started by root, it would read as somebody else, who may not look into our folder.
+pub(super) fn user() -> &'static str {
+    if is_root(Command::new("id").arg("-u")) {
+        "user root;"
+    } else {
+        ""
+    }
+}
+
 fn configuration(grounds: &Grounds<'_>, directory: &Path, ports: Ports) -> String {
     let (directory, documents) = (directory.display(), grounds.documents.display());
     let server = &grounds.certificates.server;
@@ -176,11 +190,10 @@ fn configuration(grounds: &Grounds<'_>, directory: &Path, ports: Ports) -> Strin
         other,
         clients,
     } = ports;
-    // Started by root, it would read as somebody else, who may not look into our folder.
-    let user = if is_root(Command::new("id").arg("-u")) {
-        "user root;"
-    } else {
-        ""
+    let user = user();
+    let buffer = match grounds.ahead {
+        Ahead::Little => " sndbuf=64k",
+        Ahead::Usual => "",
     };
     let scratch: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|name| format!("    {name}_temp_path {directory}/{name};\n"))
@@ -198,7 +211,7 @@ http {{
     root {documents};
     sendfile on;
     server {{
-        listen 127.0.0.1:{plain} sndbuf=64k;
+        listen 127.0.0.1:{plain}{buffer};
         location /slow/ {{ alias {documents}/; limit_rate 4m; }}
         location /locked/ {{ alias {documents}/; auth_basic tur; auth_basic_user_file {directory}/users; }}
         location = /away {{ return 302 http://127.0.0.1:{other}/file.bin; }}
@@ -206,7 +219,7 @@ http {{
     server {{ listen 127.0.0.1:{other}; }}
     server {{ listen 127.0.0.1:{h2c} http2; }}
     server {{
-        listen 127.0.0.1:{secure} ssl http2 sndbuf=64k; {tls}
+        listen 127.0.0.1:{secure} ssl http2{buffer}; {tls}
         ssl_protocols TLSv1.2 TLSv1.3;
         location /slow/ {{ alias {documents}/; limit_rate 4m; }}
         location = /away {{ return 302 http://127.0.0.1:{other}/file.bin; }}
