@@ -37,6 +37,9 @@ pub enum Event {
         /// Connect and TLS.
         handshake: Duration,
     },
+    /// What sessions of this origin carry are streams (`true`), or requests that end with their connection when they are cut,
+    /// which is what is assumed at first. Told before `Granted` where it is another than before.
+    Streams(bool),
     /// No session could be opened for the lane.
     Denied {
         /// Whose.

@@ -114,6 +114,7 @@ fn event_text(text: &mut String, event: &Event) -> core::fmt::Result {
         Event::Granted { lane, handshake } => {
             write!(text, "granted {} {}", lane.0, handshake.as_micros())
         }
+        Event::Streams(streams) => write!(text, "streams {streams}"),
         Event::Denied { lane, fault } => write!(text, "denied {} ({fault})", lane.0),
         Event::Opened {
             lease: id,

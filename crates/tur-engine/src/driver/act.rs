@@ -330,11 +330,16 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
         } else {
             Duration::ZERO
         };
-        self.tally.speaks(lent.facts.protocol);
+        let protocol = lent.facts.protocol;
+        self.tally.speaks(protocol);
         lane.lent = Some(lent);
         if fresh {
             blend(&mut self.tally.metrics.handshake, handshake);
             self.tell_scaler(LanesEvent::Opened { handshake });
+        }
+        let streams = protocol != "h1";
+        if std::mem::replace(&mut self.streams, streams) != streams {
+            self.tell_machine(Event::Streams(streams));
         }
         self.tell_machine(Event::Granted {
             lane: lane_id,

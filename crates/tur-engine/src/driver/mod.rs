@@ -211,6 +211,8 @@ struct Driver<'a, T: Transport, D: Disk + Clone, B: Store<D>> {
     store: B,
     tally: Tally,
     stalls: Stalls,
+    /// What the machine was told of the origin's sessions: they carry streams.
+    streams: bool,
     alarm: Alarm,
     published: Timestamp,
     opened: bool,
@@ -276,6 +278,7 @@ impl<'a, T: Transport, D: Disk + Clone, B: Store<D>> Driver<'a, T, D, B> {
             store,
             tally: Tally::default(),
             stalls: Stalls::new(world.hang),
+            streams: false,
             alarm: Alarm::new(world.clock.instant(began + PUBLISH)),
             published: began,
             opened: false,

@@ -24,6 +24,8 @@ pub(crate) struct Candidate {
     pub(crate) rate: Option<Rate>,
     /// True while its request is too young to be judged: it may lose a tail, not everything.
     pub(crate) young: bool,
+    /// True if a request that is cut ends with its connection: where it is no stream.
+    pub(crate) closes: bool,
 }
 
 /// A lane that is free.
@@ -93,8 +95,8 @@ fn cut(candidate: &Candidate, thief: &Thief) -> Option<(f64, Split)> {
     let pays = |at: &u64| {
         let victim = as_f64(at - candidate.rest.start) / victim_rate;
         let tail = cost + as_f64(candidate.rest.end - at) / thief_rate;
-        // A cut into what was asked for ends a connection: it must save twice as much.
-        let closes = *at < candidate.asked && *at > candidate.rest.start;
+        // A cut into what was asked for may end a connection: it must save twice as much then.
+        let closes = candidate.closes && *at < candidate.asked && *at > candidate.rest.start;
         let worth = if closes { 2.0 * cost } else { cost };
         !known || alone - victim.max(tail) >= worth
     };
@@ -154,6 +156,7 @@ mod tests {
             asked: MIB,
             rate,
             young: false,
+            closes: true,
         }
     }
 
@@ -192,6 +195,24 @@ mod tests {
             None
         );
         assert!(taken(candidate(33 * MIB / 10, rate(1)), thief(rate(1), 1_000)).is_some());
+    }
+
+    #[test]
+    fn a_cut_that_ends_a_connection_saves_twice_as_much() {
+        // All of it was asked for. Three times the cost is the least that is split of a stream, five times of a connection.
+        let all = |len| Candidate {
+            asked: u64::MAX,
+            ..candidate(len * MIB / 10, rate(1))
+        };
+        let stream = |len| Candidate {
+            closes: false,
+            ..all(len)
+        };
+        let thief = thief(rate(1), 1_000);
+        assert_eq!(taken(stream(29), thief), None);
+        assert!(taken(stream(33), thief).is_some());
+        assert_eq!(taken(all(48), thief), None);
+        assert!(taken(all(52), thief).is_some());
     }
 
     #[test]
@@ -249,7 +270,7 @@ mod tests {
         ) {
             let rest = ByteRange::new(start, start + len);
             let asked = start + as_u64(as_f64(len) * asked);
-            let candidate = Candidate { lease: LeaseId(0), rest, asked, rate: v.map(Rate::per_second), young: ms % 2 == 0 };
+            let candidate = Candidate { lease: LeaseId(0), rest, asked, rate: v.map(Rate::per_second), young: ms % 2 == 0, closes: ms % 3 == 0 };
             let thief = thief(t.map(Rate::per_second), ms);
             if let Some(split) = steal([candidate].into_iter(), thief) {
                 prop_assert!(split.at >= start && split.at < start + len);

@@ -270,6 +270,7 @@ impl Transfer {
                 asked: lease.asked,
                 rate,
                 young: age < patience,
+                closes: !self.streams,
             })
         })
     }

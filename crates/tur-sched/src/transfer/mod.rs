@@ -245,6 +245,8 @@ pub struct Transfer {
     /// What setting up a lane costs, as last seen.
     handshake: Duration,
     rtt: Duration,
+    /// A request that is cut leaves its connection as it was.
+    streams: bool,
     if_range_off: bool,
     /// What comes is decoded: offsets in it are none that a range could name.
     decoded: bool,
@@ -294,6 +296,7 @@ impl Transfer {
             held_at: None,
             handshake: Duration::ZERO,
             rtt: Duration::ZERO,
+            streams: false,
             if_range_off: false,
             decoded: false,
             no_cache: false,
@@ -347,6 +350,7 @@ impl Transfer {
         }
         match event {
             Event::Granted { lane, handshake } => self.granted(lane, handshake),
+            Event::Streams(streams) => self.streams = streams,
             Event::Denied { lane, fault } => self.denied(now, lane, fault),
             Event::Opened {
                 lease,
