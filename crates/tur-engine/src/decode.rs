@@ -97,7 +97,7 @@ impl<B: Body> Decoding<B> {
 pub(crate) fn beginning(coding: Coding, mut coded: &[u8], most: usize) -> Vec<u8> {
     let mut decoder = Decoder::new(coding);
     let mut out = Vec::with_capacity(most);
-    while out.len() < most && !(coded.is_empty() && !decoder.has_more) {
+    while out.len() < most && (decoder.has_more || !coded.is_empty()) {
         match decoder.decode(coded, &mut out) {
             Ok(took) => coded = &coded[took..],
             Err(_) => break,
