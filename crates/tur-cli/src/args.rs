@@ -22,7 +22,7 @@ use crate::sign_in::Typed;
     name = "tur",
     version,
     about = "Downloads files over several connections, and goes on where it stopped.",
-    override_usage = "tur [OPTIONS] <URL>...\n       tur [OPTIONS] -i <LIST>\n       tur stream [OPTIONS] <URL>\n       tur resume [OPTIONS] [PATH]\n       tur origins [list [--json] | forget <ORIGIN> | forget --all]",
+    override_usage = help::usage(),
     after_help = help::after(),
     args_override_self = true,
     args_conflicts_with_subcommands = true,
@@ -58,9 +58,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = quantity::size, help_heading = FILES)]
     pub(crate) from: Option<u64>,
 
-    /// The word `stream` stood in front.
+    /// With 'tur serve': end when nobody was served for SECS [default: never]
+    #[cfg(feature = "serve")]
+    #[arg(long, value_name = "SECS", value_parser = quantity::some_seconds, help_heading = FILES)]
+    pub(crate) idle: Option<Duration>,
+
+    /// What stood in front.
     #[arg(skip)]
-    pub(crate) streams: bool,
+    pub(crate) word: Word,
 
     /// Save in DIR, which is made if it is missing [default: the current directory]
     #[arg(short, value_name = "DIR", help_heading = FILES)]
@@ -259,6 +264,19 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Shows or forgets what was learned of servers
     Origins(Origins),
+}
+
+/// What a word in front of the flags of a download asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Word {
+    /// There is none.
+    #[default]
+    Download,
+    /// Standard output.
+    Stream,
+    /// Players.
+    #[cfg(feature = "serve")]
+    Serve,
 }
 
 /// What happens if the target exists.

@@ -4,10 +4,40 @@
 
 use crate::bounds::LIMITS;
 
+/// What can be typed, a line each.
+pub(crate) fn usage() -> String {
+    let lines = [
+        "tur [OPTIONS] <URL>...",
+        "tur [OPTIONS] -i <LIST>",
+        "tur stream [OPTIONS] <URL>",
+        #[cfg(feature = "serve")]
+        "tur serve [OPTIONS] <URL>...",
+        "tur resume [OPTIONS] [PATH]",
+        "tur origins [list [--json] | forget <ORIGIN> | forget --all]",
+    ];
+    lines.join("\n       ")
+}
+
 /// What stands below the flags.
 pub(crate) fn after() -> String {
-    [AFTER_HELP, LISTS, LIMITS, EXIT_CODES].join("\n\n")
+    let parts = [
+        AFTER_HELP,
+        #[cfg(feature = "serve")]
+        SERVE,
+        LISTS,
+        LIMITS,
+        EXIT_CODES,
+    ];
+    parts.join("\n\n")
 }
+
+#[cfg(feature = "serve")]
+const SERVE: &str = "\
+tur serve URL... prints a URL of this machine for each, its first lines of standard output, and serves the files there while they \
+arrive: to mpv, VLC, ffmpeg or a browser, with ranges, as many at once as there are. What is sought comes first. Who knows such \
+a URL can read the file, as long as tur runs. With -o FILE or -d DIR the files are downloaded whole and kept, as without 'serve'; with \
+neither, up to 32 MiB ahead of each player are fetched, into a file without a name in $TMPDIR, which is gone with the program. It ends with \
+Ctrl-C (130), when nobody was served for --idle SECS (0), or when every download has failed.";
 
 const AFTER_HELP: &str = "\
 Sizes and rates: K, M and G are 1024-based (256K). Durations are in seconds and may have a fraction.

@@ -2,7 +2,8 @@
 //!
 //! Nothing about downloading is decided here. [`args::Args`] is what was typed, [`plan::Plan`] what it means,
 //! [`run::run`] hands it to the engine and follows it, [`show::Show`] is the picture. [`batch`] is what several downloads
-//! need; [`origins`] is a command beside it, [`stream`] one to standard output, and [`resume`] goes on with what stopped.
+//! need; [`origins`] is a command beside it, [`stream`] one to standard output, [`serve`] one to players, and [`resume`]
+//! goes on with what stopped.
 #![forbid(unsafe_code)]
 
 mod args;
@@ -19,6 +20,8 @@ mod quantity;
 mod request;
 mod resume;
 mod run;
+#[cfg(feature = "serve")]
+mod serve;
 mod show;
 mod sign_in;
 mod signals;
@@ -31,7 +34,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use tur_engine::Kind;
 
-use args::{Args, Command};
+use args::{Args, Command, Word};
 use network::Environment;
 use plan::{Plan, Surroundings};
 use resume::Meant;
@@ -39,7 +42,7 @@ use sign_in::SignIn;
 
 fn main() -> ExitCode {
     let mut words = env::args_os().collect();
-    let word = args::take_word(&mut words, &["stream", "resume"]);
+    let word = args::take_word(&mut words, COMMANDS);
     let code = match Args::try_parse_from(words) {
         Ok(mut args) => match args.command.take() {
             Some(Command::Origins(what)) => origins::run(what, surroundings().origins),
@@ -48,7 +51,7 @@ fn main() -> ExitCode {
                 Meant::Said(code) => code,
             },
             None => download(Args {
-                streams: word == "stream",
+                word: meaning(word),
                 ..args
             }),
         },
@@ -62,13 +65,35 @@ fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
+/// Words that may stand in front of the flags of a download.
+const COMMANDS: &[&str] = &[
+    "stream",
+    #[cfg(feature = "serve")]
+    "serve",
+    "resume",
+];
+
+fn meaning(word: &str) -> Word {
+    match word {
+        "stream" => Word::Stream,
+        #[cfg(feature = "serve")]
+        "serve" => Word::Serve,
+        _ => Word::Download,
+    }
+}
+
 fn download(args: Args) -> u8 {
-    match planned(args) {
-        Ok(plan) => match plan.passage {
-            Some(passage) => stream::run(plan, passage),
-            None => run::run(plan),
-        },
-        Err(why) => usage(&why),
+    let plan = match planned(args) {
+        Ok(plan) => plan,
+        Err(why) => return usage(&why),
+    };
+    #[cfg(feature = "serve")]
+    if let Some(serving) = plan.serving {
+        return serve::run(plan, serving);
+    }
+    match plan.passage {
+        Some(passage) => stream::run(plan, passage),
+        None => run::run(plan),
     }
 }
 

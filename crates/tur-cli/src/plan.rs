@@ -12,10 +12,12 @@ use tur_engine::{
     TypeGlob, bounds,
 };
 
-use crate::args::{Args, Change, Exists, Plan as FirstPlan, Progress, Storage};
+use crate::args::{Args, Change, Exists, Plan as FirstPlan, Progress, Storage, Word};
 use crate::batch::{Items, List, Session};
 use crate::field::{self, Credentials, Field};
 use crate::network::{Environment, Network};
+#[cfg(feature = "serve")]
+use crate::serve::Serving;
 use crate::sign_in::SignIn;
 use crate::stream::Passage;
 
@@ -35,6 +37,9 @@ pub(crate) struct Plan {
     pub(crate) show: Show,
     /// It goes to standard output, or nowhere.
     pub(crate) passage: Option<Passage>,
+    /// It goes to players.
+    #[cfg(feature = "serve")]
+    pub(crate) serving: Option<Serving>,
 }
 
 /// How to download: the command line's word, which an item may overrule.
@@ -153,6 +158,8 @@ impl Plan {
     ) -> Result<Self, String> {
         let show = Show::new(&args, around.can_draw)?;
         let several = list.is_some() || args.urls.len() > 1;
+        #[cfg(feature = "serve")]
+        let serving = serving(&args)?;
         let passage = passage(&mut args, several)?;
         let origins = around.origins.filter(|_| !args.no_origin_memory);
         let urls = std::mem::take(&mut args.urls);
@@ -188,15 +195,49 @@ impl Plan {
             at_once,
             show,
             passage,
+            #[cfg(feature = "serve")]
+            serving,
         })
     }
+}
+
+/// Whether files go to players, and how.
+#[cfg(feature = "serve")]
+fn serving(args: &Args) -> Result<Option<Serving>, String> {
+    if args.word != Word::Serve {
+        return match args.idle {
+            None => Ok(None),
+            Some(_) => Err("--idle is for what goes to players: tur serve URL".to_owned()),
+        };
+    }
+    let kept = args.output.is_some() || args.dir.is_some();
+    let is_file = |name: &OsStr| name != "-" && name != NOWHERE;
+    for (given, what) in [
+        (
+            !args.output.as_deref().is_none_or(is_file),
+            "-o without a file",
+        ),
+        (args.from.is_some(), "--from"),
+        (!args.input_file.is_empty(), "-i"),
+        (args.jobs.is_some(), "-j"),
+        (args.save_session.is_some(), "--save-session"),
+        (args.keep_bad && !kept, "--keep-bad without -o or -d"),
+    ] {
+        if given {
+            return Err(format!(
+                "tur serve hands the files of its URLs to players: {what} has no place there"
+            ));
+        }
+    }
+    let idle = args.idle;
+    Ok(Some(Serving { idle, kept }))
 }
 
 /// Whether the file only passes, to standard output or nowhere, and what of it.
 fn passage(args: &mut Args, several: bool) -> Result<Option<Passage>, String> {
     let to_output = args.output.take_if(|name| name == "-").is_some();
     let nowhere = args.output.take_if(|name| name == NOWHERE).is_some();
-    if !args.streams && !to_output && !nowhere {
+    if args.word != Word::Stream && !to_output && !nowhere {
         return match args.from {
             None => Ok(None),
             Some(_) => Err("--from is for what goes to standard output: tur stream URL".to_owned()),

@@ -82,15 +82,23 @@ pub(crate) fn part(downloader: &Downloader, show: &Show, told: &[String]) {
 
 /// Looks at everything that can be wrong before anything begins. A single URL shows it by itself.
 fn check(downloader: &Downloader, plan: &Plan) -> Result<(), (Kind, String)> {
-    if !plan.several && plan.session.is_none() {
-        return Ok(());
+    match plan.several || plan.session.is_some() {
+        true => check_items(downloader, plan),
+        false => Ok(()),
     }
+}
+
+/// Looks at what can be wrong with each item.
+pub(crate) fn check_items(downloader: &Downloader, plan: &Plan) -> Result<(), (Kind, String)> {
     for n in 0..plan.items.len() {
         let (place, listed) = plan.items.place(n);
         let wrong = |kind, why: &dyn fmt::Display| {
             // A line that cannot be used is a mistake in the list, whatever it would be elsewhere.
             let kind = if listed { Kind::Usage } else { kind };
-            (kind, format!("{place}: {why}"))
+            match plan.several {
+                true => (kind, format!("{place}: {why}")),
+                false => (kind, why.to_string()),
+            }
         };
         let item = plan.items.item(n).map_err(|why| wrong(Kind::Usage, &why))?;
         let download = request::download(downloader, &plan.job, item);
@@ -318,7 +326,7 @@ impl<'a> Run<'a> {
 }
 
 /// The number of an item in events: from 1, in the order of the command line and the list, however often it is begun.
-fn number(n: usize) -> u64 {
+pub(crate) fn number(n: usize) -> u64 {
     n as u64 + 1
 }
 

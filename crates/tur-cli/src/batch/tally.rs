@@ -90,6 +90,11 @@ impl Tally {
         if self.unfinished() > 0 {
             return signal.unwrap_or(Kind::Signal.exit_code());
         }
+        self.failure()
+    }
+
+    /// The exit code that the failures come to, whatever was interrupted; 0 without any.
+    pub(crate) fn failure(&self) -> u8 {
         self.worst.map_or(0, Kind::exit_code)
     }
 }

@@ -34,9 +34,13 @@ fn without_flags_the_engine_decides() {
         session,
         show,
         passage,
+        #[cfg(feature = "serve")]
+        serving,
     } = plan(&["http://h/f"]);
     assert_eq!((items.len(), items.url(0)), (1, "http://h/f"));
     assert!(passage.is_none(), "it is saved");
+    #[cfg(feature = "serve")]
+    assert!(serving.is_none(), "nobody watches");
     assert!(!several && at_once == 4 && session.is_none() && !job.downgrade);
     assert!(job.file.is_none() && job.dir.is_none() && job.lanes.is_none());
     assert!(job.fields.is_empty() && job.credentials.is_none());

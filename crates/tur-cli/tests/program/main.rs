@@ -20,6 +20,8 @@ mod origins;
 mod requests;
 mod resume;
 mod secrets;
+#[cfg(feature = "serve")]
+mod serves;
 mod storage;
 mod streams;
 mod terminal;
