@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -136,6 +137,11 @@ impl Media {
     /// How much it matters from now on.
     pub fn priority(&self, activity: Activity) {
         self.inner.handle.set_priority(activity.priority());
+    }
+
+    /// Uses at least and at most so many lanes from now on; see [`Handle::set_lanes`].
+    pub fn set_lanes(&self, lanes: RangeInclusive<u16>) {
+        self.inner.handle.set_lanes(lanes);
     }
 
     /// Stops fetching; what is there can be read. Whoever waits for more waits on.

@@ -139,7 +139,7 @@ pub(crate) fn cause(error: &std::io::Error) -> &ReadError {
 pub(crate) fn download_error(error: &std::io::Error) -> Error {
     match cause(error) {
         ReadError::Download(error) => error.clone(),
-        ReadError::Interrupted => panic!("nobody interrupted it"),
+        other => panic!("{other}"),
     }
 }
 

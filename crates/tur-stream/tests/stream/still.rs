@@ -3,7 +3,7 @@
 use std::io::Read as _;
 
 use tur_core::Rate;
-use tur_engine::{Downloader, Kind};
+use tur_engine::{Downloader, Kind, What};
 use tur_stream::{Activity, Media, Options, Status};
 use tur_testkit::{Behaviour, Deed, Gate, Loopback, When};
 
@@ -90,4 +90,45 @@ fn f4_what_is_there_is_read_during_a_pause_and_the_rest_after_it() {
     rest.join();
     media.wait_committed().expect("it is complete");
     stand.assert_file(0, 4 * MIB);
+}
+
+/// While a reader reads: what is closed is no error to it, and next to nothing comes twice.
+#[test]
+fn f3_fewer_lanes_while_a_reader_reads() {
+    const WIDE: u64 = 16 * MIB;
+    let stand = Stand::new(Behaviour::new(WIDE).pace(Rate::per_second(MIB)));
+    let download = stand.download().lanes(8).start_lanes(8);
+    let media = Media::of(download, stand.options());
+    let mut events = media.events();
+    let mut reader = media.reader();
+    let mut at = 0;
+    let mut next = |reader: &mut tur_stream::Reader| {
+        assert_next(reader, 0, range(at, at + 64 * KIB));
+        at += 64 * KIB;
+        at
+    };
+    while media.progress().lanes < 6 {
+        assert!(next(&mut reader) < WIDE / 2, "it never had many lanes");
+    }
+    media.set_lanes(1..=2);
+    while media.progress().lanes > 2 {
+        assert!(next(&mut reader) < WIDE, "they are never closed");
+    }
+    while next(&mut reader) < WIDE {
+        assert!(media.progress().lanes <= 2, "no other takes their place");
+    }
+    media.wait_committed().expect("it is complete");
+    stand.assert_file(0, WIDE);
+    let done = loop {
+        if let Some(What::Completed(done)) = block_on(events.next()).map(|event| event.what) {
+            break done;
+        }
+    };
+    // What was received and not used: 2 %.
+    assert!(done.wasted_bytes <= WIDE / 50, "{}", done.wasted_bytes);
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    runtime.expect("a runtime").block_on(future)
 }
