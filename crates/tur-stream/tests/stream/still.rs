@@ -114,6 +114,11 @@ fn f3_fewer_lanes_while_a_reader_reads() {
     while media.progress().lanes > 2 {
         assert!(next(&mut reader) < WIDE, "they are never closed");
     }
+    let landed = media.progress().landed;
+    assert!(
+        landed < WIDE / 4 * 3,
+        "only when the work was done: {landed}"
+    );
     while next(&mut reader) < WIDE {
         assert!(media.progress().lanes <= 2, "no other takes their place");
     }
