@@ -297,6 +297,11 @@ impl Core {
             state.source = Some(source);
             state.total = identity.total;
             state.media_type.clone_from(&identity.media_type);
+            if state.wants.window.is_some() {
+                // It was wider while nothing was confirmed.
+                state.wants.spans_unheard = true;
+                state.wants_changed();
+            }
         });
     }
 

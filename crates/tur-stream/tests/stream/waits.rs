@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tur_engine::{Kind, PhaseWord, StorageKind};
 use tur_stream::{Fill, Media, ReadError};
-use tur_testkit::{Behaviour, Deed, Framing, Gate, Ranges, When, content};
+use tur_testkit::{Behaviour, Deed, Framing, Gate, Ranges, TODAY, When, content};
 
 use crate::stand::{
     HALF, KIB, MIB, SIZE, Stand, aside, assert_at, assert_next, cause, download_error, range,
@@ -125,6 +125,56 @@ fn two_readers_far_apart_have_a_window_each() {
     assert_next(&mut one, 0, range(2 * MIB, BIG));
     media.wait_committed().expect("it is complete");
     stand.assert_file(0, BIG);
+}
+
+/// What is asked of the origin to compare a file that is there lies outside of what readers look at.
+#[test]
+fn a_window_holds_up_no_comparison_of_a_complete_file() {
+    let stand = Stand::new(Behaviour::new(BIG).last_modified(Some(TODAY)));
+    stand.media().wait_committed().expect("it is complete");
+    let before = stand.origin.bytes_sent();
+    let media = windowed(&stand, 64 * KIB);
+    let mut reader = media.reader();
+    let read = aside(move || assert_next(&mut reader, 0, range(0, BIG)));
+    read.join();
+    media.wait_committed().expect("it is complete");
+    assert!(stand.origin.bytes_sent() - before <= 1);
+    stand.assert_file(0, BIG);
+}
+
+/// Nor does it keep what an earlier run has left from being confirmed, although nothing is missing in it.
+#[test]
+fn a_window_in_what_was_left_is_read_once_that_is_confirmed() {
+    const LEFT: u64 = 10 * MIB;
+    let strong = Behaviour::new(BIG);
+    let dated = Behaviour::new(BIG).etag(None).date(None);
+    for behaviour in [strong, dated.last_modified(Some(TODAY))] {
+        let hold = Deed::Hold(Gate::at(LEFT));
+        let stand = Stand::new(behaviour.clone().rule(When::Always, hold));
+        let media = stand.single();
+        assert_next(&mut media.reader(), 0, range(0, LEFT));
+        media.cancel();
+        media.wait_committed().expect_err("it is cancelled");
+        stand.origin.swap("/file.bin", behaviour);
+        let before = stand.origin.bytes_sent();
+        let media = windowed(&stand, 64 * KIB);
+        let mut reader = media.reader();
+        let read = aside(move || {
+            assert_next(&mut reader, 0, range(0, MIB));
+            reader
+        });
+        let mut reader = read.join();
+        let sent = stand.origin.bytes_sent() - before;
+        assert!(
+            sent < MIB,
+            "{sent} bytes: what is there is not in the window"
+        );
+        assert_next(&mut reader, 0, range(MIB, BIG));
+        media.wait_committed().expect("it is complete");
+        let sent = stand.origin.bytes_sent() - before;
+        assert!(sent < BIG - LEFT + MIB, "{sent} bytes: it went on");
+        stand.assert_file(0, BIG);
+    }
 }
 
 /// Without ranges the bytes before it have to come, in a window or not.
