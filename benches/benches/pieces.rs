@@ -1,6 +1,6 @@
 //! Runs every bench: `cargo bench -p benches`.
 
-use benches::{ranges, storage, transfer};
+use benches::{ranges, reads, storage, transfer};
 use criterion::Criterion;
 
 fn main() {
@@ -8,5 +8,6 @@ fn main() {
     ranges::add(&mut criterion);
     transfer::add(&mut criterion);
     storage::add(&mut criterion);
+    reads::add(&mut criterion);
     criterion.final_summary();
 }

@@ -5,5 +5,6 @@
 #![forbid(unsafe_code)]
 
 pub mod ranges;
+pub mod reads;
 pub mod storage;
 pub mod transfer;

@@ -22,6 +22,7 @@ mod scoreboard;
 mod sim;
 mod soak;
 mod spread;
+mod stream;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -100,6 +101,8 @@ enum Bench {
     /// The testkit's origin as a process of its own.
     #[command(hide = true)]
     Origin(interop::goodput::origin::Options),
+    /// Reading a file while it arrives: seeks, a pipe and its memory, a reader that is killed.
+    Stream(stream::Options),
     /// The loop that does next to nothing.
     #[command(hide = true)]
     BareBatch(batch::bare::Options),
@@ -128,6 +131,10 @@ fn main() -> Result<()> {
             instead: Some(Bench::Origin(options)),
             ..
         } => interop::goodput::origin::run(&options),
+        Command::Bench {
+            instead: Some(Bench::Stream(options)),
+            ..
+        } => stream::run(&options),
         Command::Bench {
             instead: Some(Bench::BareBatch(options)),
             ..
