@@ -40,6 +40,8 @@ pub(super) struct Field {
     pub(super) directory: PathBuf,
     /// Where files are saved.
     pub(super) downloads: PathBuf,
+    /// How large a film is made.
+    pub(super) film_mib: u64,
     /// What the program says of itself.
     pub(super) help: String,
 }

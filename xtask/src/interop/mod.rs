@@ -46,6 +46,9 @@ pub(crate) struct Options {
     /// MiB of the file.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(8..=512))]
     mib: u64,
+    /// MiB of the film, about.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(8..=512))]
+    film_mib: u64,
 }
 
 /// Starts the servers, makes every check, prints the table, and ends the servers.
@@ -81,6 +84,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         documents,
         directory: scratch.directory.path().to_owned(),
         downloads,
+        film_mib: options.film_mib,
         help: String::from_utf8(help)?,
     };
     println!(

@@ -16,13 +16,14 @@ struct Needed {
 }
 
 /// Everything that a run starts, in the order of the fields of [`Programs`].
-const NEEDED: [Needed; 8] = [
+const NEEDED: [Needed; 9] = [
     needed("nginx", "nginx", "an origin: HTTP/1.1 and HTTP/2"),
     needed("caddy", "caddy", "an origin: HTTP/1.1, HTTP/2 and HTTP/3"),
     needed("gtlsserver", "ngtcp2-server", "another origin of HTTP/3"),
     needed("tinyproxy", "tinyproxy", "an HTTP proxy"),
     needed("microsocks", "microsocks", "a SOCKS5 proxy"),
     needed("curl", "curl", "a second opinion"),
+    needed("ffmpeg", "ffmpeg", "a film, and who plays it"),
     needed("setpriv", "util-linux", "so that servers end with us"),
     needed("unshare", "util-linux", "names that a proxy alone knows"),
 ];
@@ -44,6 +45,7 @@ pub(super) struct Programs {
     pub(super) tinyproxy: PathBuf,
     pub(super) microsocks: PathBuf,
     pub(super) curl: PathBuf,
+    pub(super) ffmpeg: PathBuf,
     pub(super) setpriv: PathBuf,
     pub(super) unshare: PathBuf,
 }
@@ -63,6 +65,7 @@ impl Programs {
             Some(tinyproxy),
             Some(microsocks),
             Some(curl),
+            Some(ffmpeg),
             Some(setpriv),
             Some(unshare),
         ] = found
@@ -76,6 +79,7 @@ impl Programs {
             tinyproxy,
             microsocks,
             curl,
+            ffmpeg,
             setpriv,
             unshare,
         })

@@ -1,10 +1,12 @@
 //! What is asked of each server, one function a check.
 //!
-//! Read [`all`]. Each list stands in a file of its own: whole files, what is offered elsewhere, what an origin may answer, identity, proxies.
+//! Read [`all`]. Each list stands in a file of its own: whole files, what is offered elsewhere, what an origin may answer,
+//! identity, proxies, players.
 
 mod alternatives;
 mod downloads;
 mod identity;
+mod players;
 mod proxies;
 mod resumes;
 
@@ -47,6 +49,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Check> {
         resumes::CHECKS,
         identity::CHECKS,
         proxies::CHECKS,
+        players::CHECKS,
     ];
     lists.into_iter().flatten()
 }
