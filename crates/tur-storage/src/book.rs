@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tur_core::{ByteRange, RangeSet};
 
+use crate::buffer::Buffer;
 use crate::frame::{Record, Slot, SourceV1};
 use crate::journal::Run;
 use crate::runs::RunSet;
@@ -25,9 +26,9 @@ pub(crate) struct Book {
     /// Written and not void.
     pub(crate) covered: RangeSet,
     /// The bytes themselves, while they are in no file: see `held`.
-    pub(crate) held: Option<Vec<u8>>,
+    pub(crate) held: Option<Buffer>,
     /// The bytes themselves, for who reads on, from the moment in which a commit began to put them under the target's name.
-    pub(crate) kept: Option<Arc<Vec<u8>>>,
+    pub(crate) kept: Option<Arc<Buffer>>,
     /// Covered, and neither in a record nor in the slot of a writer at work.
     pub(crate) unrecorded: Vec<Run>,
     /// The same, where the CRC is not known any more.
@@ -114,8 +115,8 @@ impl Book {
 
     /// The bytes, as long as they are to be read here and not in the part.
     pub(crate) fn in_memory(&self) -> Option<&[u8]> {
-        let kept = self.kept.as_ref().map(|kept| kept.as_slice());
-        self.held.as_deref().or(kept)
+        let bytes = self.held.as_ref().or(self.kept.as_deref());
+        bytes.map(|bytes| bytes.as_slice())
     }
 
     /// So many bytes are covered from `at` on without a gap, of `len` at most.

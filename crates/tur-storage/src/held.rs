@@ -16,6 +16,7 @@ use std::sync::Arc;
 use tur_core::Wall;
 
 use crate::book::Book;
+use crate::buffer::Buffer;
 use crate::frame::{Record, SourceV1};
 use crate::open::{look, open_journal, unlink_if};
 use crate::shared::{JournalFile, Shared, path_error, retry, write_all};
@@ -39,13 +40,14 @@ impl<D: Disk> Shared<D> {
             return Ok(false);
         }
         book.held = None;
-        let total = source.total();
-        if self.journal().is_some() || total.is_none_or(|total| total > HELD_MAX) {
+        let total = source.total().filter(|total| *total <= HELD_MAX);
+        let (Some(total), None) = (total, self.journal()) else {
             return Ok(false);
-        }
+        };
         book.source = Some(source.clone());
-        book.restart(total);
-        book.held = Some(Vec::new());
+        book.restart(Some(total));
+        let room = usize::try_from(total).expect("a file that is held is short");
+        book.held = Some(Buffer::with_room_for(room));
         Ok(true)
     }
 

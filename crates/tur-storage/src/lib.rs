@@ -19,6 +19,7 @@
 
 mod aside;
 mod book;
+mod buffer;
 mod checkpoint;
 mod commit;
 mod disk;

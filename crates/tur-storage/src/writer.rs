@@ -141,7 +141,8 @@ impl<D: Disk> Writer<D> {
                 crc.update(part);
             }
         } else {
-            held.resize(held.len().max(at + len), 0);
+            let end = held.len().max(at + len);
+            held.resize(end, 0);
             let mut into = &mut held[at..at + len];
             for part in parts {
                 let (front, rest) = into.split_at_mut(part.len());
