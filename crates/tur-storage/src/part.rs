@@ -167,14 +167,19 @@ impl<D: Disk> Part<D> {
 
     /// Says which representation is written from here on, and puts it on record before it returns. With `keep` the
     /// covered bytes stay and belong to it; without, all are void and the part is emptied. May be called again, for
-    /// instance after the representation changed.
+    /// instance after the representation changed. Says how much room it has found; `None` while the length is not known.
     ///
     /// # Errors
     /// `NoSpace` or `FileLimit` if the whole cannot fit: nothing was changed. `Rule` if `keep` is false while writers
     /// are at work, or true with bytes past the total. `Io`: the part can not be written before another call succeeds.
-    pub fn begin(&self, url: &str, identity: &Identity, keep: bool) -> Result<(), StorageError> {
+    pub fn begin(
+        &self,
+        url: &str,
+        identity: &Identity,
+        keep: bool,
+    ) -> Result<Option<Room>, StorageError> {
         let shared = &*self.shared;
-        shared.check_room(identity.total)?;
+        let room = shared.check_room(identity.total)?;
         let mut book = shared.lock();
         if !keep && !book.active.is_empty() {
             return Err(shared.names.rule("a restart waits for its writers to end"));
@@ -185,7 +190,7 @@ impl<D: Disk> Part<D> {
         }
         let source = SourceV1::new(url, identity);
         if shared.hold(&mut book, &source, keep)? {
-            return Ok(());
+            return Ok(room);
         }
         shared.make_journal(&mut book)?;
         let mut records = vec![Record::Source(source.clone())];
@@ -206,7 +211,8 @@ impl<D: Disk> Part<D> {
             emptied.map_err(shared.names.part_error("empty"))?;
         }
         // The names must outlive a loss of power, or the part would be found without its journal.
-        retry(|| shared.disk.sync_dir(&shared.dir)).map_err(shared.names.dir_error("sync"))
+        retry(|| shared.disk.sync_dir(&shared.dir)).map_err(shared.names.dir_error("sync"))?;
+        Ok(room)
     }
 
     /// A writer for one lease. Its slot is free again when the writer has ended; a writer beyond

@@ -65,13 +65,15 @@ impl<D: Disk> Shared<D> {
         Ok(())
     }
 
-    /// Refuses a file that can not fit: `total` less what the part takes already, and 1 % for the file system's own.
-    pub(crate) fn check_room(&self, total: Option<u64>) -> Result<(), StorageError> {
+    /// Refuses a file that can not fit: `total` less what the part takes already, and 1 % for the file system's own. Says
+    /// what it has seen.
+    pub(crate) fn check_room(&self, total: Option<u64>) -> Result<Option<Room>, StorageError> {
         let Some(total) = total else {
-            return Ok(());
+            return Ok(None);
         };
         self.check_limit(total)?;
-        let Room { missing, available } = self.room_for(total)?;
+        let room = self.room_for(total)?;
+        let Room { missing, available } = room;
         let need = missing.saturating_add(missing / 100);
         if need > available {
             return Err(StorageError::NoSpace {
@@ -80,7 +82,7 @@ impl<D: Disk> Shared<D> {
                 available,
             });
         }
-        Ok(())
+        Ok(Some(room))
     }
 
     /// What of `total` the part does not take yet, and what is free.

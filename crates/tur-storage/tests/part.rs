@@ -427,8 +427,8 @@ fn the_rules_of_writing_are_kept() {
     write(&mut lane, 1, 100).unwrap();
     rule(fill(&part, 1, 1, range(150, 160)));
     rule(fill(&part, 1, 1, range(TOTAL - 1, TOTAL + 1)));
-    rule(part.begin(URL, &identity(2, TOTAL), false));
-    rule(part.begin(URL, &identity(1, 150), true));
+    rule(part.begin(URL, &identity(2, TOTAL), false).map(drop));
+    rule(part.begin(URL, &identity(1, 150), true).map(drop));
     let job = part.checkpoint().unwrap();
     rule(part.checkpoint().map(drop));
     drop(job);

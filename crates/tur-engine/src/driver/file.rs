@@ -258,10 +258,13 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
                 return false;
             }
         }
-        if let Err(error) = self.store.filing.begin(admitted.identity()) {
-            self.broken(error);
-            return false;
-        }
+        let room = match self.store.filing.begin(admitted.identity()) {
+            Ok(room) => room,
+            Err(error) => {
+                self.broken(error);
+                return false;
+            }
+        };
         self.opened = true;
         self.slow_told = true;
         let identity = admitted.identity();
@@ -273,7 +276,7 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
             resumed_bytes: self.tally.resumed,
         });
         self.warn(admitted, representation);
-        self.warn_of_full_disk();
+        self.warn_of_full_disk(room);
         true
     }
 

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tur_core::{ByteRange, Identity, Kind, RangeSet, Representation, Wall};
 use tur_http::SafeName;
 use tur_sched::Proof;
-use tur_storage::{Disk, Exists, Found, Open, Opened, Part, Place, Saved, StorageError, survey};
+use tur_storage::{
+    Disk, Exists, Found, Open, Opened, Part, Place, Room, Saved, StorageError, survey,
+};
 
 use crate::checksum::{Algorithm, Hasher};
 use crate::filed::Filed;
@@ -236,20 +238,21 @@ impl<D: Disk + Clone> Filing<D> {
         Ok(self.open()?.map_or(Named::Go, Named::Resume))
     }
 
-    /// From here on the part belongs to `identity`.
-    pub(super) fn begin(&mut self, identity: &Identity) -> Result<(), StorageError> {
+    /// From here on the part belongs to `identity`. Says how much room there is for it, if that can be known.
+    pub(super) fn begin(&mut self, identity: &Identity) -> Result<Option<Room>, StorageError> {
         if self.modified.is_none() && self.keep_time {
             self.modified = identity.last_modified.as_ref().map(|modified| modified.at);
         }
         self.untouched = false;
+        let mut room = None;
         if let Some(part) = &self.part {
-            part.begin(&self.url, identity, self.keep)?;
+            room = part.begin(&self.url, identity, self.keep)?;
             if let Some(reading) = &self.reading {
                 reading.opened(Arc::new(part.reader()), identity);
             }
         }
         self.begun = true;
-        Ok(())
+        Ok(room)
     }
 
     /// Everything on disk is void as soon as the next identity is known.

@@ -77,7 +77,7 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
         match result {
             Ok(durable) => {
                 self.store.checkpoint.failed = false;
-                self.warn_of_full_disk();
+                self.look_at_room();
                 tracing::debug!(bytes = durable.ranges().len(), ?took, "checkpoint");
             }
             // Once may be bad luck. A disk that cannot keep anything is not fed for ever.
@@ -92,13 +92,18 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
         }
     }
 
-    /// Tells once that the disk is nearly full. What can be written is for the writes to find out.
-    pub(super) fn warn_of_full_disk(&mut self) {
+    fn look_at_room(&mut self) {
         if self.disk_told {
             return;
         }
-        let room = self.store.filing.part().map(Part::room);
-        let Some(Ok(Some(Room { missing, available }))) = room else {
+        if let Some(Ok(room)) = self.store.filing.part().map(Part::room) {
+            self.warn_of_full_disk(room);
+        }
+    }
+
+    /// Tells once that the disk is nearly full. What can be written is for the writes to find out.
+    pub(super) fn warn_of_full_disk(&mut self, room: Option<Room>) {
+        let Some(Room { missing, available }) = room.filter(|_| !self.disk_told) else {
             return;
         };
         if missing > 0 && available < missing.saturating_add(DISK_MARGIN) {

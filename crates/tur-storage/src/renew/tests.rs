@@ -43,7 +43,7 @@ fn begin(part: &Part<MemDisk>, keep: bool) -> Result<(), StorageError> {
         total: Some(TOTAL),
         ..Identity::default()
     };
-    part.begin("u", &identity, keep)
+    part.begin("u", &identity, keep).map(drop)
 }
 
 /// Writes a range by one writer; `flip` makes its bytes wrong.
