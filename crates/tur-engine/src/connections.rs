@@ -1,6 +1,8 @@
-//! Where connections with many streams run: on the data thread, beside the downloads.
+//! Where connections with many streams run: on the data thread, beside the downloads; and how many streams that will be.
 
-use tur_net::Spawner;
+use tur_net::{HttpTransport, Spawner};
+
+use crate::sessions::Rooms;
 
 /// Runs what drives a connection on the runtime where it is opened.
 #[expect(
@@ -10,4 +12,10 @@ use tur_net::Spawner;
 pub(crate) fn spawner() -> Spawner {
     // The handle is dropped: a driver ends with its session.
     Spawner::new(|driver| drop(tokio::spawn(driver)))
+}
+
+/// What is known of sessions before there are any.
+pub(crate) fn rooms(transport: &HttpTransport) -> Rooms {
+    let transport = transport.clone();
+    Box::new(move |origin| transport.room(origin))
 }

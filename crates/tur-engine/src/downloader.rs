@@ -29,6 +29,7 @@ use crate::clock::Clock;
 use crate::command::Waits;
 use crate::compute::Compute;
 use crate::connections;
+use crate::desk::Desk;
 use crate::driver::{self, Outside, Pin, World};
 use crate::filed::Filed;
 use crate::handle::Wish;
@@ -45,7 +46,7 @@ use crate::reading::{Core, LastWord};
 use crate::sampler::Sampler;
 use crate::scaling::Scaling;
 use crate::seats::Seats;
-use crate::sessions::{Caps, PerOrigin, Rooms, Sessions};
+use crate::sessions::{Caps, PerOrigin, Sessions};
 use crate::{
     CancelToken, Download, DownloaderMetrics, Error, Events, Handle, OriginRecord, Peer,
     PeerHandle, PeerNo, StorageKind, WeakPeerHandle, What, bounds,
@@ -73,6 +74,7 @@ struct Shared {
     stop: CancelToken,
     next: Arc<AtomicU64>,
     compute: Compute,
+    desk: Desk,
     storage: StorageKind,
     filed: Filed,
     seats: Seats,
@@ -206,7 +208,7 @@ impl DownloaderBuilder {
             ..DispatchConfig::default()
         };
         let sessions = Sessions::with_dispatch(self.caps, dispatch)
-            .with_rooms(rooms(&transport))
+            .with_rooms(connections::rooms(&transport))
             .told_in(bus.scope().clone());
         let (starts, inbox) = mpsc::unbounded_channel();
         let (post, messages) = mpsc::unbounded_channel();
@@ -231,6 +233,7 @@ impl DownloaderBuilder {
             stop: self.stop.clone(),
             next: Arc::new(AtomicU64::new(1)),
             compute: Compute::new(),
+            desk: Desk::default(),
             storage: self.storage,
             filed: Filed::default(),
             seats: Seats::new(PosixDisk.descriptors_max()),
@@ -306,6 +309,7 @@ impl Shared {
             disk: FileDisk::new(self.storage).staying(stay),
             filed: self.filed.of(stay),
             compute: self.compute.clone(),
+            desk: self.desk.clone(),
             limits,
             scaling: self.scaling.clone(),
             sampler: self.sampler.clone(),
@@ -511,12 +515,6 @@ impl fmt::Debug for Downloader {
             .field("transport", &self.shared.transport)
             .finish_non_exhaustive()
     }
-}
-
-/// What is known of sessions before there are any.
-fn rooms(transport: &HttpTransport) -> Rooms {
-    let transport = transport.clone();
-    Box::new(move |origin| transport.room(origin))
 }
 
 /// The transport of a download under `limits`.

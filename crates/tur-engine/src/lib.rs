@@ -40,6 +40,7 @@ mod connections;
 mod credentials;
 mod decode;
 mod delivery;
+mod desk;
 mod download;
 mod downloader;
 mod driver;

@@ -75,14 +75,13 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
             let_reads_end(&readers).await;
         }
         // It may take a while, in which other downloads go on, and this one can be cancelled.
-        let mut opening = tokio::task::spawn_blocking(self.store.filing.opening());
+        let mut opening = self.world.desk.leave(self.store.filing.opening());
         let opened = self.on_disk().wait(or_cancelled(outside, &mut opening));
         let saved = match opened.await {
-            Some(Ok(opened)) => self.store.filing.take(opened?),
-            Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
+            Some(opened) => self.store.filing.take(opened?),
             None => {
                 // What it opens is left in order, and let go, before the end is told.
-                if let Ok(Ok(Ok(opened))) = timeout(LEAVE_MAX, opening).await {
+                if let Ok(Ok(opened)) = timeout(LEAVE_MAX, opening).await {
                     self.store.filing.take(opened);
                 }
                 return Err(self.interrupted().await);
@@ -326,15 +325,11 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
         let Some((part, exists, modified)) = self.store.filing.hand_over() else {
             return Err(Error::new(Kind::Other, "there is no part to commit"));
         };
-        let commit = tokio::task::spawn_blocking(move || part.commit(total, exists, modified));
-        match self.on_disk().wait(commit).await {
-            Ok(result) => {
-                let path = plain(&result?);
-                self.store.filing.remember(&path);
-                Ok(path)
-            }
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
+        let commit = move || part.commit(total, exists, modified);
+        let committed = self.on_disk().wait(self.world.desk.leave(commit)).await;
+        let path = plain(&committed?);
+        self.store.filing.remember(&path);
+        Ok(path)
     }
 
     async fn interrupted(&mut self) -> Error {

@@ -46,6 +46,7 @@ use crate::board::Board;
 use crate::careful::unharmed;
 use crate::clock::Clock;
 use crate::compute::Compute;
+use crate::desk::Desk;
 use crate::filed::Filed;
 use crate::handle::Wish;
 use crate::job::Job;
@@ -81,6 +82,7 @@ pub(crate) struct World<T: Transport, D: Disk> {
     pub(crate) disk: D,
     pub(crate) filed: Filed,
     pub(crate) compute: Compute,
+    pub(crate) desk: Desk,
     pub(crate) limits: Limits,
     pub(crate) scaling: Scaling,
     pub(crate) sampler: Sampler,
@@ -99,6 +101,7 @@ impl<T: Transport, D: Disk + Clone> Clone for World<T, D> {
             disk: self.disk.clone(),
             filed: self.filed.clone(),
             compute: self.compute.clone(),
+            desk: self.desk.clone(),
             limits: self.limits.clone(),
             scaling: self.scaling.clone(),
             sampler: self.sampler.clone(),

@@ -18,6 +18,7 @@ use super::store::Store;
 use crate::What;
 use crate::board::Board;
 use crate::clock::Clock;
+use crate::desk::{Desk, PATIENCE};
 
 /// What was seen of the lanes, and the watchdog.
 pub(super) struct Stalls {
@@ -67,6 +68,7 @@ pub(super) struct OnDisk {
     pub(super) clock: Clock,
     pub(super) began: Timestamp,
     pub(super) hang: Duration,
+    pub(super) desk: Desk,
 }
 
 impl OnDisk {
@@ -74,7 +76,12 @@ impl OnDisk {
     pub(super) async fn wait<R>(self, work: impl Future<Output = R>) -> R {
         let mut work = pin!(work);
         let since = self.clock.now();
-        let mut lasted = self.hang.max(Duration::from_millis(1));
+        let soon = self.clock.instant(since + PATIENCE);
+        if let Ok(done) = timeout_at(soon, &mut work).await {
+            return done;
+        }
+        self.desk.hurry();
+        let mut lasted = self.hang.max(PATIENCE);
         loop {
             let at = self.clock.instant(since + lasted);
             if let Ok(done) = timeout_at(at, &mut work).await {
@@ -100,6 +107,7 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
             clock: self.world.clock,
             began: self.began,
             hang: self.stalls.hang,
+            desk: self.world.desk.clone(),
         }
     }
 

@@ -19,6 +19,7 @@ use crate::board::Board;
 use crate::bus::{Bus, Listener, ROOM};
 use crate::clock::Clock;
 use crate::compute::Compute;
+use crate::desk::Desk;
 use crate::driver::{self, Outside, World};
 use crate::handle::Wish;
 use crate::limits::{Limit, Limits};
@@ -120,6 +121,7 @@ impl Shared {
             disk: self.disk.clone(),
             filed: crate::filed::Filed::default(),
             compute: Compute::new(),
+            desk: Desk::default(),
             limits: Limits {
                 process: Limit::new(self.clock, None),
                 transfer: Limit::new(self.clock, None),

@@ -9,6 +9,7 @@ use tur_testkit::{Behaviour, Deed, Gate, When};
 use super::super::stalls::OnDisk;
 use super::fetches::{Cup, Mouth, fetch_job};
 use super::stand::{KIB, MIB, Stand, Want, check, job, job_of, origin};
+use crate::desk::Desk;
 use crate::fetch::FetchJob;
 use crate::job::Job;
 use crate::sessions::{Caps, PerOrigin};
@@ -259,6 +260,7 @@ async fn a_disk_that_does_not_answer_is_named() {
             clock: stand.clock,
             began: stand.clock.now(),
             hang,
+            desk: Desk::default(),
         };
         let listener = outside.board.subscribe(ROOM);
         let answer = async {

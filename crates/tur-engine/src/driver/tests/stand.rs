@@ -18,6 +18,7 @@ use crate::board::Board;
 use crate::bus::{Bus, Listener, ROOM};
 use crate::clock::Clock;
 use crate::compute::Compute;
+use crate::desk::Desk;
 use crate::driver::{self, Outside, World};
 use crate::handle::Wish;
 use crate::job::{Destination, Job};
@@ -254,6 +255,7 @@ impl Stand {
             disk: self.disk.clone(),
             filed: self.filed.clone(),
             compute: self.compute.clone(),
+            desk: Desk::default(),
             limits,
             scaling: self.scaling.clone(),
             sampler: Sampler::new(self.clock),

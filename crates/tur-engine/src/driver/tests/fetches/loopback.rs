@@ -14,6 +14,7 @@ use crate::board::Board;
 use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::compute::Compute;
+use crate::desk::Desk;
 use crate::driver::{self, Outside, World};
 use crate::fetch::{FetchJob, Fetched};
 use crate::handle::Wish;
@@ -43,6 +44,7 @@ async fn fetched(
         disk: MemDisk::new(),
         filed: crate::filed::Filed::default(),
         compute: Compute::new(),
+        desk: Desk::default(),
         limits: Limits {
             process: Limit::new(clock, None),
             transfer: Limit::new(clock, None),

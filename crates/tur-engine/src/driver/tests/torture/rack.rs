@@ -21,6 +21,7 @@ use crate::board::Board;
 use crate::bus::{Bus, ROOM};
 use crate::clock::Clock;
 use crate::compute::Compute;
+use crate::desk::Desk;
 use crate::driver::tests::stand::{DIR, NAME};
 use crate::driver::{self, Outside, World, until};
 use crate::handle::Wish;
@@ -113,6 +114,7 @@ impl Rack {
             disk: self.disk.clone(),
             filed: crate::filed::Filed::default(),
             compute: Compute::new(),
+            desk: Desk::default(),
             limits: Limits {
                 process: Limit::new(self.clock, None),
                 transfer: Limit::new(self.clock, job.limit),
