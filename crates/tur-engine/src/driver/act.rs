@@ -195,7 +195,10 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
             self.word(word);
         }
         self.lanes.clear();
-        self.ops.clear();
+        if !self.ops.is_empty() {
+            // An empty set is made anew by this, too.
+            self.ops.clear();
+        }
     }
 
     /// What a pool says.
