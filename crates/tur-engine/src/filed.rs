@@ -73,6 +73,13 @@ impl Filed {
         left.push((path, Arc::downgrade(readers)));
     }
 
+    /// True if somebody reads the part of the file at `path` still, of a download that failed.
+    pub(crate) fn is_read(&self, path: &Path) -> bool {
+        let of_path =
+            |(left, readers): &(PathBuf, Weak<Core>)| left == path && readers.strong_count() > 0;
+        self.left().iter().any(of_path)
+    }
+
     /// The part of the file at `path` is wanted: whoever reads it still reads it no more. Returns who may be about to.
     pub(crate) fn take_over(&self, path: &Path) -> Vec<Arc<Core>> {
         let of_path = |(left, readers): &(PathBuf, Weak<Core>)| {
@@ -104,9 +111,11 @@ mod tests {
         let (a, b) = (Path::new("a"), Path::new("b"));
         let (one, other) = (Core::new(), Core::new());
         filed.leave(a.to_owned(), &one);
+        assert!(filed.is_read(a) && !filed.is_read(b));
         filed.leave(b.to_owned(), &other);
         assert!(matches!(&*filed.take_over(a), [readers] if Arc::ptr_eq(readers, &one)));
         drop(one);
+        assert!(!filed.is_read(a));
         assert!(filed.take_over(a).is_empty());
         filed.leave(b.to_owned(), &other);
         assert_eq!(filed.left().len(), 2, "whoever is gone is forgotten");

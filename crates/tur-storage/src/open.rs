@@ -81,8 +81,17 @@ pub fn survey<D: Disk>(disk: &D, place: &Place) -> Result<Found, StorageError> {
         }
         other => other.map_err(names.dir_error("open"))?,
     };
+    survey_in(disk, &dir, &names)
+}
+
+/// As [`survey`], in a directory that is open.
+pub(crate) fn survey_in<D: Disk>(
+    disk: &D,
+    dir: &D::Dir,
+    names: &Names,
+) -> Result<Found, StorageError> {
     let error = path_error("look at", names.dir.join(&names.target));
-    Ok(match look(disk, &dir, &names.target).map_err(error)? {
+    Ok(match look(disk, dir, &names.target).map_err(error)? {
         None => Found::Nothing,
         Some(stat) => match stat.kind {
             FileKind::Regular => Found::File {

@@ -8,7 +8,7 @@ use crate::book::Book;
 use crate::frame::{Record, SourceV1};
 use crate::held::copy_from;
 use crate::journal::{Here, Journal, Run};
-use crate::open::{self, JOURNAL_BYTES_MAX, Place};
+use crate::open::{self, Found, JOURNAL_BYTES_MAX, Place};
 use crate::renew;
 use crate::shared::{JournalFile, Shared, crc_of, read_full, retry};
 use crate::{Checkpoint, Disk, Room, StorageError, Writer};
@@ -50,7 +50,8 @@ impl<D: Disk> Part<D> {
     /// # Errors
     /// `Busy` if another process has it; `Foreign`, `NotRegular`, `Version`, `Replaced`; `Io`.
     pub fn open(disk: D, place: &Place, url: &str) -> Result<Opened<D>, StorageError> {
-        let (opened, fresh) = Self::open_pair(disk, place, url)?;
+        let dir = Self::open_dir(&disk, place)?;
+        let (opened, fresh) = Self::open_pair(disk, dir, place, url)?;
         let shared = &*opened.part.shared;
         let made = match shared.journal() {
             Some(_) => Ok(()),
@@ -74,14 +75,40 @@ impl<D: Disk> Part<D> {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_lazily(disk: D, place: &Place, url: &str) -> Result<Opened<D>, StorageError> {
-        Self::open_pair(disk, place, url).map(|(opened, _)| opened)
+        let dir = Self::open_dir(&disk, place)?;
+        Self::open_pair(disk, dir, place, url).map(|(opened, _)| opened)
+    }
+
+    /// As [`open_lazily`](Self::open_lazily), but only where the target's name is free: what has it is told otherwise, as
+    /// [`survey`](crate::survey) would, and nothing is made.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_if_free(
+        disk: D,
+        place: &Place,
+        url: &str,
+    ) -> Result<Result<Opened<D>, Found>, StorageError> {
+        let dir = Self::open_dir(&disk, place)?;
+        match open::survey_in(&disk, &dir, &place.names())? {
+            Found::Nothing => Self::open_pair(disk, dir, place, url).map(|(opened, _)| Ok(opened)),
+            found => Ok(Err(found)),
+        }
+    }
+
+    fn open_dir(disk: &D, place: &Place) -> Result<D::Dir, StorageError> {
+        retry(|| disk.open_dir(&place.dir, place.create_dirs))
+            .map_err(place.names().dir_error("open"))
     }
 
     /// Opens the part, with its journal if there is one. True if the part was made just now.
-    fn open_pair(disk: D, place: &Place, url: &str) -> Result<(Opened<D>, bool), StorageError> {
+    fn open_pair(
+        disk: D,
+        dir: D::Dir,
+        place: &Place,
+        url: &str,
+    ) -> Result<(Opened<D>, bool), StorageError> {
         let names = place.names();
-        let dir = retry(|| disk.open_dir(&place.dir, place.create_dirs))
-            .map_err(names.dir_error("open"))?;
         let boot = disk.boot_id();
         let part = open::open_part(&disk, &dir, &names, boot)?;
         let here = Here {

@@ -119,13 +119,23 @@ impl<D: Disk + Clone> Filing<D> {
         self.part.as_ref()
     }
 
-    /// Looks at the name. A plain file is compared before anything is decided; all else is refused.
+    /// Looks at the name.
     pub(super) fn look(&self) -> Result<Option<Existing>, Error> {
+        self.judge(self.survey()?)
+    }
+
+    /// What has the name.
+    pub(super) fn survey(&self) -> Result<Found, StorageError> {
+        survey(&self.disk, &self.place)
+    }
+
+    /// What has the name: a plain file is compared before anything is decided; all else is refused.
+    pub(super) fn judge(&self, found: Found) -> Result<Option<Existing>, Error> {
         let refuse = |what: &str| {
             let message = format!("{} is {what}: choose another name", self.path().display());
             Err(Error::new(Kind::Local, message))
         };
-        match survey(&self.disk, &self.place)? {
+        match found {
             Found::Nothing => Ok(None),
             Found::File { len, modified } => Ok(Some(Existing { len, modified })),
             Found::Directory => refuse("a directory"),
@@ -164,6 +174,11 @@ impl<D: Disk + Clone> Filing<D> {
         }
     }
 
+    /// True if a download that failed has left the part to its readers.
+    pub(super) fn is_read(&self) -> bool {
+        self.filed.is_read(&self.path())
+    }
+
     /// Takes the part over from readers of a download that failed. Those that are about to read are returned: they have it
     /// for a moment still.
     pub(super) fn take_over(&self) -> Vec<Arc<Core>> {
@@ -181,6 +196,14 @@ impl<D: Disk + Clone> Filing<D> {
     pub(super) fn opening(&self) -> impl FnOnce() -> Result<Opened<D>, StorageError> + use<D> {
         let (disk, place, url) = (self.disk.clone(), self.place.clone(), self.url.clone());
         move || Part::open_lazily(disk, &place, &url)
+    }
+
+    /// Work that opens the part if nothing has the name yet, and tells otherwise what has.
+    pub(super) fn beginning(
+        &self,
+    ) -> impl FnOnce() -> Result<Result<Opened<D>, Found>, StorageError> + use<D> {
+        let (disk, place, url) = (self.disk.clone(), self.place.clone(), self.url.clone());
+        move || Part::open_if_free(disk, &place, &url)
     }
 
     /// Takes the opened part, and tells what can be gone on with.

@@ -12,11 +12,11 @@ use tokio::time::timeout;
 use tur_core::port::Transport;
 use tur_core::{Identity, Kind};
 use tur_sched::Hint;
-use tur_storage::Disk;
+use tur_storage::{Disk, Found, Opened, StorageError};
 
 use super::digest::Follower;
 use super::file::{Early, ToFile, config, errand};
-use super::filing::{Existing, plain};
+use super::filing::{Existing, Resumable, plain};
 use super::{Driver, End, Outside, World};
 use crate::careful::unharmed;
 use crate::checksum::{Algorithm, hex};
@@ -68,23 +68,28 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
     }
 
     async fn carry_through(&mut self, outside: &mut Outside) -> Result<Completed, Error> {
-        if let Some(done) = self.existing(outside).await? {
-            return Ok(done);
-        }
-        for readers in self.store.filing.take_over() {
-            let_reads_end(&readers).await;
-        }
-        // It may take a while, in which other downloads go on, and this one can be cancelled.
-        let mut opening = self.world.desk.leave(self.store.filing.opening());
-        let opened = self.on_disk().wait(or_cancelled(outside, &mut opening));
-        let saved = match opened.await {
-            Some(opened) => self.store.filing.take(opened?),
-            None => {
-                // What it opens is left in order, and let go, before the end is told.
-                if let Ok(Ok(opened)) = timeout(LEAVE_MAX, opening).await {
-                    self.store.filing.take(opened);
+        let begun = if self.store.filing.is_read() {
+            // Whoever reads what a failed download has left keeps it until it is known that the part is wanted.
+            Err(self.store.filing.survey()?)
+        } else {
+            let beginning = self.store.filing.beginning();
+            self.opened(outside, beginning).await?
+        };
+        let saved = match begun {
+            Ok(saved) => saved,
+            Err(found) => {
+                let existing = self.store.filing.judge(found)?;
+                if let Some(existing) = existing
+                    && let Some(done) = self.existing(existing, outside).await?
+                {
+                    return Ok(done);
                 }
-                return Err(self.interrupted().await);
+                for readers in self.store.filing.take_over() {
+                    let_reads_end(&readers).await;
+                }
+                let opening = self.store.filing.opening();
+                let opened = self.opened(outside, || opening().map(Ok)).await?;
+                opened.ok().flatten()
             }
         };
         self.begin(saved, None);
@@ -113,6 +118,25 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
         }
     }
 
+    /// Has the part opened elsewhere, and tells what can be gone on with, or what has the name. It may take a while, in which
+    /// other downloads go on, and this one can be cancelled.
+    async fn opened(
+        &mut self,
+        outside: &mut Outside,
+        work: impl FnOnce() -> Result<Result<Opened<D>, Found>, StorageError> + Send + 'static,
+    ) -> Result<Result<Option<Resumable>, Found>, Error> {
+        let mut opening = self.world.desk.leave(work);
+        let opened = self.on_disk().wait(or_cancelled(outside, &mut opening));
+        if let Some(opened) = opened.await {
+            return Ok(opened?.map(|opened| self.store.filing.take(opened)));
+        }
+        // What it opens is left in order, and let go, before the end is told.
+        if let Ok(Ok(Ok(opened))) = timeout(LEAVE_MAX, opening).await {
+            self.store.filing.take(opened);
+        }
+        Err(self.interrupted().await)
+    }
+
     /// True if lanes have written what can be gone on with, and the machine has heard of nothing yet.
     fn has_unheard(&self, kind: Kind) -> bool {
         let joinable = self.transfer.is_joinable() && self.transfer.facts().ranges != Some(false);
@@ -122,10 +146,11 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
     }
 
     /// Deals with a file that has the name already. `Some` if nothing is left to do.
-    async fn existing(&mut self, outside: &mut Outside) -> Result<Option<Completed>, Error> {
-        let Some(existing) = self.store.filing.look()? else {
-            return Ok(None);
-        };
+    async fn existing(
+        &mut self,
+        existing: Existing,
+        outside: &mut Outside,
+    ) -> Result<Option<Completed>, Error> {
         if let Some(checksum) = &self.store.job.checksum {
             // A digest is the better proof, and needs no network.
             if self.has_digest(checksum, outside).await? {
