@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use tur_core::{ByteRange, Rate};
 use tur_testkit::{Behaviour, Loopback};
 
@@ -10,13 +10,15 @@ use super::asked::Asked;
 use super::cell;
 use crate::program::Expected;
 
-const SIZE: u64 = 64 << 20;
+const SIZE: u64 = 256 << 20;
 /// Of each connection: the kill comes while all of them are busy.
-const PACE: u64 = 16 << 20;
+const PACE: u64 = 1 << 20;
+/// Read before the kill.
+const READ: u64 = 4 << 20;
 
 /// Measures and prints one table.
 pub(super) fn measure(asked: &Path, rounds: usize) -> Result<()> {
-    println!("\n### `kill -9` of a program that has read half of 64 MiB; {rounds} rounds\n");
+    println!("\n### `kill -9` of a program that has read 4 of 256 MiB; {rounds} rounds\n");
     println!("| storage | sent before the kill, MiB | min–max | sent in total, MiB | min–max |");
     println!("|---|---|---|---|---|");
     let expected = Expected::of(SIZE);
@@ -40,9 +42,10 @@ fn round(asked: &Path, storage: &str, expected: &Expected) -> Result<(f64, f64)>
     let origin = Loopback::start([("/film.bin", behaviour)]);
     let (url, directory) = (origin.url("/film.bin"), tempfile::tempdir()?);
     let mut reader = Asked::start(asked, &url, directory.path(), storage)?;
-    reader.read(ByteRange::new(0, SIZE / 2))?;
+    reader.read(ByteRange::new(0, READ))?;
     reader.kill()?;
     let before = origin.bytes_sent();
+    ensure!(before < SIZE, "it was over before the kill");
     let mut reader = Asked::start(asked, &url, directory.path(), storage)?;
     reader.read(ByteRange::new(SIZE - (4 << 20), SIZE - (3 << 20)))?;
     reader.read(ByteRange::new(0, SIZE))?;
