@@ -63,6 +63,7 @@ impl Share {
 
     /// Makes it as large as what the connection itself was seen to have on its way wants, of half of what is left; at most
     /// `most`. Says how large it is then, if that is more by an eighth at least.
+    #[cfg(any(feature = "http3", test))]
     pub(crate) fn grow(&mut self, product: u32, most: u32) -> Option<u32> {
         let wanted = wanted(product).min(most);
         let step = self.bytes / 8;
