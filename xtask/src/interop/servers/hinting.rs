@@ -14,7 +14,7 @@ use super::{Grounds, takes_connections};
 use crate::interop::ports::free;
 use crate::interop::process::{Daemon, bound_to_us};
 
-/// HTTP/2 over TCP on a port of its own.
+/// HTTP/2 over TCP on a port of its own, slow enough for QUIC to be worth it once both were measured.
 #[derive(Debug)]
 pub(in crate::interop) struct Hinting {
     /// `None` while it is ended.
@@ -49,6 +49,7 @@ http {{
         listen 127.0.0.1:{port} ssl http2;
         ssl_certificate {}; ssl_certificate_key {};
         root {documents};
+        limit_rate 8m;
         add_header Alt-Svc 'h3=\":{named}\"; ma=86400';
     }}
 }}
