@@ -64,11 +64,24 @@ pub enum Status {
 #[derive(Clone)]
 pub struct Reading {
     core: Arc<Core>,
+    /// The same for all clones.
+    #[expect(dead_code, reason = "its end tells that nobody reads any more")]
+    readers: Arc<Readers>,
+}
+
+/// All clones of a [`Reading`]: with the last one goes what only readers kept, at once, whoever else knows the core still.
+struct Readers(Arc<Core>);
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        self.0.unread();
+    }
 }
 
 impl Reading {
     pub(crate) fn new(core: Arc<Core>) -> Self {
-        Self { core }
+        let readers = Arc::new(Readers(Arc::clone(&core)));
+        Self { core, readers }
     }
 
     /// Of what bytes are read now. It changes if the representation changes and the download begins anew.

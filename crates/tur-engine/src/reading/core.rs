@@ -166,6 +166,8 @@ pub(super) struct State {
     pub(super) wants: Wants,
     /// Reads that are under way.
     pub(super) reads: usize,
+    /// True once there is nobody who could read.
+    unread: bool,
     waiters: Vec<Waiter>,
     next_seat: u64,
     driver: Option<Waker>,
@@ -237,6 +239,7 @@ impl Core {
                 ending: None,
                 wants: Wants::default(),
                 reads: 0,
+                unread: false,
                 waiters: Vec::new(),
                 next_seat: 0,
                 driver: None,
@@ -335,7 +338,7 @@ impl Core {
             }
             match &ending {
                 Ending::Committed(len) => state.total = Some(*len),
-                Ending::Failed(reason) if is_readable_after(reason.kind()) => {}
+                Ending::Failed(reason) if is_readable_after(reason.kind()) && !state.unread => {}
                 Ending::Failed(_) => state.source = None,
             }
             state.ending = Some(ending);
@@ -348,6 +351,18 @@ impl Core {
         if matches!(state.ending, Some(Ending::Failed(_))) {
             state.source = None;
         }
+    }
+
+    /// Nobody can read any more: what a failed download has left is let go of.
+    pub(super) fn unread(&self) {
+        let left = {
+            let mut state = self.lock();
+            state.unread = true;
+            let is_over = matches!(state.ending, Some(Ending::Failed(_)));
+            state.source.take_if(|_| is_over)
+        };
+        // Files are closed when the state is not locked any more.
+        drop(left);
     }
 
     /// Ready when no read is under way.

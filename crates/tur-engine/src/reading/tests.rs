@@ -274,3 +274,24 @@ fn who_is_woken_may_read_at_once() {
     core.end(Ending::Committed(20));
     assert_eq!(*reads.1.lock().expect("whole"), 11 + 11 + 11);
 }
+
+#[test]
+fn the_last_reader_that_goes_lets_the_part_go_whoever_knows_the_core() {
+    for first in [true, false] {
+        let (core, fake, reading) = open(Some(100));
+        let before = Arc::strong_count(&fake);
+        let other = reading.clone();
+        drop(reading);
+        let end = || core.end(Ending::Failed(Error::new(Kind::Network, "cut")));
+        if first {
+            end();
+            assert_eq!(Arc::strong_count(&fake), before, "one reads still");
+            drop(other);
+        } else {
+            drop(other);
+            assert_eq!(Arc::strong_count(&fake), before, "it may be gone on with");
+            end();
+        }
+        assert_eq!(Arc::strong_count(&fake), before - 1);
+    }
+}
