@@ -68,7 +68,7 @@ async fn pair(reader: &mut Either, at: u64, len: u64) -> Vec<u8> {
 }
 
 /// Nobody has asked for what was there, in the requests from number `from` on.
-fn assert_asked_once(stand: &Stand, from: usize, there: &RangeSet) {
+fn assert_asked_once(stand: &Stand, from: usize, there: &RangeSet, seed: u64) {
     for seen in &stand.origin.seen()[from..] {
         // One without a range is made where ranges have failed for good.
         let Some(asked) = seen.range else { continue };
@@ -76,7 +76,7 @@ fn assert_asked_once(stand: &Stand, from: usize, there: &RangeSet) {
         let twice = there.intersect(asked);
         assert!(
             twice.is_empty(),
-            "{asked} was asked for, and {twice:?} was there"
+            "seed {seed}: {asked} was asked for, and {twice:?} was there"
         );
     }
 }
@@ -94,14 +94,16 @@ async fn round(storage: StorageKind, seed: u64) {
     for _ in 0..ROUND {
         let at = dice.below(SIZE);
         let len = (1 + dice.below(20_000)).min(SIZE - at);
-        let (from, there) = (stand.origin.seen().len(), media.buffered());
+        // In this order: what is asked for and comes between the two is asked for once.
+        let there = media.buffered();
+        let from = stand.origin.seen().len();
         let have = pair(&mut reader, at, len).await;
         let meant = content(0, ByteRange::new(at, at + len));
         assert!(
             have == meant,
             "seed {seed}: wrong bytes at {at}, {len} of them"
         );
-        assert_asked_once(&stand, from, &there);
+        assert_asked_once(&stand, from, &there, seed);
     }
     if fill == Fill::All {
         media.committed().await.expect("it is complete");
