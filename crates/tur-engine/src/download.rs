@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use sha2::Digest as _;
 use tur_core::port::Field;
 use tur_core::{Kind, Rate, Secret};
 use tur_http::{Netrc, RedirectPolicy, SafeName, Terms, TypeGlob};
 use tur_sched::{OnChange, Priority, RetryPolicy, Schedule, SpeedFloor};
 use tur_storage::{FileName, Stay};
 
+use crate::checksum::hex;
 use crate::credentials::{Credentials, Given};
 use crate::job::{Destination, Job};
 use crate::reading::Core;
@@ -339,6 +341,16 @@ impl Download {
             (None, Err(_)) => SafeName::clean(""),
         };
         name.as_str().to_owned()
+    }
+
+    /// The SHA-256 of its URL without userinfo and fragment, in hex: a name for what belongs to the URL, that shows nothing of it.
+    ///
+    /// # Errors
+    /// The URL cannot be used.
+    pub fn url_digest(&self) -> Result<String, Error> {
+        let (target, _) = tur_http::target(&self.url)
+            .map_err(|error| Error::new(Kind::Usage, error.to_string()))?;
+        Ok(hex(&sha2::Sha256::digest(target.to_string())))
     }
 
     /// Says what [`start`](Self::start) would refuse without asking anybody: who has a list of downloads can look at all of

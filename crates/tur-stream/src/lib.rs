@@ -25,6 +25,7 @@
 #![forbid(unsafe_code)]
 
 mod async_reader;
+mod cache;
 mod cursor;
 mod error;
 mod interrupt;
@@ -38,6 +39,7 @@ pub mod serve;
 mod views;
 
 pub use async_reader::AsyncReader;
+pub use cache::{Cache, CacheError, Quota, Usage};
 pub use error::ReadError;
 pub use interrupt::Interrupt;
 pub use live::{Live, LiveReader};

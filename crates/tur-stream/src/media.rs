@@ -12,6 +12,7 @@ use tur_engine::{
     Status, Wait,
 };
 
+use crate::cache::Pinned;
 use crate::interrupt::on_this_thread;
 use crate::options::LOOK_AHEAD_MIN;
 use crate::views::Views;
@@ -32,6 +33,9 @@ pub(crate) struct Inner {
     views: Mutex<Views>,
     #[cfg(feature = "serve")]
     pub(crate) likely_name: String,
+    /// Held for what it does when it goes, which is after the download was let go of.
+    #[expect(dead_code, reason = "the asset is let go of by being dropped")]
+    pinned: Option<Pinned>,
 }
 
 impl Media {
@@ -47,9 +51,21 @@ impl Media {
     /// are those of `options`, where they name any.
     #[must_use]
     pub fn of(download: Download, options: Options) -> Self {
+        Self::begin(download, &options, None)
+    }
+
+    /// As [`of`](Self::of), of what a cache keeps for as long as this is there.
+    pub(crate) fn pinned(download: Download, options: &Options, pinned: Pinned) -> Self {
+        Self::begin(download, options, Some(pinned))
+    }
+
+    fn begin(download: Download, options: &Options, pinned: Option<Pinned>) -> Self {
+        // All assets of a cache have one name, which says nothing to players.
+        #[cfg(feature = "serve")]
+        let of_url = pinned.is_some().then(|| download.likely_name());
         let download = options.apply(download);
         #[cfg(feature = "serve")]
-        let likely_name = download.likely_name();
+        let likely_name = of_url.unwrap_or_else(|| download.likely_name());
         let (handle, reading) = download.start_reading();
         let inner = Inner {
             handle,
@@ -58,6 +74,7 @@ impl Media {
             views: Mutex::new(Views::new(options.look_ahead)),
             #[cfg(feature = "serve")]
             likely_name,
+            pinned,
         };
         inner.tell_views(&inner.views());
         Self {

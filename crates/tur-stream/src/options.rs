@@ -15,7 +15,8 @@ pub enum Fill {
     Window,
 }
 
-/// Where the data of a media lives. What has no end, and is to be kept in memory alone, is a [`Live`](crate::Live).
+/// Where the data of a media lives. What is to be kept within a quota is opened by a [`Cache`](crate::Cache); what has no end, and is
+/// to be kept in memory alone, is a [`Live`](crate::Live).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Place {
     /// In a file that stays: with part and journal while it comes, so that another run goes on with it.

@@ -2,6 +2,7 @@
 //!
 //! Byte i of a file is i mod 251 of its version, and every test compares every byte that it reads with that.
 
+mod cache;
 mod chance;
 mod crash;
 mod early;
