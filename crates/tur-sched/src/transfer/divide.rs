@@ -61,6 +61,8 @@ impl Transfer {
         let most = if self.config.given_away { 1 } else { lanes };
         self.config.lanes_max = most.max(1);
         self.set_width(now, self.allowed);
+        // Fewer may be allowed already, and one that serves a reader work beside them.
+        self.stop_down_to(now, usize::from(self.config.lanes_max));
     }
 
     /// So many lanes may work from now on. Those that are too many stop at once; what they had left is a hole.
@@ -73,14 +75,21 @@ impl Transfer {
         }
         self.allowed = lanes;
         self.note(Decision::Width { lanes });
-        let active = |transfer: &Self| {
-            let lanes = transfer.crew.iter();
-            lanes.filter(|(_, lane)| is_active(lane)).count()
-        };
         // A lane that serves a reader is beside them.
         let most =
             usize::from(lanes) + usize::from(self.has_spare() && lanes < self.config.lanes_max);
-        for _ in most..active(self) {
+        self.stop_down_to(now, most);
+    }
+
+    /// Lanes that work or want to, but for those that are being stopped.
+    pub(super) fn active(&self) -> usize {
+        let lanes = self.crew.iter();
+        lanes.filter(|(_, lane)| is_active(lane)).count()
+    }
+
+    /// Stops the weakest until so many work at most.
+    fn stop_down_to(&mut self, now: Timestamp, most: usize) {
+        for _ in most..self.active() {
             let Some(id) = self.crew.weakest(now) else {
                 return;
             };

@@ -106,6 +106,8 @@ impl Transfer {
             && !self.is_solo()
             && self.crew.streaming() > 0
             && self.crew.wanting() == 0
+            // There may be lanes from before the ceiling came down.
+            && self.active() < usize::from(self.config.lanes_max)
             && !self.has_warm();
         if !is_needed {
             return;

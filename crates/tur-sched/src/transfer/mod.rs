@@ -564,9 +564,8 @@ impl Transfer {
             );
         }
         // A lane that does nothing keeps its place when the ceiling comes down, and one that was stopped ends this turn.
-        let active = self.crew.iter().filter(|(_, lane)| divide::is_active(lane));
         assert!(
-            active.count() <= usize::from(self.config.lanes_max.max(1)),
+            self.active() <= usize::from(self.config.lanes_max.max(1)),
             "more lanes than allowed"
         );
         let idle = matches!(self.phase, Phase::Running)

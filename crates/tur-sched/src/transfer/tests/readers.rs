@@ -104,6 +104,34 @@ fn a_spare_lane_asks_for_what_is_sought() {
     world.assert_whole();
 }
 
+/// The width may be as low as the ceiling already, with a lane beside it that serves a reader.
+#[test]
+fn a_ceiling_that_comes_down_to_the_width_stops_the_lane_beside_it() {
+    let config = TransferConfig {
+        spare: true,
+        ..config(3)
+    };
+    let mut world = World::new(config, 64 * MIB);
+    world.grant_all();
+    world.open(world.first());
+    world.grant_all();
+    for lease in world.running.keys().copied().collect::<Vec<_>>() {
+        if world.running[&lease].body_end.is_none() {
+            world.open(lease);
+        }
+        world.flow(lease, 64 * KIB);
+    }
+    world.grant_all();
+    world.tell(Event::Demand(ByteRange::new(50 * MIB, 51 * MIB)));
+    world.tell(Event::Width(2));
+    assert_eq!(world.running.len(), 3);
+    world.tell(Event::Ceiling(2));
+    // One of the two may be on its way to what the reader waits for.
+    assert!(world.running.len() <= 2);
+    world.finish();
+    world.assert_whole();
+}
+
 #[test]
 fn a_lane_that_is_stopped_is_not_cut_for_a_reader() {
     let mut world = World::new(config(3), 12 * MIB);
