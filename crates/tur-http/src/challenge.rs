@@ -51,6 +51,12 @@ pub fn challenge(sight: &Sight<'_>) -> Option<Challenge> {
         .map(|rule| rule.kind)
 }
 
+/// True if a body that begins so may be a page, with what follows: what is none is known by its first byte that is no space.
+#[must_use]
+pub fn may_be_page(beginning: &[u8]) -> bool {
+    parts::may_be_markup(beginning)
+}
+
 /// True if an answer with this status may be a page that is worth a look: those with which guards refuse.
 #[must_use]
 pub fn may_challenge(status: u16) -> bool {

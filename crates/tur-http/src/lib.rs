@@ -41,7 +41,9 @@ mod url;
 
 pub use crate::admit::{Admitted, Asked, admit};
 pub use crate::basic::basic;
-pub use crate::challenge::{LOOK_BYTES_MAX, Sight, challenge, may_challenge, names_a_file};
+pub use crate::challenge::{
+    LOOK_BYTES_MAX, Sight, challenge, may_be_page, may_challenge, names_a_file,
+};
 pub use crate::cookies::{
     COOKIE_BYTES_MAX, COOKIES_MAX, COOKIES_PER_DOMAIN_MAX, CookieLineError, Jar,
 };

@@ -28,6 +28,20 @@ pub(super) fn is_markup(body: &[u8]) -> bool {
     BEGINNINGS.iter().any(|with| begins(with))
 }
 
+/// True if a body that begins so may turn out to be markup.
+pub(super) fn may_be_markup(beginning: &[u8]) -> bool {
+    let mark = b"\xef\xbb\xbf";
+    if mark.starts_with(beginning) {
+        return true;
+    }
+    let rest = beginning.strip_prefix(mark).unwrap_or(beginning);
+    let rest = rest.trim_ascii_start();
+    BEGINNINGS.iter().any(|with| {
+        let known = rest.len().min(with.len());
+        rest[..known].eq_ignore_ascii_case(&with.as_bytes()[..known])
+    })
+}
+
 impl Parts {
     /// Takes the beginning of a page apart. What is not closed goes to the end.
     pub(super) fn of(body: &[u8]) -> Self {
@@ -183,6 +197,23 @@ mod tests {
             (b"", false),
         ] {
             assert_eq!(is_markup(body), is, "{body:?}");
+            // What is true of the whole was not denied of any beginning; and what is no beginning of it stays none.
+            for len in 0..=body.len() {
+                assert!(!is || may_be_markup(&body[..len]), "{body:?}, {len}");
+            }
+        }
+        for (beginning, may) in [
+            (&b"\xef\xbb"[..], true),
+            (b"\xef\xbbx", false),
+            (b"\r\n \t", true),
+            (b"  <!d", true),
+            (b"<htm", true),
+            (b"<hx", false),
+            (b"{", false),
+            (b"PK\x03\x04<html>", false),
+            (b"\x00", false),
+        ] {
+            assert_eq!(may_be_markup(beginning), may, "{beginning:?}");
         }
     }
 
