@@ -172,6 +172,7 @@ impl World {
             28 if size % 4 == 2 => Event::Ahead(RangeSet::from_iter([self.stretch(size)])),
             28 => Event::Demand(self.stretch(size)),
             29 => Event::Window(Some(RangeSet::from_iter([self.stretch(size)]))),
+            _ if size % 2 == 1 => Event::Streams(size % 4 == 1),
             _ => Event::Window(None),
         };
         self.tell(event);

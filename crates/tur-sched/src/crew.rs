@@ -132,6 +132,15 @@ impl Lane {
         }
     }
 
+    /// True while the lane works or wants to, and is not being stopped.
+    pub(crate) fn is_active(&self) -> bool {
+        match &self.state {
+            State::Free => false,
+            State::Wanting(_) => true,
+            State::Busy(fetch) => fetch.abort.is_none(),
+        }
+    }
+
     /// True while a body is being received.
     pub(crate) fn is_streaming(&self) -> bool {
         self.fetch()
@@ -236,6 +245,11 @@ impl Crew {
             .count()
     }
 
+    /// Lanes that want or run something, but for those that are being stopped.
+    pub(crate) fn active(&self) -> usize {
+        self.lanes.values().filter(|lane| lane.is_active()).count()
+    }
+
     pub(crate) fn trying(&self) -> usize {
         self.lanes.values().filter(|lane| lane.is_trying()).count()
     }
@@ -327,11 +341,7 @@ impl Crew {
 
     /// The working lane that would be missed least: one that waits or brings least, the newest of equals.
     pub(crate) fn weakest(&self, now: Timestamp) -> Option<LaneId> {
-        let working = self.lanes.iter().filter(|(_, lane)| match &lane.state {
-            State::Free => false,
-            State::Wanting(_) => true,
-            State::Busy(fetch) => fetch.abort.is_none(),
-        });
+        let working = self.lanes.iter().filter(|(_, lane)| lane.is_active());
         let brings = |lane: &Lane| match &lane.state {
             State::Busy(fetch) if fetch.stream.is_some() => lane.rate_at(now).unwrap_or_default(),
             _ => Rate::default(),

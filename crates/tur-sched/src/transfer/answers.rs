@@ -118,6 +118,7 @@ impl Transfer {
             self.changed(why);
             return;
         }
+        self.unconfirmed &= self.is_proving();
         let first = self.identity.is_none();
         if let Some(total) = identity.total {
             self.ledger.set_total(total);

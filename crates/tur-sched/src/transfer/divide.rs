@@ -7,7 +7,7 @@ use tur_core::{Rate, Timestamp};
 use super::{Phase, Ranges, Transfer};
 use crate::coordinator::plan::{ALIGN, Geometry};
 use crate::coordinator::split::{self, Candidate, Split, Thief};
-use crate::crew::{Abort, Lane, State, fade};
+use crate::crew::{Abort, Lane, fade};
 use crate::ledger::Lease;
 use crate::{Action, Decision, LaneId, LeaseId};
 
@@ -81,15 +81,9 @@ impl Transfer {
         self.stop_down_to(now, most);
     }
 
-    /// Lanes that work or want to, but for those that are being stopped.
-    pub(super) fn active(&self) -> usize {
-        let lanes = self.crew.iter();
-        lanes.filter(|(_, lane)| is_active(lane)).count()
-    }
-
     /// Stops the weakest until so many work at most.
     fn stop_down_to(&mut self, now: Timestamp, most: usize) {
-        for _ in most..self.active() {
+        for _ in most..self.crew.active() {
             let Some(id) = self.crew.weakest(now) else {
                 return;
             };
@@ -120,7 +114,7 @@ impl Transfer {
             return;
         };
         let lane = self.crew.get(lease.lane);
-        if lane.is_some_and(|lane| !is_active(lane)) {
+        if lane.is_some_and(|lane| !lane.is_active()) {
             // It is being stopped: what it has left is a hole in this turn, and divided then.
             return;
         }
@@ -374,13 +368,5 @@ impl Transfer {
         if let Some(id) = last.map(|(id, _)| id) {
             self.stop(id);
         }
-    }
-}
-
-pub(super) fn is_active(lane: &Lane) -> bool {
-    match &lane.state {
-        State::Free => false,
-        State::Wanting(_) => true,
-        State::Busy(fetch) => fetch.abort.is_none(),
     }
 }

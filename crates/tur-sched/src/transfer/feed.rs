@@ -9,6 +9,8 @@ use crate::{Action, FetchOrder, LaneId, LeaseId};
 
 /// With less than this to come, in bytes, nobody who seeks waits for long: no connection is made for that.
 const SPARE_MIN: u64 = 1 << 20;
+/// What is asked for outside of a window to have what is there confirmed: no more than one lease has at least.
+const CONFIRMING: u64 = 64 << 10;
 
 impl Transfer {
     /// Completes the transfer, or gives free lanes work while there is any.
@@ -107,7 +109,7 @@ impl Transfer {
             && self.crew.streaming() > 0
             && self.crew.wanting() == 0
             // There may be lanes from before the ceiling came down.
-            && self.active() < usize::from(self.config.lanes_max)
+            && self.crew.active() < usize::from(self.config.lanes_max)
             && !self.has_warm();
         if !is_needed {
             return;
@@ -133,12 +135,23 @@ impl Transfer {
     /// True while all that the window allows is there: nothing is to be done before it moves.
     #[must_use]
     pub fn rests(&self) -> bool {
-        let allowed = self.demands.allowed(self.ledger.holes());
-        matches!(self.phase, Phase::Running)
-            && self.demands.is_windowed()
+        matches!(self.phase, Phase::Running) && !self.unconfirmed && self.window_is_there()
+    }
+
+    fn window_is_there(&self) -> bool {
+        self.demands.is_windowed()
             && !self.is_proving()
-            && allowed.is_empty()
             && self.ledger.leases().next().is_none()
+            && self.demands.allowed(self.ledger.holes()).is_empty()
+    }
+
+    /// What is asked for although the window does not have it: nobody reads what an earlier run left before an answer has
+    /// confirmed it, and where all of the window is there nothing else would be asked for.
+    fn confirming(&self) -> Option<ByteRange> {
+        let is_due = self.unconfirmed && self.window_is_there();
+        let hole = self.ledger.holes().iter().next().filter(|_| is_due)?;
+        let end = hole.end.min(hole.start.saturating_add(CONFIRMING));
+        Some(ByteRange::new(hole.start, end))
     }
 
     /// True while one lane tries for all: nothing is known yet, an expired URL is asked again, or the last attempts
@@ -154,6 +167,9 @@ impl Transfer {
     pub(super) fn pieces(&self) -> usize {
         if self.is_proving() {
             return usize::from(self.next_sample().is_some());
+        }
+        if self.confirming().is_some() {
+            return 1;
         }
         let holes = self.demands.allowed(self.ledger.holes());
         let most = self.demands.lease_max(self.crew.width);
@@ -247,7 +263,10 @@ impl Transfer {
         let anywhere = self.may_ask_from_the_middle();
         let hole = match anywhere {
             _ if sample.is_some() => sample,
-            true => self.demands.next_hole(self.ledger.holes()),
+            true => {
+                let hole = self.demands.next_hole(self.ledger.holes());
+                hole.or_else(|| self.confirming())
+            }
             // Bytes come from the front, whatever a reader waits for.
             false => self.ledger.holes().iter().next(),
         };

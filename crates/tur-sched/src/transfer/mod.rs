@@ -247,6 +247,8 @@ pub struct Transfer {
     rtt: Duration,
     /// A request that is cut leaves its connection as it was.
     streams: bool,
+    /// No answer has confirmed what an earlier run left, but for samples that were compared.
+    unconfirmed: bool,
     if_range_off: bool,
     /// What comes is decoded: offsets in it are none that a range could name.
     decoded: bool,
@@ -297,6 +299,7 @@ impl Transfer {
             handshake: Duration::ZERO,
             rtt: Duration::ZERO,
             streams: false,
+            unconfirmed: false,
             if_range_off: false,
             decoded: false,
             no_cache: false,
@@ -329,6 +332,7 @@ impl Transfer {
         if self.ledger.landed().is_empty() {
             return;
         }
+        self.unconfirmed = true;
         if !proven {
             self.begin_proof(proof == Proof::OtherUrl);
         } else if self.ledger.is_complete() {
@@ -565,13 +569,13 @@ impl Transfer {
         }
         // A lane that does nothing keeps its place when the ceiling comes down, and one that was stopped ends this turn.
         assert!(
-            self.active() <= usize::from(self.config.lanes_max.max(1)),
+            self.crew.active() <= usize::from(self.config.lanes_max.max(1)),
             "more lanes than allowed"
         );
         let idle = matches!(self.phase, Phase::Running)
             && self.crew.working() == 0
             && self.actions.is_empty();
-        if idle && (self.is_proving() || !self.demands.is_windowed()) {
+        if idle && !self.rests() {
             assert!(self.next_wakeup().is_some(), "nothing is pending: {self:?}");
         }
         assert!(

@@ -6,6 +6,7 @@ mod proofs;
 mod readers;
 mod scarce;
 mod spans;
+mod steals;
 mod terms;
 mod world;
 
@@ -389,6 +390,12 @@ fn elsewhere(n: u16) -> tur_core::Target {
     there
 }
 
+/// A part of the file: some sixteenths of it, or nothing.
+fn stretch(total: u64, size: u16) -> ByteRange {
+    let (at, len) = (u64::from(size >> 4 & 15), u64::from(size & 15));
+    ByteRange::new(total * at / 16, total * (at + len) / 16)
+}
+
 /// One random turn of the world.
 fn turn(world: &mut World, choice: (u8, u16)) {
     let (what, size) = choice;
@@ -397,7 +404,7 @@ fn turn(world: &mut World, choice: (u8, u16)) {
         .get(usize::from(size) % running.len().max(1))
         .copied();
     world.now = world.now + Duration::from_millis(u64::from(size % 40));
-    match (what % 26, pick) {
+    match (what % 29, pick) {
         (0..=3, _) => world.grant_all(),
         (4, _) => {
             if let Some(lane) = world.wanting.pop() {
@@ -413,6 +420,12 @@ fn turn(world: &mut World, choice: (u8, u16)) {
         (5, _) => drop(world.jump()),
         (6, _) => world.tell(Event::Pause),
         (7, _) => world.tell(Event::Unpause),
+        (26, _) => world.tell(Event::Streams(size % 2 == 0)),
+        (27, _) => world.tell(Event::Demand(stretch(world.total, size))),
+        (28, _) => {
+            let window = RangeSet::from_iter([stretch(world.total, size)]);
+            world.tell(Event::Window((size % 4 > 0).then_some(window)));
+        }
         (_, None) => {}
         (8..=11, Some(lease)) if world.running[&lease].body_end.is_none() => world.open(lease),
         (12, Some(lease)) if world.running[&lease].body_end.is_none() => {
@@ -459,11 +472,19 @@ proptest! {
         pages in 0u64..40,
         span in spans::any_span(),
         given_away in any::<bool>(),
+        left in 0u64..80,
         choices in proptest::collection::vec(any::<(u8, u16)>(), 0..300),
     ) {
         let spare = pages % 2 == 0;
         let config = TransferConfig { span, given_away, spare, ..config(lanes) };
-        let mut world = World::new(config, pages * 64 * KIB + pages);
+        let total = pages * 64 * KIB + pages;
+        // What an earlier run left, which may be all of it.
+        let resumed = (span.is_none() && !given_away && left >= 40).then(|| Resumed {
+            identity: identity(total),
+            landed: RangeSet::from_iter([ByteRange::new(0, total.min((left - 40) * 64 * KIB))]),
+            proof: if left % 3 == 0 { Proof::OtherUrl } else { Proof::Validator },
+        });
+        let mut world = World::resumed(config, total, resumed);
         for choice in choices {
             if world.end.is_some() {
                 break;
@@ -472,6 +493,7 @@ proptest! {
         }
         if world.end.is_none() {
             world.tell(Event::Unpause);
+            world.tell(Event::Window(None));
             world.finish();
         }
         if let Some(span) = span {

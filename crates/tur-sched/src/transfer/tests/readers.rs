@@ -1,7 +1,7 @@
 //! What readers ask for: demands and windows, with ranges and without, before and after the first answer.
 
-use super::world::{KIB, World, config, status};
-use crate::{Event, TransferConfig};
+use super::world::{KIB, World, config, identity, status};
+use crate::{Event, Proof, Resumed, TransferConfig};
 use std::vec::Vec;
 use tur_core::{Ask, ByteRange, Fault, RangeSet, Refusal};
 
@@ -26,6 +26,38 @@ fn what_a_reader_wants_before_the_first_answer_waits_for_it() {
         world.grant_all();
         let starts = world.running.values().map(|run| run.order.grant.start);
         assert!(starts.into_iter().any(|start| start == 2 * MIB));
+        world.tell(Event::Window(None));
+        world.finish();
+        world.assert_whole();
+    }
+}
+
+/// Nobody reads what an earlier run left before an answer has confirmed it, which something has to be asked for. Where nothing
+/// is missing that is the last byte.
+#[test]
+fn what_was_left_is_confirmed_although_the_window_lacks_nothing() {
+    for (left, asked) in [
+        (3 * MIB, ByteRange::new(3 * MIB, 3 * MIB + 64 * KIB)),
+        (4 * MIB, ByteRange::new(4 * MIB - 1, 4 * MIB)),
+    ] {
+        let resumed = Resumed {
+            identity: identity(4 * MIB),
+            landed: RangeSet::from_iter([ByteRange::new(0, left)]),
+            proof: Proof::Validator,
+        };
+        let mut world = World::resumed(config(4), 4 * MIB, Some(resumed));
+        let window = RangeSet::from_iter([ByteRange::new(0, MIB)]);
+        world.tell(Event::Window(Some(window)));
+        world.grant_all();
+        assert!(!world.transfer.rests());
+        let orders: Vec<_> = world.running.values().map(|run| run.order.grant).collect();
+        assert_eq!(orders, [asked]);
+        let lease = world.first();
+        world.open(lease);
+        world.flow(lease, MIB);
+        world.grant_all();
+        assert!(world.running.is_empty());
+        assert!(world.transfer.rests() || world.end.is_some());
         world.tell(Event::Window(None));
         world.finish();
         world.assert_whole();
@@ -75,23 +107,12 @@ fn what_is_cut_off_for_a_reader_is_not_put_back() {
 /// works is stopped for that.
 #[test]
 fn a_spare_lane_asks_for_what_is_sought() {
-    let mut world = World::new(
-        TransferConfig {
-            spare: true,
-            ..config(3)
-        },
-        64 * MIB,
-    );
-    world.grant_all();
-    world.open(world.first());
-    world.grant_all();
+    let config = TransferConfig {
+        spare: true,
+        ..config(3)
+    };
+    let mut world = World::at_work(config, 64 * MIB, 64 * KIB);
     let working = |world: &World| world.running.len();
-    for lease in world.running.keys().copied().collect::<Vec<_>>() {
-        if world.running[&lease].body_end.is_none() {
-            world.open(lease);
-        }
-        world.flow(lease, 64 * KIB);
-    }
     world.grant_all();
     assert_eq!((working(&world), world.sessions.len()), (2, 3));
     let before: Vec<_> = world.running.keys().copied().collect();
@@ -111,16 +132,7 @@ fn a_ceiling_that_comes_down_to_the_width_stops_the_lane_beside_it() {
         spare: true,
         ..config(3)
     };
-    let mut world = World::new(config, 64 * MIB);
-    world.grant_all();
-    world.open(world.first());
-    world.grant_all();
-    for lease in world.running.keys().copied().collect::<Vec<_>>() {
-        if world.running[&lease].body_end.is_none() {
-            world.open(lease);
-        }
-        world.flow(lease, 64 * KIB);
-    }
+    let mut world = World::at_work(config, 64 * MIB, 64 * KIB);
     world.grant_all();
     world.tell(Event::Demand(ByteRange::new(50 * MIB, 51 * MIB)));
     world.tell(Event::Width(2));
@@ -134,16 +146,7 @@ fn a_ceiling_that_comes_down_to_the_width_stops_the_lane_beside_it() {
 
 #[test]
 fn a_lane_that_is_stopped_is_not_cut_for_a_reader() {
-    let mut world = World::new(config(3), 12 * MIB);
-    world.grant_all();
-    world.open(world.first());
-    world.grant_all();
-    for lease in world.running.keys().copied().collect::<Vec<_>>() {
-        if world.running[&lease].body_end.is_none() {
-            world.open(lease);
-        }
-        world.flow(lease, 64 * KIB);
-    }
+    let mut world = World::at_work(config(3), 12 * MIB, 64 * KIB);
     // Each lane holds a part of what is wanted: whichever is stopped by the width, it is not cut as well.
     for mib in [3, 7, 11] {
         world.tell(Event::Demand(ByteRange::new(mib * MIB, (mib + 1) * MIB)));

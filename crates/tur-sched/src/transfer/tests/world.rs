@@ -109,6 +109,21 @@ impl World {
         world
     }
 
+    /// One whose lanes all receive, and have brought so many bytes each.
+    pub(super) fn at_work(config: TransferConfig, total: u64, bytes: u64) -> Self {
+        let mut world = Self::new(config, total);
+        world.grant_all();
+        world.open(world.first());
+        world.grant_all();
+        for lease in world.running.keys().copied().collect::<Vec<_>>() {
+            if world.running[&lease].body_end.is_none() {
+                world.open(lease);
+            }
+            world.flow(lease, bytes);
+        }
+        world
+    }
+
     pub(super) fn tell(&mut self, event: Event) {
         self.transfer.handle(self.now, event);
         self.obey();
