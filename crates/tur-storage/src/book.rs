@@ -5,7 +5,7 @@
 //! CRC is known, or *unhashed*: claimed by an earlier process, its CRC still to be read.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 use tur_core::{ByteRange, RangeSet};
 
@@ -13,6 +13,7 @@ use crate::buffer::Buffer;
 use crate::frame::{Record, Slot, SourceV1};
 use crate::journal::Run;
 use crate::runs::RunSet;
+use crate::view::{Seen, View};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -23,12 +24,10 @@ pub(crate) struct Book {
     pub(crate) total: Option<u64>,
     /// The source on record, since it was begun with.
     pub(crate) source: Option<SourceV1>,
-    /// Written and not void.
-    pub(crate) covered: RangeSet,
-    /// The bytes themselves, while they are in no file: see `held`.
-    pub(crate) held: Option<Buffer>,
-    /// The bytes themselves, for who reads on, from the moment in which a commit began to put them under the target's name.
-    pub(crate) kept: Option<Arc<Buffer>>,
+    /// What is covered, and where it is read.
+    pub(crate) view: View,
+    /// True while the bytes are in memory and in no file: see `held`.
+    pub(crate) held: bool,
     /// Covered, and neither in a record nor in the slot of a writer at work.
     pub(crate) unrecorded: Vec<Run>,
     /// The same, where the CRC is not known any more.
@@ -59,8 +58,6 @@ pub(crate) struct Book {
     pub(crate) headed: bool,
     /// True once the journal says more than is true: nothing more may be written.
     pub(crate) broken: bool,
-    /// What stands before this was given back, and cannot be read.
-    pub(crate) gone: u64,
     /// Room that was asked for.
     pub(crate) allocated: RangeSet,
     /// False once the file system said that it cannot reserve room.
@@ -113,16 +110,15 @@ impl Book {
         }
     }
 
-    /// The bytes, as long as they are to be read here and not in the part.
-    pub(crate) fn in_memory(&self) -> Option<&[u8]> {
-        let bytes = self.held.as_ref().or(self.kept.as_deref());
-        bytes.map(|bytes| bytes.as_slice())
+    /// What readers see. To be let go of before any disk is waited for.
+    pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.view.look()
     }
 
-    /// So many bytes are covered from `at` on without a gap, of `len` at most.
-    pub(crate) fn covered_from(&self, at: u64, len: usize) -> usize {
-        let there = self.covered.range_at(at).map_or(0, |run| run.end - at);
-        usize::try_from(there).map_or(len, |there| there.min(len))
+    /// What is held, which is not held from then on. Readers find it in memory still.
+    pub(crate) fn take_held(&mut self) -> Option<Arc<Buffer>> {
+        let held = std::mem::take(&mut self.held);
+        self.seen().memory.clone().filter(|_| held)
     }
 
     /// Takes in a writer. A slot that is in use is not shared: the writer then has none.
@@ -152,7 +148,7 @@ impl Book {
         let range = ByteRange::new(active.cursor, active.cursor + len);
         active.crc.combine(piece);
         active.cursor = range.end;
-        self.covered.insert(range);
+        self.seen().covered.insert(range);
     }
 
     /// Closes the run of writer `key`: the next byte begins another one.
@@ -214,7 +210,7 @@ impl Book {
 
     /// All that is covered, as records: for a source that begins with it.
     pub(crate) fn everything(&self) -> impl Iterator<Item = Record> {
-        let mut bare = self.covered.clone();
+        let mut bare = self.seen().covered.clone();
         for run in self.durable.iter().chain(self.pending.iter().copied()) {
             bare.remove(run.range);
         }
@@ -226,7 +222,8 @@ impl Book {
 
     /// What was on record, but for what is durable, may not be any more: all of it is to be recorded again.
     pub(crate) fn claim_again(&mut self) {
-        self.bare = self.covered.clone();
+        let covered = self.seen().covered.clone();
+        self.bare = covered;
         for run in self.durable.iter().chain(self.pending.iter().copied()) {
             self.bare.remove(run.range);
         }
@@ -278,7 +275,7 @@ impl Book {
         });
         self.bare.extend(bare);
         for range in lost.iter() {
-            self.covered.remove(range);
+            self.seen().covered.remove(range);
             self.bare.remove(range);
             self.unhashed.remove(range);
         }
@@ -289,7 +286,9 @@ impl Book {
 
     /// Forgets everything: another representation begins.
     pub(crate) fn restart(&mut self, total: Option<u64>) {
+        self.view.clear();
         *self = Self {
+            view: self.view.clone(),
             begun: true,
             total,
             generation: self.generation,
@@ -362,7 +361,7 @@ impl Book {
 
     /// Everything that a sync would have to save: covered and not durable.
     pub(crate) fn volatile(&self) -> RangeSet {
-        let mut volatile = self.covered.clone();
+        let mut volatile = self.seen().covered.clone();
         for run in self.durable.iter() {
             volatile.remove(run.range);
         }
@@ -371,6 +370,6 @@ impl Book {
 
     /// One past the last covered byte: the file is at least so long.
     pub(crate) fn high(&self) -> u64 {
-        self.covered.iter().next_back().map_or(0, |range| range.end)
+        self.seen().high()
     }
 }

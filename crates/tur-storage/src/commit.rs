@@ -89,7 +89,7 @@ impl<D: Disk> Shared<D> {
         if book.high() > total {
             return Err(self.names.rule("there are bytes past the end of the file"));
         }
-        let mut missing = book.covered.gaps(ByteRange::new(0, total));
+        let mut missing = book.seen().covered.gaps(ByteRange::new(0, total));
         missing.extend(lost.iter());
         if missing.is_empty() {
             Ok(())

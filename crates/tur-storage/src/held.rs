@@ -39,7 +39,8 @@ impl<D: Disk> Shared<D> {
             self.spill(book)?;
             return Ok(false);
         }
-        book.held = None;
+        book.held = false;
+        book.seen().memory = None;
         let total = source.total().filter(|total| *total <= HELD_MAX);
         let (Some(total), None) = (total, self.journal()) else {
             return Ok(false);
@@ -47,7 +48,8 @@ impl<D: Disk> Shared<D> {
         book.source = Some(source.clone());
         book.restart(Some(total));
         let room = usize::try_from(total).expect("a file that is held is short");
-        book.held = Some(Buffer::with_room_for(room));
+        book.seen().memory = Some(Arc::new(Buffer::with_room_for(room)));
+        book.held = true;
         Ok(true)
     }
 
@@ -56,12 +58,13 @@ impl<D: Disk> Shared<D> {
     /// # Errors
     /// As those of a [`begin`](crate::Part::begin) and a write: everything is held still, and may be tried again.
     pub(crate) fn spill(&self, book: &mut Book) -> Result<(), StorageError> {
-        let Some(held) = book.held.take() else {
+        let Some(held) = book.take_held() else {
             return Ok(());
         };
         let done = self.put_down(book, &held);
-        if done.is_err() {
-            book.held = Some(held);
+        match done {
+            Ok(()) => book.seen().memory = None,
+            Err(_) => book.held = true,
         }
         done
     }
@@ -89,7 +92,8 @@ impl<D: Disk> Shared<D> {
         retry(|| self.disk.set_len(&self.part, 0)).map_err(part("empty"))?;
         // The names must outlive a loss of power, or the part would be found without its journal.
         retry(|| self.disk.sync_dir(&self.dir)).map_err(self.names.dir_error("sync"))?;
-        for range in book.covered.iter() {
+        let covered = book.seen().covered.clone();
+        for range in covered.iter() {
             let at = usize::try_from(range.start).expect("a file that is held is short");
             let end = usize::try_from(range.end).expect("a file that is held is short");
             write_all(&self.disk, &self.part, range.start, &held[at..end])
@@ -129,13 +133,9 @@ impl<D: Disk> Shared<D> {
         exists: Exists,
         modified: Option<Wall>,
     ) -> Result<Option<PathBuf>, StorageError> {
-        let held = {
-            let mut book = self.lock();
-            let Some(held) = book.held.take() else {
-                return Ok(None);
-            };
-            // Who reads goes on reading here: the part stays empty.
-            Arc::clone(book.kept.insert(Arc::new(held)))
+        // Who reads goes on reading in memory: the part stays empty.
+        let Some(held) = self.lock().take_held() else {
+            return Ok(None);
         };
         let named = self.name_held(&held, exists, modified);
         let name = match named {
@@ -143,8 +143,7 @@ impl<D: Disk> Shared<D> {
             other => {
                 let spilled = {
                     let mut book = self.lock();
-                    book.kept = None;
-                    book.held = Some(Arc::unwrap_or_clone(held));
+                    book.held = true;
                     self.save(&mut book)
                 };
                 other?;

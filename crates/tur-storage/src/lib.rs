@@ -46,6 +46,7 @@ mod state;
 mod unfinished;
 #[cfg(unix)]
 mod unnamed;
+mod view;
 #[cfg(unix)]
 mod windows;
 mod writer;

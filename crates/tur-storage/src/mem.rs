@@ -75,6 +75,8 @@ struct World {
     stale_cache: bool,
     /// State of the generator behind short writes; 0 for whole ones.
     short: u64,
+    /// What writes wait for.
+    gate: Option<Arc<Mutex<()>>>,
 }
 
 impl Default for MemDisk {
@@ -186,6 +188,11 @@ impl MemDisk {
     /// From now on writes are short and interrupted at random; 0 makes them whole again.
     pub fn write_short(&self, seed: u64) {
         enter(&self.world).short = seed;
+    }
+
+    /// From now on each write waits until it can have this lock: as on a device that does not answer.
+    pub fn hang_writes(&self, gate: Arc<Mutex<()>>) {
+        enter(&self.world).gate = Some(gate);
     }
 
     /// Bounds the bytes that all files may take.
@@ -390,6 +397,11 @@ impl Disk for MemDisk {
 
     fn write_at(&self, file: &MemFile, at: u64, from: &[IoSlice<'_>]) -> io::Result<usize> {
         let mut world = self.call()?;
+        if let Some(gate) = world.gate.clone() {
+            drop(world);
+            drop(gate.lock().unwrap_or_else(PoisonError::into_inner));
+            world = enter(&self.world);
+        }
         let mut bytes = Vec::new();
         from.iter().for_each(|slice| bytes.extend_from_slice(slice));
         if world.short != 0 && !bytes.is_empty() {

@@ -143,6 +143,7 @@ impl<D: Disk> Part<D> {
             }
             _ => Vec::new(),
         };
+        let book = Book::new();
         let shared = Shared {
             size_limit: [disk.file_size_limit(), disk.largest_file(&dir)]
                 .into_iter()
@@ -161,7 +162,8 @@ impl<D: Disk> Part<D> {
             journal_max: JOURNAL_BYTES_MAX,
             names,
             boot,
-            book: Mutex::new(Book::new()),
+            view: book.view.clone(),
+            book: Mutex::new(book),
         };
         shared.take_up(journal.as_ref())?;
         let opened = Opened {
@@ -252,13 +254,13 @@ impl<D: Disk> Part<D> {
     /// The bytes that were written and not lost since.
     #[must_use]
     pub fn covered(&self) -> RangeSet {
-        self.shared.lock().covered.clone()
+        self.shared.view.look().covered.clone()
     }
 
     /// How far the bytes reach from 0 without a gap.
     #[must_use]
     pub fn frontier(&self) -> u64 {
-        self.shared.lock().covered.frontier()
+        self.shared.view.look().covered.frontier()
     }
 
     /// Reads until `into` is full or the file ends. Only covered bytes mean anything.
@@ -284,7 +286,7 @@ impl<D: Disk> Part<D> {
     /// `Io` or `JournalBroken`: nothing may be written any more.
     pub fn forget(&self, range: ByteRange) -> Result<(), StorageError> {
         let mut book = self.shared.lock();
-        let lost = book.covered.intersect(range);
+        let lost = book.seen().covered.intersect(range);
         self.shared.void(&mut book, &lost)
     }
 
@@ -325,6 +327,48 @@ impl<D: Disk> Part<D> {
         Ok(std::mem::take(&mut shared.lock().cut))
     }
 
+    /// True if the part takes less room than it has bytes. Then somebody may have cut it between the look before a write and
+    /// the write, which made it long again: what was cut off reads as zeros, and [`check`](Self::check) does not see it. On a
+    /// file system that compresses it is true of a part that is whole.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn is_thin(&self) -> Result<bool, StorageError> {
+        let shared = &*self.shared;
+        let bytes = {
+            let seen = shared.view.look();
+            if seen.memory.is_some() || seen.gone > 0 {
+                return Ok(false);
+            }
+            seen.covered.len()
+        };
+        let stat =
+            retry(|| shared.disk.stat(&shared.part)).map_err(shared.names.part_error("look at"))?;
+        Ok(stat.allocated < bytes)
+    }
+
+    /// Work that reads what this process has written, while no writer is at work. Runs that are not what was written are not
+    /// covered any more and are returned: they must be fetched again.
+    pub fn proving(&self) -> impl FnOnce() -> Result<RangeSet, StorageError> + Send + use<D> {
+        let shared = Arc::clone(&self.shared);
+        move || {
+            let runs: Vec<Run> = {
+                let book = shared.lock();
+                let told = book.durable.iter().chain(book.pending.iter().copied());
+                told.chain(book.unrecorded.iter().copied()).collect()
+            };
+            let mut lost = RangeSet::new();
+            for run in runs {
+                let crc = crc_of(&shared.disk, &shared.part, run.range);
+                if crc.map_err(shared.names.part_error("read"))? != Some(run.crc) {
+                    lost.insert(run.range);
+                }
+            }
+            shared.void(&mut shared.lock(), &lost)?;
+            Ok(lost)
+        }
+    }
+
     /// Records all claims. Needs no sync: the claims of a stopped process survive like those of a killed one.
     ///
     /// # Errors
@@ -353,7 +397,7 @@ impl<D: Disk> Part<D> {
     }
 }
 
-/// Reads a part while it is written; see [`Part::reader`].
+/// Reads a part while it is written; see [`Part::reader`]. It waits for nobody who waits for the disk.
 pub struct Reader<D: Disk> {
     shared: Arc<Shared<D>>,
 }
@@ -364,7 +408,7 @@ impl<D: Disk> Reader<D> {
     /// # Errors
     /// `Io`.
     pub fn read_at(&self, at: u64, into: &mut [u8]) -> Result<usize, StorageError> {
-        if let Some(held) = self.shared.lock().in_memory() {
+        if let Some(held) = &self.shared.view.look().memory {
             return Ok(copy_from(held, at, into));
         }
         self.read_file(at, into)
@@ -378,9 +422,9 @@ impl<D: Disk> Reader<D> {
     /// `Io`; `JournalBroken`.
     pub fn read_covered(&self, at: u64, into: &mut [u8]) -> Result<usize, StorageError> {
         let len = {
-            let book = self.shared.lock();
-            let len = book.covered_from(at, into.len());
-            if let Some(memory) = book.in_memory() {
+            let seen = self.shared.view.look();
+            let len = seen.covered_from(at, into.len());
+            if let Some(memory) = &seen.memory {
                 return Ok(copy_from(memory, at, &mut into[..len]));
             }
             len
@@ -389,25 +433,19 @@ impl<D: Disk> Reader<D> {
         if came < len {
             self.shared.notice_cut(at + len as u64)?;
         }
-        Ok(self.shared.lock().covered_from(at, came))
+        Ok(self.shared.view.look().covered_from(at, came))
     }
 
     /// See [`Part::covered`].
     #[must_use]
     pub fn covered(&self) -> RangeSet {
-        self.shared.lock().covered.clone()
+        self.shared.view.look().covered.clone()
     }
 
     /// The first byte of `range` that is not covered; `None` if all of them are.
     #[must_use]
     pub fn first_missing(&self, range: ByteRange) -> Option<u64> {
-        if range.is_empty() {
-            return None;
-        }
-        let book = self.shared.lock();
-        let end = book.covered.range_at(range.start).map(|run| run.end);
-        let missing = end.unwrap_or(range.start);
-        (missing < range.end).then_some(missing)
+        self.shared.view.look().first_missing(range)
     }
 
     fn read_file(&self, at: u64, into: &mut [u8]) -> Result<usize, StorageError> {
@@ -421,7 +459,7 @@ impl<D: Disk> Reader<D> {
     /// See [`Part::frontier`].
     #[must_use]
     pub fn frontier(&self) -> u64 {
-        self.shared.lock().covered.frontier()
+        self.shared.view.look().covered.frontier()
     }
 }
 
@@ -438,7 +476,7 @@ impl<D: Disk> Shared<D> {
         book.synced = journal.tail;
         book.generation = journal.generation;
         if journal.source.is_some() {
-            book.covered = journal.claimed.clone();
+            book.seen().covered = journal.claimed.clone();
             book.unhashed = journal.claimed.clone();
             for run in &journal.runs {
                 book.durable.insert(*run);
@@ -479,7 +517,7 @@ impl<D: Disk> Shared<D> {
 
     /// Finds bytes below `high` that were cut off the file, voids them, and keeps them to be told by `check`.
     pub(crate) fn notice_cut(&self, high: u64) -> Result<(), StorageError> {
-        if self.lock().in_memory().is_some() {
+        if self.view.look().memory.is_some() {
             return Ok(());
         }
         let stat =
@@ -488,7 +526,7 @@ impl<D: Disk> Shared<D> {
             return Ok(());
         }
         let mut book = self.lock();
-        let lost = book.covered.intersect(ByteRange::from(stat.len));
+        let lost = book.seen().covered.intersect(ByteRange::from(stat.len));
         self.void(&mut book, &lost)?;
         book.cut.extend(lost.iter());
         Ok(())

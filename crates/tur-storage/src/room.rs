@@ -34,17 +34,18 @@ impl<D: Disk> Part<D> {
     pub fn give_back(&self, before: u64) -> Result<(), StorageError> {
         let shared = &*self.shared;
         let range = {
-            let mut book = shared.lock();
+            let book = shared.lock();
+            let mut seen = book.seen();
             let last = before.checked_sub(1);
-            let Some(run) = last.and_then(|last| book.covered.range_at(last)) else {
+            let Some(run) = last.and_then(|last| seen.covered.range_at(last)) else {
                 return Ok(());
             };
             let end = before / GIVE_BACK * GIVE_BACK;
-            let start = book.gone.max(run.start);
+            let start = seen.gone.max(run.start);
             if start >= end {
                 return Ok(());
             }
-            book.gone = end;
+            seen.gone = end;
             ByteRange::new(start, end)
         };
         match retry(|| shared.disk.give_back(&shared.part, range)) {
@@ -57,7 +58,7 @@ impl<D: Disk> Part<D> {
 impl<D: Disk> Shared<D> {
     /// Refuses to read what was given back.
     pub(crate) fn require_there(&self, at: u64) -> Result<(), StorageError> {
-        let before = self.lock().gone;
+        let before = self.view.look().gone;
         if at < before {
             let path = self.names.part_path();
             return Err(StorageError::GivenBack { path, before });
@@ -171,7 +172,7 @@ impl<D: Disk> Shared<D> {
         let missing = {
             let book = self.lock();
             book.total
-                .map(|total| total.saturating_sub(book.covered.len()))
+                .map(|total| total.saturating_sub(book.seen().covered.len()))
         };
         // A quota is not a matter of free space: its own words say more.
         match (error.kind(), missing, self.disk.available(&self.dir)) {

@@ -1,7 +1,7 @@
 //! What a part, its writers and its checkpoints hold together: the open files, and the [`Book`] under its lock.
 //!
-//! Lock order: there is one lock. Data is written and synced without it; records are appended under it, so that the
-//! journal tells things in the order in which they became true.
+//! Lock order: the book's, then that of what readers see. Data is written and synced without either; records are
+//! appended under the book's, so that the journal tells things in the order in which they became true.
 
 use std::borrow::Borrow;
 use std::io::{self, IoSlice};
@@ -13,6 +13,7 @@ use tur_core::{ByteRange, RangeSet};
 use crate::book::Book;
 use crate::frame::{Header, PAGE, Record};
 use crate::open::{JOURNAL_BYTES_MAX, unlink_if};
+use crate::view::View;
 use crate::{Disk, FileId, StorageError};
 
 /// Interruptions in a row after which a call is given up: no signal comes so often.
@@ -84,6 +85,8 @@ pub(crate) struct Shared<D: Disk> {
     pub(crate) boot: Option<[u8; 16]>,
     pub(crate) size_limit: Option<u64>,
     pub(crate) book: Mutex<Book>,
+    /// That of the book, for those who only read.
+    pub(crate) view: View,
 }
 
 impl<D: Disk> Shared<D> {
@@ -231,7 +234,7 @@ impl<D: Disk> Shared<D> {
 
     /// Records what is covered and not recorded yet. What is held in memory waits.
     pub(crate) fn record_claims(&self, book: &mut Book) -> Result<(), StorageError> {
-        if book.held.is_some() {
+        if book.held {
             return Ok(());
         }
         if book.unrecorded.is_empty() && book.bare.is_empty() {
@@ -249,7 +252,7 @@ impl<D: Disk> Shared<D> {
             return Ok(());
         }
         book.void(lost);
-        if !book.begun || book.held.is_some() {
+        if !book.begun || book.held {
             return Ok(());
         }
         let claims: Vec<Record> = book.claims().collect();

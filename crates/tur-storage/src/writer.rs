@@ -109,6 +109,7 @@ impl<D: Disk> Writer<D> {
                 return Err(names.rule("a write goes past the end of the file"));
             }
             if book
+                .seen()
                 .covered
                 .overlaps(ByteRange::new(self.cursor, self.cursor + len))
             {
@@ -123,9 +124,12 @@ impl<D: Disk> Writer<D> {
     /// Takes the bytes into memory, if that is where the file waits to be whole.
     fn hold(&mut self, chunks: &mut Chunks, len: usize) -> bool {
         let mut book = self.shared.lock();
-        let Some(held) = &mut book.held else {
+        let mut seen = self.shared.view.look();
+        let Some(held) = seen.memory.as_mut().filter(|_| book.held) else {
             return false;
         };
+        // Nobody else has it while it is held.
+        let held = Arc::make_mut(held);
         let at = usize::try_from(self.cursor).expect("a file that is held is short");
         let mut crc = crc32fast::Hasher::new();
         let mut left = len;
@@ -151,6 +155,7 @@ impl<D: Disk> Writer<D> {
                 into = rest;
             }
         }
+        drop(seen);
         book.publish(self.key, len as u64, &crc);
         chunks.advance(len);
         self.cursor += len as u64;

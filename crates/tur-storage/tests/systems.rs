@@ -148,6 +148,40 @@ fn a_lock_on_a_file_that_lost_its_name_is_no_lock() {
     }
 }
 
+/// Somebody cuts the part, and a write makes it as long as before: its length tells nothing, the room that it takes does.
+#[test]
+fn what_a_write_hides_is_found_before_the_commit() {
+    let half = 1 << 20;
+    for (kind, root) in common::kinds_and_roots() {
+        let root = tempfile::tempdir_in(root).unwrap();
+        let (disk, place) = (FileDisk::new(kind), place(root.path()));
+        let part = open(disk, &place).part;
+        part.begin(URL, &identity(1, 2 * half), false).unwrap();
+        fill(&part, 0, 1, range(0, half)).unwrap();
+        let name = root.path().join("file.part");
+        let file = std::fs::File::options().write(true).open(name).unwrap();
+        file.set_len(0).unwrap();
+        file.set_len(half).unwrap();
+        fill(&part, 1, 1, range(half, 2 * half)).unwrap();
+        assert!(
+            part.check().unwrap().is_empty(),
+            "{kind:?}: it is as long as it should be"
+        );
+        assert!(part.is_thin().unwrap(), "{kind:?}");
+        let lost = part.proving()().unwrap();
+        assert_eq!(lost, set(&[(0, half)]), "{kind:?}");
+        fill(&part, 2, 1, range(0, half)).unwrap();
+        assert!(!part.is_thin().unwrap(), "{kind:?}");
+        assert!(
+            part.proving()().unwrap().is_empty(),
+            "{kind:?}: it is what was written"
+        );
+        part.commit(2 * half, Exists::Refuse, None).unwrap();
+        let whole = body(1, range(0, 2 * half));
+        assert!(content(&disk, &place, "file") == Some(whole), "{kind:?}");
+    }
+}
+
 /// Reading a part again at its opening may fail: that is no reason to give up the resume.
 #[test]
 fn a_read_that_fails_once_costs_nothing() {
