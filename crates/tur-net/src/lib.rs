@@ -37,6 +37,7 @@ mod tls;
 mod transport;
 mod wanted;
 mod way;
+mod windows;
 
 pub use body::HttpBody;
 pub use config::{

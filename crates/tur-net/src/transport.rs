@@ -10,7 +10,7 @@ use tur_core::{Fault, Origin, Scheme};
 
 use crate::config::Protocols;
 use crate::h1::H1Session;
-use crate::h2::{self, Known, Opening, Products, Terms, Windows};
+use crate::h2::{self, Opening, Terms};
 #[cfg(feature = "http3")]
 use crate::h3;
 use crate::legacy::Legacy;
@@ -19,6 +19,7 @@ use crate::session::{HttpSession, Inner};
 use crate::stream::Stream;
 use crate::wanted::{Spoken, Wanted};
 use crate::way::{Way, Ways};
+use crate::windows::{Gauge, Known, Products, Windows};
 use crate::{NetConfig, NetError, Spawner};
 
 #[cfg(feature = "http3")]
@@ -230,8 +231,6 @@ impl HttpTransport {
         spoken: Spoken,
     ) -> Result<Inner, Fault> {
         let user_agent = self.shared.user_agent.clone();
-        let products = self.config.receive_buffer.is_none();
-        let products = products.then_some(&self.shared.products);
         match spoken {
             Spoken::H1 => H1Session::start(stream, &self.config, user_agent)
                 .await
@@ -241,17 +240,27 @@ impl HttpTransport {
                 config: &self.config,
                 user_agent,
                 spawner: &self.shared.spawner,
-                windows: &self.shared.windows,
-                known: products.map_or_else(Known::default, |products| products.of(origin)),
+                gauge: self.gauge(origin),
                 terms: Terms {
                     prior_knowledge: !agreed,
                     alone: self.config.protocols == Protocols::Http2,
                     legacy: self.shared.legacy.note(origin),
-                    measuring: products.map(|products| products.measuring(origin)),
                 },
             })
             .await
             .map(Inner::H2),
         }
+    }
+
+    /// What a connection to `origin` is measured by. Of one that is to be slow nothing is known, and it says nothing.
+    fn gauge(&self, origin: &Origin) -> Gauge {
+        let shared = &self.shared;
+        let measured = self.config.receive_buffer.is_none();
+        let products = measured.then_some(&shared.products);
+        let known = products.map_or_else(Known::default, |products| products.of(origin));
+        let window = shared
+            .windows
+            .share(self.config.h2_connection_window, known);
+        Gauge::new(window, products.map(|products| products.measuring(origin)))
     }
 }

@@ -141,7 +141,7 @@ impl Driver {
             }
         }
         if self.forgone != before {
-            let target = self.shared.window().saturating_add(self.forgone);
+            let target = self.shared.gauge().window().saturating_add(self.forgone);
             self.connection
                 .set_target_window_size(target.min(WINDOW_MAX));
         }
@@ -190,3 +190,96 @@ fn sleep(limit: Duration) -> Pin<Box<Sleep>> {
 
 /// RFC 9113, section 6.9.1.
 const WINDOW_MAX: u32 = (1 << 31) - 1;
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::net::{Ipv4Addr, TcpListener};
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::{Wake, Waker};
+
+    use tokio::net::TcpStream;
+    use tur_core::{Origin, Scheme};
+
+    use super::super::meter::MeterLimits;
+    use super::super::shared::{TURN_BYTES, Terms};
+    use super::*;
+    use crate::carrier::Carrier;
+    use crate::legacy::Legacy;
+    use crate::windows::{Gauge, Known, Windows};
+
+    /// More than two turns.
+    const SENT: usize = 1 << 20;
+    const READ: usize = 64 << 10;
+
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// A stream on which a peer has sent the beginning of one long frame.
+    async fn metered() -> Metered {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let (mut peer, _) = listener.accept().unwrap();
+            // SETTINGS, whose content nobody looks at here.
+            let mut bytes = vec![0xff, 0xff, 0xff, 4, 0, 0, 0, 0, 0];
+            bytes.resize(SENT, 0);
+            // Who has read enough hangs up.
+            peer.write_all(&bytes).ok();
+        });
+        let stream = TcpStream::connect(address).await.unwrap();
+        let origin = Origin {
+            scheme: Scheme::Https,
+            host: "h".to_owned(),
+            port: 1,
+        };
+        let limits = MeterLimits {
+            head: 1_000,
+            interim: 1,
+        };
+        let terms = Terms {
+            prior_knowledge: false,
+            alone: false,
+            legacy: Legacy::default().note(&origin),
+        };
+        let window = Windows::new().share(1 << 20, Known::default());
+        let shared = Shared::new(limits, terms, Gauge::new(window, None));
+        Metered::new(Stream::Plain(Carrier::Tcp(stream)), shared)
+    }
+
+    fn read(wire: &mut Metered, cx: &mut Context<'_>) -> Poll<usize> {
+        let mut bytes = [0; READ];
+        let mut buf = ReadBuf::new(&mut bytes);
+        let read = Pin::new(wire).poll_read(cx, &mut buf);
+        read.map(|read| {
+            read.unwrap();
+            buf.filled().len()
+        })
+    }
+
+    #[tokio::test]
+    async fn a_turn_reads_so_much_and_the_next_one_as_much_again() {
+        let mut wire = metered().await;
+        let shared = Arc::clone(&wire.shared);
+        for turn in 0..2 {
+            shared.drive(&mut Context::from_waker(Waker::noop()));
+            let mut came = 0;
+            while came < TURN_BYTES {
+                let read = poll_fn(|cx| read(&mut wire, cx)).await;
+                assert!(read > 0, "turn {turn}: {came} bytes");
+                came += read;
+            }
+            assert!(came < TURN_BYTES + READ);
+            // There is more, and it is not waited for: the driver comes back at once.
+            let woken = Arc::new(Woken(AtomicBool::new(false)));
+            let waker = Waker::from(Arc::clone(&woken));
+            assert!(read(&mut wire, &mut Context::from_waker(&waker)).is_pending());
+            assert!(woken.0.load(Ordering::Relaxed));
+        }
+    }
+}

@@ -1,8 +1,7 @@
 //! HTTP/2: many requests on one connection, which runs by itself.
 //!
 //! Read [`H2Session`]. [`open`] sets it up, [`driver`] runs it, [`shared`] is what session, bodies and driver share,
-//! [`meter`] watches the frames that come in, [`resets`] counts streams that are given up, [`faults`] names what went
-//! wrong, [`windows`] divides the memory that peers may fill, by what [`flow`] measured and [`products`] keeps of it.
+//! [`meter`] watches the frames that come in, [`resets`] counts streams that are given up, [`faults`] names what went wrong.
 //!
 //! Bounds on what a peer may do, and who keeps them:
 //!
@@ -11,7 +10,7 @@
 //! | header section | [`NetConfig::head_limit`](crate::NetConfig::head_limit) decoded, and as many bytes on the wire | h2 (`SETTINGS_MAX_HEADER_LIST_SIZE`), [`meter`] |
 //! | CONTINUATION frames | those of one such section and a quarter more | h2 |
 //! | interim answers | as over HTTP/1.1 | [`session`], [`meter`] |
-//! | body bytes that nobody reads | the windows | h2; [`windows`] over all connections |
+//! | body bytes that nobody reads | the windows | h2; [`Windows`](crate::windows::Windows) over all connections |
 //! | small DATA frames that nobody reads | half of the connection's window in overhead | h2 |
 //! | empty DATA frames | 100 in a connection | h2 |
 //! | PING, SETTINGS, PRIORITY, WINDOW_UPDATE, RST_STREAM, unknown | 1 000 between two frames of an answer | [`meter`] |
@@ -22,24 +21,13 @@
 mod body;
 mod driver;
 mod faults;
-mod flow;
 mod meter;
 mod open;
-mod products;
 mod resets;
 mod session;
 mod shared;
-mod windows;
 
 pub(crate) use body::H2Body;
-#[cfg(feature = "http3")]
-pub(crate) use flow::Flow;
 pub(crate) use open::{Opening, open};
-#[cfg(feature = "http3")]
-pub(crate) use products::Measuring;
-pub(crate) use products::{Known, Products};
 pub(crate) use session::H2Session;
 pub(crate) use shared::Terms;
-#[cfg(feature = "http3")]
-pub(crate) use windows::Share;
-pub(crate) use windows::Windows;

@@ -9,14 +9,13 @@ use http::HeaderValue;
 use tur_core::Fault;
 
 use crate::stream::Stream;
+use crate::windows::Gauge;
 use crate::{NetConfig, Spawner};
 
 use super::driver::{Driver, Metered};
 use super::meter::MeterLimits;
-use super::products::Known;
 use super::session::{H2Session, STREAMS_MAX};
 use super::shared::{Shared, Terms};
-use super::windows::Windows;
 use super::{faults, resets};
 
 /// What a session is made of.
@@ -25,9 +24,7 @@ pub(crate) struct Opening<'a> {
     pub(crate) config: &'a NetConfig,
     pub(crate) user_agent: HeaderValue,
     pub(crate) spawner: &'a Spawner,
-    pub(crate) windows: &'a Windows,
-    /// What is known of the path; nothing of one that is to be slow.
-    pub(crate) known: Known,
+    pub(crate) gauge: Gauge,
     pub(crate) terms: Terms,
 }
 
@@ -44,13 +41,10 @@ pub(crate) async fn open(opening: Opening<'_>) -> Result<H2Session, Fault> {
         interim: config.interim_limit,
     };
     let waits = opening.terms.prior_knowledge;
-    let window = opening
-        .windows
-        .share(config.h2_connection_window, opening.known);
-    let shared = Shared::new(limits, opening.terms, window);
+    let shared = Shared::new(limits, opening.terms, opening.gauge);
     let wire = Metered::new(opening.stream, Arc::clone(&shared));
     let (sender, connection): (SendRequest<Bytes>, Connection<Metered, Bytes>) =
-        builder(config, shared.window())
+        builder(config, shared.gauge().window())
             .handshake(wire)
             .await
             .map_err(|error| faults::of_head(&error, &shared))?;

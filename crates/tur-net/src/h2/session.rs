@@ -79,7 +79,7 @@ impl H2Session {
 
     /// How much the peer may send ahead, and why.
     pub(crate) fn window(&self) -> Window {
-        self.shared.facts()
+        self.shared.gauge().facts()
     }
 
     /// What the peer's SETTINGS allow; [`STREAMS_MAX`] before they came, and never more.

@@ -1,34 +1,26 @@
 //! What a session, its bodies and its driver share.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use ::h2::RecvStream;
 use ::h2::client::ResponseFuture;
-use tokio::time::Instant;
 use tur_core::Fault;
-use tur_core::port::Window;
 
 use crate::legacy::LegacyNote;
+use crate::windows::Gauge;
 
-use super::flow::Flow;
 use super::meter::{Breach, CONTROL_MAX, Meter, MeterLimits};
-use super::products::Measuring;
 use super::resets::Resets;
-use super::windows::Share;
 
 /// The shared state of one connection.
 pub(crate) struct Shared {
     state: Mutex<State>,
-    born: Instant,
     limits: MeterLimits,
     terms: Terms,
-    /// Taken for as long as anybody holds a stream: what came for it is in memory even when the connection is gone.
-    window: Share,
-    /// Bytes that may still be read before bodies get their turn.
-    turn: AtomicUsize,
+    /// Its window is taken for as long as anybody holds a stream: what came for it is in memory even when the connection is gone.
+    gauge: Gauge,
 }
 
 /// Under which terms HTTP/2 is spoken.
@@ -40,14 +32,13 @@ pub(crate) struct Terms {
     pub(crate) alone: bool,
     /// To say that the origin wants HTTP/1.1.
     pub(crate) legacy: LegacyNote,
-    /// To say what was on its way at once; `None` on a connection that is to be slow.
-    pub(crate) measuring: Option<Measuring>,
 }
 
 struct State {
     meter: Meter,
-    flow: Flow,
     resets: Resets,
+    /// Bytes that may still be read before bodies get their turn.
+    turn: usize,
     /// Requests that wait for a head, and bodies that are being read.
     heads: usize,
     bodies: usize,
@@ -82,12 +73,12 @@ pub(crate) enum Parked {
 }
 
 impl Shared {
-    pub(crate) fn new(limits: MeterLimits, terms: Terms, window: Share) -> Arc<Self> {
+    pub(crate) fn new(limits: MeterLimits, terms: Terms, gauge: Gauge) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State {
                 meter: Meter::new(limits),
-                flow: Flow::default(),
                 resets: Resets::new(),
+                turn: TURN_BYTES,
                 heads: 0,
                 bodies: 0,
                 life: Life::Open,
@@ -96,27 +87,15 @@ impl Shared {
                 driver: None,
                 opener: None,
             }),
-            born: now(),
             limits,
             terms,
-            window,
-            turn: AtomicUsize::new(TURN_BYTES),
+            gauge,
         })
     }
 
-    /// The window of the connection, in bytes.
-    pub(crate) fn window(&self) -> u32 {
-        self.window.bytes()
-    }
-
-    /// The window, what it was chosen by, and what was measured.
-    pub(crate) fn facts(&self) -> Window {
-        let product = self.state().flow.product();
-        Window {
-            bytes: self.window.bytes(),
-            source: self.window.source(),
-            product: product.filter(|_| self.terms.measuring.is_some()),
-        }
+    /// What the connection brings, and how much the peer may send ahead.
+    pub(crate) fn gauge(&self) -> &Gauge {
+        &self.gauge
     }
 
     /// A request begins.
@@ -127,7 +106,7 @@ impl Shared {
         Turn {
             shared: Arc::clone(self),
             reading: false,
-            began: self.age(),
+            began: self.gauge.age(),
         }
     }
 
@@ -178,12 +157,9 @@ impl Shared {
 
     /// The meter sees what was read. False if it found a breach: nothing more is to be read then.
     pub(crate) fn received(&self, bytes: &[u8]) -> bool {
-        let left = self.turn.load(Ordering::Relaxed);
-        self.turn
-            .store(left.saturating_sub(bytes.len()), Ordering::Relaxed);
-        let age = self.age();
+        self.gauge.received(bytes.len() as u64);
         let mut state = self.state();
-        state.flow.received(age, bytes.len() as u64);
+        state.turn = state.turn.saturating_sub(bytes.len());
         let greeted = state.meter.greeted();
         let breach = state.meter.read(bytes).err();
         if let Some(breach) = breach {
@@ -200,7 +176,7 @@ impl Shared {
 
     /// True while this turn of the driver may read more: what was read is to be written while it is fresh.
     pub(crate) fn may_read(&self) -> bool {
-        self.turn.load(Ordering::Relaxed) > 0
+        self.state().turn > 0
     }
 
     /// Ready once the peer's SETTINGS came, or the connection is over.
@@ -218,8 +194,8 @@ impl Shared {
 
     /// What the driver has to know before each of its turns.
     pub(crate) fn drive(&self, cx: &mut Context<'_>) -> Orders {
-        self.turn.store(TURN_BYTES, Ordering::Relaxed);
         let mut state = self.state();
+        state.turn = TURN_BYTES;
         state.driver = Some(cx.waker().clone());
         Orders {
             parked: std::mem::take(&mut state.parked),
@@ -227,10 +203,6 @@ impl Shared {
             stop: state.life >= Life::Over
                 || (state.life == Life::Retired && state.heads + state.bodies == 0),
         }
-    }
-
-    fn age(&self) -> Duration {
-        now().saturating_duration_since(self.born)
     }
 
     fn fault(&self, breach: Breach) -> Fault {
@@ -287,10 +259,10 @@ impl Turn {
 
     /// The head has come.
     pub(crate) fn head_came(&mut self) {
-        let trip = self.shared.age().saturating_sub(self.began);
-        let mut state = self.shared.state();
         if !std::mem::replace(&mut self.reading, true) {
-            state.flow.answered(trip);
+            let gauge = &self.shared.gauge;
+            gauge.answered(gauge.age().saturating_sub(self.began));
+            let mut state = self.shared.state();
             state.heads -= 1;
             state.bodies += 1;
             state.expect();
@@ -299,7 +271,7 @@ impl Turn {
 
     /// The stream has not ended and nobody wants it: it is reset, or parked if there were too many of those.
     pub(crate) fn give_up(&self, stream: Parked) {
-        let age = self.shared.age();
+        let age = self.shared.gauge.age();
         let mut state = self.shared.state();
         let refused = state.life < Life::Over && !state.resets.take(age);
         if refused {
@@ -325,69 +297,17 @@ impl Drop for Turn {
             state.heads -= 1;
         }
         state.expect();
-        if state.heads + state.bodies == 0 {
-            state.flow.rests();
-        }
-        if let (Some(measuring), Some(bytes)) = (&self.shared.terms.measuring, state.flow.product())
-        {
-            measuring.tell(bytes);
-        }
+        let idle = state.heads + state.bodies == 0;
         // A retired connection is closed after its last stream.
         let driver = (state.life == Life::Retired)
             .then(|| state.driver.take())
             .flatten();
         drop(state);
+        self.shared.gauge.ended(idle);
         driver.into_iter().for_each(Waker::wake);
     }
 }
 
 /// Bytes that are read in one turn of the driver. A fast peer fills the windows otherwise, before anything is written: tens of
 /// megabytes that no cache of a processor holds.
-const TURN_BYTES: usize = 256 * 1024;
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the age of a connection is measured where it lives; no decision of the engine is made of it"
-)]
-fn now() -> Instant {
-    Instant::now()
-}
-
-#[cfg(test)]
-mod tests {
-    use tur_core::{Origin, Scheme};
-
-    use super::*;
-    use crate::h2::{Known, Windows};
-    use crate::legacy::Legacy;
-
-    #[test]
-    fn a_turn_reads_so_much_and_the_next_one_as_much_again() {
-        let origin = Origin {
-            scheme: Scheme::Https,
-            host: "h".to_owned(),
-            port: 1,
-        };
-        let limits = MeterLimits {
-            head: 1_000,
-            interim: 1,
-        };
-        let terms = Terms {
-            prior_knowledge: false,
-            alone: false,
-            legacy: Legacy::default().note(&origin),
-            measuring: None,
-        };
-        let window = Windows::new().share(1 << 20, Known::default());
-        let shared = Shared::new(limits, terms, window);
-        // One frame that is longer than a turn: SETTINGS, whose content nobody looks at here.
-        assert!(shared.received(&[0xff, 0xff, 0xff, 4, 0, 0, 0, 0, 0]));
-        for _ in 0..2 {
-            shared.drive(&mut Context::from_waker(Waker::noop()));
-            assert!(shared.received(&[0; TURN_BYTES - 1]));
-            assert!(shared.may_read());
-            assert!(shared.received(&[0]));
-            assert!(!shared.may_read());
-        }
-    }
-}
+pub(super) const TURN_BYTES: usize = 256 * 1024;

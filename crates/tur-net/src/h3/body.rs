@@ -65,7 +65,7 @@ impl H3Body {
         chunks: &mut Chunks,
         budget: usize,
     ) -> Poll<Result<Fill, Fault>> {
-        let mut cost = 0;
+        let (mut cost, before) = (0, self.received);
         loop {
             let exchange = match &mut self.state {
                 State::Reading(exchange) => &mut exchange.0,
@@ -93,7 +93,7 @@ impl H3Body {
                 // of the body when all content has been handed out.
                 Poll::Ready(Ok(None)) => {
                     if self.shared.content(self.id) == Some(self.received) {
-                        return Poll::Ready(self.end());
+                        return Poll::Ready(self.end(before));
                     }
                 }
                 Poll::Ready(Err(error)) => {
@@ -110,12 +110,13 @@ impl H3Body {
         matches!(self.kind, BodyKind::Length(length) if self.received > length)
     }
 
-    /// The stream has ended; the count of bytes must agree.
-    fn end(&mut self) -> Result<Fill, Fault> {
+    /// The stream has ended; the count of bytes must agree. What came since `before` has not been measured.
+    fn end(&mut self, before: u64) -> Result<Fill, Fault> {
         if matches!(self.kind, BodyKind::Length(length) if length != self.received) {
             return self.disagrees();
         }
         if let State::Reading(exchange) = mem::replace(&mut self.state, State::Ended) {
+            exchange.1.received(self.received - before);
             exchange.1.ends();
         }
         Ok(Fill::End)

@@ -1,10 +1,9 @@
 //! HTTP/3: many requests on one QUIC connection, which runs by itself.
 //!
 //! Read [`H3Session`]. [`open`] connects and sets it up, [`endpoint`] holds the UDP sockets, [`turns`] says who runs when,
-//! [`adapter`] is quinn behind the traits of h3, [`meter`] watches the frames that come in, [`gauge`] what the connection
-//! brings, [`shared`] is what a session, its streams and bodies know in common, [`faults`] names what went wrong, [`race`] is
-//! where TCP is tried beside it. No request is sent before the handshake has ended (0-RTT), and nothing that has no meaning
-//! (GREASE).
+//! [`adapter`] is quinn behind the traits of h3, [`meter`] watches the frames that come in, [`shared`] is what a session, its
+//! streams and bodies know in common, [`faults`] names what went wrong, [`race`] is where TCP is tried beside it. No request is
+//! sent before the handshake has ended (0-RTT), and nothing that has no meaning (GREASE).
 //!
 //! Bounds on what a peer may do, and who keeps them:
 //!
@@ -12,7 +11,7 @@
 //! |---|---|---|
 //! | header section | [`NetConfig::head_limit`](crate::NetConfig::head_limit) decoded, and as many bytes on the wire | h3, [`meter`] |
 //! | interim answers | as over HTTP/1.1 | [`session`] |
-//! | body bytes that nobody reads | the windows | quinn; [`Windows`](crate::h2::Windows) over all connections |
+//! | body bytes that nobody reads | the windows | quinn; [`Windows`](crate::windows::Windows) over all connections |
 //! | frames without content on one stream | 1 000 between two frames of an answer, 16 KiB each | [`meter`] |
 //! | frames of the control stream | 1 000, 16 KiB each | [`meter`] |
 //! | a frame that ends before its length | none: the body is cut | [`meter`] |
@@ -24,7 +23,6 @@ mod adapter;
 mod body;
 mod endpoint;
 mod faults;
-mod gauge;
 mod meter;
 mod open;
 pub(crate) mod race;

@@ -17,14 +17,13 @@ use tur_core::{Alternative, Fault, Origin, TlsCause};
 
 use crate::NetConfig;
 use crate::dial::bare_host;
-use crate::h2::{Known, Products, Windows};
 use crate::tls::Verdict;
 use crate::way::Ways;
+use crate::windows::Gauge;
 
 use super::adapter::Quic;
 use super::endpoint::Endpoints;
 use super::faults;
-use super::gauge::Gauge;
 use super::session::{H3Session, STREAMS_MAX};
 use super::shared::{Pair, Shared};
 
@@ -37,9 +36,7 @@ pub(crate) struct Opening<'a> {
     pub(crate) user_agent: HeaderValue,
     pub(crate) ways: &'a Ways,
     pub(crate) endpoints: &'a Endpoints,
-    pub(crate) windows: &'a Windows,
-    /// What is known of paths, and is to be told of this one; `None` for a connection that is to be slow.
-    pub(crate) products: Option<&'a Products>,
+    pub(crate) gauge: Gauge,
 }
 
 /// What came of an opening.
@@ -57,22 +54,11 @@ pub(crate) struct Opened {
 /// `Malformed` if the peer ends the connection meanwhile. The limit of time is the caller's.
 pub(crate) async fn open(opening: Opening<'_>) -> Result<Opened, Fault> {
     let config = opening.config;
-    let known = opening
-        .products
-        .map_or_else(Known::default, |products| products.of(opening.origin));
-    let window = opening.windows.share(config.h2_connection_window, known);
-    let (connection, address) = connect(&opening, window.bytes()).await?;
+    let (connection, address) = connect(&opening).await?;
     let spare = openable(&connection);
     let capacity = spare.len();
-    let measuring = opening
-        .products
-        .map(|products| products.measuring(opening.origin));
-    let gauge = Gauge::new(
-        (window, config.h2_connection_window),
-        measuring,
-        connection.rtt(),
-    );
-    let shared = Shared::new(config.head_limit, gauge, spare);
+    opening.gauge.answered(connection.rtt());
+    let shared = Shared::new(config.head_limit, opening.gauge, spare);
     let quic = Quic::new(connection.clone(), Arc::clone(&shared));
     let limit = u64::try_from(config.head_limit).unwrap_or(u64::MAX);
     let (mut driver, sender) = ::h3::client::builder()
@@ -121,10 +107,8 @@ fn alt_used(origin: &Origin, alternative: &Alternative) -> Result<HeaderValue, F
 }
 
 /// Shakes hands with the first address that answers.
-async fn connect(
-    opening: &Opening<'_>,
-    window: u32,
-) -> Result<(quinn::Connection, SocketAddr), Fault> {
+async fn connect(opening: &Opening<'_>) -> Result<(quinn::Connection, SocketAddr), Fault> {
+    let window = opening.gauge.window();
     let origin = opening.origin;
     let (dialer, trust) = opening.ways.by_udp(origin)?;
     let (tls, verdict) = trust.for_quic(origin, ALPN)?;

@@ -7,12 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use quinn::VarInt;
 use tur_core::Fault;
 
-use super::gauge::Gauge;
+use crate::windows::Gauge;
+
 use super::meter::Breach;
 
 /// The shared state of one connection.
 pub(crate) struct Shared {
     head_limit: usize,
+    /// Its window is taken for as long as anybody holds a stream.
     gauge: Gauge,
     /// The session takes no more requests.
     retired: AtomicBool,
@@ -163,7 +165,9 @@ impl Running {
 
     /// Content has come: the peer may send more ahead, if that would bring more.
     pub(super) fn received(&self, bytes: u64) {
-        if let Some(window) = self.shared.gauge.received(bytes) {
+        let gauge = &self.shared.gauge;
+        gauge.received(bytes);
+        if let Some(window) = gauge.grow() {
             self.connection.set_receive_window(VarInt::from_u32(window));
         }
     }

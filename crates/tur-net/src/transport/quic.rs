@@ -80,7 +80,6 @@ impl HttpTransport {
         origin: &Origin,
         alternative: Option<&Alternative>,
     ) -> Result<Opened, Fault> {
-        let measured = self.config.receive_buffer.is_none();
         h3::open(Opening {
             origin,
             alternative,
@@ -88,8 +87,7 @@ impl HttpTransport {
             user_agent: self.shared.user_agent.clone(),
             ways: &self.shared.ways,
             endpoints: &self.shared.endpoints,
-            windows: &self.shared.windows,
-            products: measured.then_some(&self.shared.products),
+            gauge: self.gauge(origin),
         })
         .await
     }

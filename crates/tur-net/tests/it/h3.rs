@@ -379,6 +379,35 @@ async fn x05_a_connection_that_is_forgotten_is_cut_and_keeps_what_came() {
     assert!(again.is_open());
 }
 
+/// Also a body that comes at once with its end counts: on some connections all of them do.
+#[tokio::test]
+async fn small_bodies_are_measured_too() {
+    let setup = Setup {
+        tls: Some(Tls::default()),
+        speaks: Speaks::H3,
+        ..Setup::default()
+    };
+    let held = Behaviour::new(100).rule(When::Always, Deed::Hold(Gate::at(50)));
+    let paths = [("/file?x=1", Behaviour::new(4_096)), ("/held", held)];
+    let loopback = Loopback::start_with(setup, paths);
+    let target = target(Scheme::Https, "localhost", loopback.port());
+    let transport = over_quic(loopback.ca_pem().unwrap().as_bytes());
+    let session = transport.open(&target.origin).await.unwrap();
+    let held = Target {
+        path: "/held".to_owned(),
+        ..target.clone()
+    };
+    // While it is under way the connection does not rest.
+    let _held = session.fetch(get(&held)).await.unwrap();
+    // Less than 8 MiB tells nothing.
+    for _ in 0..2_200 {
+        let mut reply = session.fetch(get(&target)).await.unwrap();
+        assert_eq!(drain(&mut reply.body).await.0.len(), 4_096);
+    }
+    let window = session.facts().window.unwrap();
+    assert!(window.product.is_some(), "{window:?}");
+}
+
 /// Everything that says how origins are reached and who is trusted holds by UDP too.
 #[tokio::test]
 async fn the_ways_of_the_user_hold_by_udp() {

@@ -66,10 +66,10 @@ fn content_range(label: &Label) -> Option<ContentRange> {
     }
 }
 
-/// Fields are for wires: what is known here is whether the body is a page.
+/// Fields are for wires: what is known here is whether the body may be a page, as one without a type may.
 fn asides(head: &Head) -> Asides {
     let html = head.media_type.as_deref();
-    let may_be_page = html.is_some_and(|text| text.starts_with("text/html"));
+    let may_be_page = html.is_none_or(|text| text.starts_with("text/html"));
     Asides {
         may_be_page,
         page_encoding: head.encoding.clone().filter(|_| may_be_page),

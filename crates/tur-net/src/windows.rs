@@ -1,10 +1,19 @@
-//! Divides the memory that peers may fill among the connections of a transport.
+//! How much peers may send ahead, over HTTP/2 and HTTP/3: the memory that they may fill, divided among the connections of a
+//! transport.
+//!
+//! Read [`Windows`], then [`Gauge`], which each connection has. [`flow`] measures what a connection has on its way, [`products`]
+//! keeps that for those that are opened later.
+
+mod flow;
+mod gauge;
+mod products;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tur_core::port::WindowSource;
 
-use super::products::Known;
+pub(crate) use self::gauge::Gauge;
+pub(crate) use self::products::{Known, Products};
 
 /// What the windows of all connections may add up to, in bytes.
 ///
@@ -35,6 +44,8 @@ impl Windows {
         Share {
             bytes,
             taken,
+            #[cfg(any(feature = "http3", test))]
+            most,
             source: product.map_or(WindowSource::Default, |product| product.source),
             windows: self.clone(),
         }
@@ -52,6 +63,9 @@ fn wanted(product: u32) -> u32 {
 pub(crate) struct Share {
     bytes: u32,
     taken: u32,
+    /// As large as it may get.
+    #[cfg(any(feature = "http3", test))]
+    most: u32,
     source: WindowSource,
     windows: Windows,
 }
@@ -61,11 +75,11 @@ impl Share {
         self.bytes
     }
 
-    /// Makes it as large as what the connection itself was seen to have on its way wants, of half of what is left; at most
-    /// `most`. Says how large it is then, if that is more by an eighth at least.
+    /// Makes it as large as what the connection itself was seen to have on its way wants, of half of what is left. Says how
+    /// large it is then, if that is more by an eighth at least.
     #[cfg(any(feature = "http3", test))]
-    pub(crate) fn grow(&mut self, product: u32, most: u32) -> Option<u32> {
-        let wanted = wanted(product).min(most);
+    pub(crate) fn grow(&mut self, product: u32) -> Option<u32> {
+        let wanted = wanted(product).min(self.most);
         let step = self.bytes / 8;
         if wanted < self.bytes.saturating_add(step) {
             return None;
@@ -106,7 +120,7 @@ const KNOWN_MIN: u32 = 4 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
-    use super::super::products::Product;
+    use super::products::Product;
     use super::*;
 
     fn sizes(known: Known, connections: usize) -> Vec<u32> {
@@ -164,17 +178,17 @@ mod tests {
         let most = 32 << 20;
         let mut first = windows.share(most, lanes(7));
         assert_eq!(first.bytes(), 8 << 20);
-        assert_eq!(first.grow(2 << 20, most), None, "it is large enough");
-        assert_eq!(first.grow(2_900_000, most), None, "next to nothing");
-        assert_eq!(first.grow(4 << 20, most), Some(12 << 20));
+        assert_eq!(first.grow(2 << 20), None, "it is large enough");
+        assert_eq!(first.grow(2_900_000), None, "next to nothing");
+        assert_eq!(first.grow(4 << 20), Some(12 << 20));
         assert_eq!(first.source(), WindowSource::Measured);
-        assert_eq!(first.grow(u32::MAX, most), Some(32 << 20));
-        assert_eq!(first.grow(u32::MAX, most), None, "as large as it may be");
+        assert_eq!(first.grow(u32::MAX), Some(32 << 20));
+        assert_eq!(first.grow(u32::MAX), None, "as large as it may be");
         // 32 MiB are left, and all of it comes back.
         let mut second = windows.share(most, lanes(1));
         assert_eq!(second.bytes(), 8 << 20);
-        assert_eq!(second.grow(u32::MAX, most), Some(20 << 20));
-        assert_eq!(second.grow(u32::MAX, most), Some(26 << 20));
+        assert_eq!(second.grow(u32::MAX), Some(20 << 20));
+        assert_eq!(second.grow(u32::MAX), Some(26 << 20));
         drop((first, second));
         assert_eq!(
             windows.share(u32::MAX, product(u32::MAX)).bytes(),
