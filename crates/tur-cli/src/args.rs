@@ -54,8 +54,8 @@ pub(crate) struct Args {
     #[arg(short, value_name = "FILE", help_heading = FILES)]
     pub(crate) output: Option<OsString>,
 
-    /// With 'tur stream': begin at byte N of the file [default: 0]
-    #[arg(long, value_name = "N", value_parser = quantity::size, help_heading = FILES)]
+    /// With 'tur stream': begin at byte N of the file; without --checksum, which is of all of it [default: 0]
+    #[arg(long, value_name = "N", value_parser = quantity::position, help_heading = FILES)]
     pub(crate) from: Option<u64>,
 
     /// With 'tur serve': end when nobody was served for SECS [default: never]

@@ -52,8 +52,9 @@ asked for beside it is not known: credentials, cookies, -H and other flags have 
 
 tur stream URL (or -o -) writes the file to standard output in order, while several connections fetch up to 32 MiB ahead; \
 events (--json) go to standard error then. It passes through a file without a name in $TMPDIR, or in the directory of -d, which \
-takes little more than that on Linux, and is gone with the program, however that ends: nothing of it can be resumed. Who closes \
-the output ends it, with exit 3. -o /dev/null verifies the file in the same way and keeps nothing of it.
+takes little more than that on Linux (and what the digest of --checksum has not read yet), and is gone with the program, however \
+that ends: nothing of it can be resumed. Who closes the output ends it, with exit 3. -o /dev/null verifies the file in \
+the same way and keeps nothing of it.
 
 What was learned of a server (its response time, whether it serves ranges) is kept in \
 $XDG_STATE_HOME/tur/origins [default: ~/.local/state], for 1000 servers and 90 days at most, without \

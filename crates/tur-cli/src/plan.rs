@@ -255,10 +255,14 @@ fn passage(args: &mut Args, several: bool) -> Result<Option<Passage>, String> {
             ));
         }
     }
-    Ok(Some(Passage {
-        from: args.from.unwrap_or(0),
-        nowhere,
-    }))
+    let from = args.from.unwrap_or(0);
+    if from > 0 && args.checksum.is_some() {
+        return Err(
+            "--checksum is that of the whole file: with --from nothing would be verified"
+                .to_owned(),
+        );
+    }
+    Ok(Some(Passage { from, nowhere }))
 }
 
 fn session_of(path: PathBuf, here: Option<PathBuf>, job: &Job) -> Result<Session, String> {

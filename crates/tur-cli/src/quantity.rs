@@ -15,6 +15,17 @@ const SECONDS_MAX: u64 = 1_000_000_000;
 /// # Errors
 /// A sentence that says what is wrong.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
+    match position(text)? {
+        0 => Err("this must be more than 0".to_owned()),
+        bytes => Ok(bytes),
+    }
+}
+
+/// Reads a position in bytes, written as a size. Zero is allowed.
+///
+/// # Errors
+/// As [`size`].
+pub(crate) fn position(text: &str) -> Result<u64, String> {
     let (digits, unit) = match text.as_bytes().last() {
         Some(b'k' | b'K') => (&text[..text.len() - 1], 1 << 10),
         Some(b'm' | b'M') => (&text[..text.len() - 1], 1 << 20),
@@ -24,15 +35,11 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     if !is_digits(digits) {
         return Err("a number of bytes, such as 4096, 256K, 8M or 1G, is expected".to_owned());
     }
-    let bytes = digits
+    digits
         .parse::<u64>()
         .ok()
         .and_then(|number| number.checked_mul(unit))
-        .ok_or("this is more than any file can have")?;
-    match bytes {
-        0 => Err("this must be more than 0".to_owned()),
-        bytes => Ok(bytes),
-    }
+        .ok_or_else(|| "this is more than any file can have".to_owned())
 }
 
 /// Reads a rate in bytes per second, written as a size.
@@ -98,8 +105,10 @@ mod tests {
             ("17179869183G", 17_179_869_183 << 30),
         ] {
             assert_eq!(size(text), Ok(bytes), "{text}");
+            assert_eq!(position(text), Ok(bytes), "{text}");
             assert_eq!(rate(text), Ok(Rate::per_second(bytes)), "{text}");
         }
+        assert_eq!([position("0"), position("0K")], [Ok(0), Ok(0)]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior, interval};
-use tur_engine::{Downloader, Event, Events, Handle, Kind, What};
+use tur_engine::{Completed, Downloader, Error, Event, Events, Handle, Kind, What};
 
 use crate::batch::{Tally, Turns};
 use crate::console;
@@ -328,6 +328,15 @@ impl<'a> Run<'a> {
 /// The number of an item in events: from 1, in the order of the command line and the list, however often it is begun.
 pub(crate) fn number(n: usize) -> u64 {
     n as u64 + 1
+}
+
+/// How a download ended, if that is what an event tells.
+pub(crate) fn outcome(what: &What) -> Option<Result<Completed, Error>> {
+    match what {
+        What::Completed(done) => Some(Ok(Completed::clone(done))),
+        What::Failed(error) | What::Cancelled(error) => Some(Err(error.clone())),
+        _ => None,
+    }
 }
 
 /// What an item is called in a sentence.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tur_engine::{Completed, Downloader, Error, Event, Events, Kind, What};
+use tur_engine::{Downloader, Event, Events, Kind, What};
 use tur_stream::serve::{Endpoint, EndpointOptions};
 use tur_stream::{Fill, Media, Options, Place};
 
@@ -143,7 +143,7 @@ impl Stage {
         for (n, media) in self.media.iter().enumerate() {
             show.begin(n);
             let wanted = show.wanted();
-            let heard = move |what: &What| outcome(what).is_some() || wanted(what);
+            let heard = move |what: &What| run::outcome(what).is_some() || wanted(what);
             let events = media.events().only(heard);
             followers.spawn(follow(n, events, tell.clone()));
         }
@@ -156,7 +156,7 @@ impl Stage {
             name.unwrap_or_else(|| format!("file {}", n + 1))
         };
         show.event(n, event, name);
-        let Some(mut outcome) = outcome(&event.what) else {
+        let Some(mut outcome) = run::outcome(&event.what) else {
             return;
         };
         tally.count(n, &outcome);
@@ -173,15 +173,6 @@ impl Stage {
             Some(idle) => self.endpoint.idle(idle).await,
             None => pending().await,
         }
-    }
-}
-
-/// How a download ended, if that is what an event tells.
-fn outcome(what: &What) -> Option<Result<Completed, Error>> {
-    match what {
-        What::Completed(done) => Some(Ok(Completed::clone(done))),
-        What::Failed(error) | What::Cancelled(error) => Some(Err(error.clone())),
-        _ => None,
     }
 }
 

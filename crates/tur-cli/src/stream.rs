@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::thread;
 
 use tokio::sync::oneshot;
-use tur_engine::{Completed, Error, Event, Events, Kind, What};
+use tur_engine::{Completed, Error, Event, Kind, What};
 use tur_stream::{Fill, Media, Options, Place, ReadError};
 
 use crate::console;
@@ -78,30 +78,35 @@ enum Written {
 /// Hands the file on, and shows what happens meanwhile. What comes back is the exit code.
 async fn pass(media: &Media, passage: Passage, show: &mut Show, stopped: &mut Stopped) -> u8 {
     let wanted = show.wanted();
-    let ends = |what: &What| {
-        matches!(
-            what,
-            What::Started { .. } | What::Completed(_) | What::Failed(_)
-        )
-    };
-    let mut events = media.events().only(move |what| wanted(what) || ends(what));
+    let needed = |what: &What| matches!(what, What::Started { .. }) || run::outcome(what).is_some();
+    let mut events = media
+        .events()
+        .only(move |what| wanted(what) || needed(what));
     show.begin(0);
     let mut draws = show.period().map(run::ticks);
-    let mut written = writing(media, passage);
+    let (mut writing, mut written) = (writing(media, passage), None);
     let mut told = Told::new(passage);
-    let written = loop {
+    let waits = |written: &Option<Written>, told: &Told| match written {
+        // All of a file is complete once it is verified, which is told.
+        Some(Written::Whole(_)) => passage.from == 0 && told.outcome.is_none(),
+        other => other.is_none(),
+    };
+    while waits(&written, &told) {
         tokio::select! {
+            // What was told before the last byte was written is heard before.
+            biased;
             Some(event) = events.next() => told.hear(show, &event),
-            written = &mut written => break written,
+            ended = &mut writing, if written.is_none() => {
+                let gone = |_gone| Written::Output(io::ErrorKind::Other.into());
+                written = Some(ended.unwrap_or_else(gone));
+            }
             () = stopped.ask() => media.cancel(),
             () = run::tick(&mut draws) => show.tick(&media.progress()),
         }
-    };
-    let written = written.unwrap_or_else(|_gone| Written::Output(io::ErrorKind::Other.into()));
-    let outcome = match written {
+    }
+    let outcome = match written.expect("it was waited for") {
         Written::Whole(bytes) if passage.from > 0 => Ok(told.of_part(media, bytes)),
-        // It is complete once it is verified.
-        Written::Whole(_) => told.outcome(show, &mut events).await,
+        Written::Whole(_) => told.outcome.expect("it was waited for"),
         Written::Failed(error) => Err(error),
         // Who reads has had enough, as in `tur stream URL | head`: there is nobody to tell.
         Written::Unread => return Kind::Local.exit_code(),
@@ -133,26 +138,16 @@ impl Told {
     }
 
     fn hear(&mut self, show: &mut Show, event: &Event) {
-        match &event.what {
-            What::Started { url } => self.url.clone_from(url),
-            What::Completed(done) => {
-                self.outcome = Some(Ok(Completed {
-                    path: self.path.clone(),
-                    ..Completed::clone(done)
-                }));
+        if let What::Started { url } = &event.what {
+            self.url.clone_from(url);
+        }
+        if let Some(mut outcome) = run::outcome(&event.what) {
+            if let Ok(done) = &mut outcome {
+                done.path.clone_from(&self.path);
             }
-            What::Failed(error) => self.outcome = Some(Err(error.clone())),
-            _ => {}
+            self.outcome = Some(outcome);
         }
         show.event(0, event, String::new);
-    }
-
-    /// The outcome, once the last event has told it.
-    async fn outcome(mut self, show: &mut Show, events: &mut Events) -> Result<Completed, Error> {
-        while let Some(event) = events.next().await {
-            self.hear(show, &event);
-        }
-        self.outcome.expect("the last event tells it")
     }
 
     /// Of a part of a file there is no outcome: this is what was handed on.

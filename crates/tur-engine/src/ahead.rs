@@ -19,6 +19,8 @@ pub(crate) struct Ahead<B> {
 /// After the first bytes of a body, so much longer are more of them waited for: who trickles a page is not waited for until
 /// a time-out.
 const LOOK: Duration = Duration::from_secs(2);
+/// Bytes that tell whether more of them are worth it.
+const BEGINNING: usize = 64;
 
 impl<B: Body> Ahead<B> {
     /// A body of which nothing was seen.
@@ -30,12 +32,14 @@ impl<B: Body> Ahead<B> {
         }
     }
 
-    /// Waits for the first bytes, and for at most `most` of them a little longer; returns what there is. An end, good or
-    /// bad, is kept for who takes the bytes.
-    pub(crate) async fn look(&mut self, most: usize) -> Vec<u8> {
-        self.see(most).await;
+    /// Waits for the first bytes; and, where such a beginning is worth it, for at most `most` of them a little longer.
+    /// Returns what there is. An end, good or bad, is kept for who takes the bytes. Dropped, it can be called again.
+    pub(crate) async fn look(&mut self, most: usize, worth: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+        while self.seen.is_empty() && self.end.is_none() {
+            self.see(most).await;
+        }
         let rest = async {
-            while self.seen.len() < most && self.end.is_none() {
+            while self.seen.len() < most && self.end.is_none() && worth(&self.first(BEGINNING)) {
                 self.see(most).await;
             }
         };
@@ -43,8 +47,16 @@ impl<B: Body> Ahead<B> {
         if timeout(LOOK, rest).await.is_err() {
             tracing::debug!("a page trickles: its beginning must do");
         }
-        let mut bytes: Vec<u8> = self.seen.iter().flatten().copied().collect();
-        bytes.truncate(most);
+        self.first(most)
+    }
+
+    /// What was seen, so much of it at most.
+    fn first(&self, most: usize) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(most.min(self.seen.len()));
+        for chunk in self.seen.iter() {
+            let room = most - bytes.len();
+            bytes.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        }
         bytes
     }
 
@@ -81,6 +93,7 @@ impl<B: Body> Body for Ahead<B> {
 mod tests {
     use super::*;
     use bytes::Bytes;
+    use futures_util::FutureExt as _;
     use std::collections::VecDeque;
 
     /// What each fill brings; none is a wait for ever.
@@ -122,7 +135,7 @@ mod tests {
         for (end, last) in [(Ok(("c", Fill::End)), Ok(())), (Err(lost()), Err(lost()))] {
             for most in [1, 2, 100] {
                 let mut ahead = body([Ok(("ab", Fill::More)), Ok(("", Fill::More)), end.clone()]);
-                let seen = ahead.look(most).await;
+                let seen = ahead.look(most, |_| true).await;
                 assert!(b"abc".starts_with(&seen) && seen.len() <= most);
                 let (text, came) = drain(ahead, 1).await;
                 assert_eq!(came, last);
@@ -134,6 +147,26 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_page_that_trickles_is_not_waited_for() {
         let mut ahead = body([Ok(("a", Fill::More))]);
-        assert_eq!(ahead.look(10).await, b"a");
+        assert_eq!(ahead.look(10, |_| true).await, b"a");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_worth_no_look_is_not_waited_for() {
+        let worth = |seen: &[u8]| seen.starts_with(b"<");
+        for (steps, seen) in [
+            (vec!["<", "x"], Some("<x")),
+            (vec!["", "x"], Some("x")),
+            (vec!["x"], Some("x")),
+            (vec!["<"], None),
+            (vec![], None),
+        ] {
+            let mut ahead = body(steps.iter().map(|text| Ok((*text, Fill::More))));
+            let now = ahead.look(2, worth).now_or_never();
+            assert_eq!(now.as_deref(), seen.map(str::as_bytes), "{steps:?}");
+            // What was seen by then is not lost, and the first bytes of all are waited for as long as it takes.
+            let later = tokio::time::timeout(3 * LOOK, ahead.look(2, worth)).await;
+            let all = steps.concat();
+            assert_eq!(later.ok(), (!all.is_empty()).then(|| all.into_bytes()));
+        }
     }
 }

@@ -62,14 +62,17 @@ pub(crate) fn wake(waker: Waker) {
 }
 
 /// What `work` comes to. A panic in it, which is a bug here, is a failure like others: whoever waits for the end is told one.
-pub(crate) async fn unharmed<R>(work: impl Future<Output = R>) -> Result<R, Error> {
+pub(crate) fn unharmed<R>(work: impl Future<Output = R>) -> impl Future<Output = Result<R, Error>> {
+    // Not an `async fn`: that would hold the driver twice, as it was given and as it is polled.
     // Each step of a driver gives back what it had, whatever another one has left half done.
-    let ended = AssertUnwindSafe(work).catch_unwind().await;
-    ended.map_err(|panic| {
-        let panic = text(panic);
-        tracing::error!(panic, "a driver panicked");
-        let message = format!("a part of the engine panicked, which is a bug: {panic}");
-        Error::new(Kind::Other, message)
+    let ended = AssertUnwindSafe(work).catch_unwind();
+    ended.map(|ended| {
+        ended.map_err(|panic| {
+            let panic = text(panic);
+            tracing::error!(panic, "a driver panicked");
+            let message = format!("a part of the engine panicked, which is a bug: {panic}");
+            Error::new(Kind::Other, message)
+        })
     })
 }
 

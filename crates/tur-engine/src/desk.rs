@@ -122,7 +122,7 @@ impl State {
     clippy::disallowed_methods,
     reason = "how long a thread of this process is with the system; no download knows of it"
 )]
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sha2::Digest as _;
 use tur_core::port::Field;
-use tur_core::{Kind, Rate, Secret};
+use tur_core::{Kind, RangeSet, Rate, Secret};
 use tur_http::{Netrc, RedirectPolicy, SafeName, Terms, TypeGlob};
 use tur_sched::{OnChange, Priority, RetryPolicy, Schedule, SpeedFloor};
 use tur_storage::{FileName, Stay};
@@ -370,15 +370,19 @@ impl Download {
 
     /// Begins, to be read while it arrives. A download that may have two lanes or more keeps one of them free, connected
     /// where it can be, for who seeks.
-    pub fn start_reading(self) -> (Handle, Reading) {
+    ///
+    /// `window` and `ahead` are those of [`Reading::set_window`]. What is said there may come after the first request, which
+    /// asks for everything where there is no window.
+    pub fn start_reading(self, window: Option<RangeSet>, ahead: RangeSet) -> (Handle, Reading) {
         let downloader = self.downloader.clone();
         let core = Core::new();
+        let reading = Reading::new(Arc::clone(&core));
+        reading.set_window(window, ahead);
         let job = self.job().map(|job| Job {
             reading: Some(Arc::clone(&core)),
             ..job
         });
-        let handle = downloader.launch(job, Some(Arc::clone(&core)));
-        (handle, Reading::new(core))
+        (downloader.launch(job, Some(core)), reading)
     }
 
     fn job(self) -> Result<Job, Error> {

@@ -1,19 +1,14 @@
 //! The facade: one per application, with the data thread that everything runs on.
 
 use std::fmt;
-use std::future::poll_fn;
 use std::path::PathBuf;
-use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
-use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinSet;
 use tracing::Instrument as _;
 use tur_core::{Kind, Rate};
 use tur_net::{HttpSession, HttpTransport, NetConfig};
@@ -32,6 +27,7 @@ use crate::connections;
 use crate::desk::Desk;
 use crate::driver::{self, Outside, Pin, World};
 use crate::filed::Filed;
+use crate::floor::{Floor, serve};
 use crate::handle::Wish;
 #[cfg(feature = "http3")]
 use crate::http3::Http3Guide;
@@ -39,6 +35,7 @@ use crate::hub::{Ground, Hub, HubConfig, Making, Message, Newcomer, Run, Worlds}
 use crate::job::Job;
 use crate::keys;
 use crate::limits::{Limit, Limits};
+use crate::lookout::Lookout;
 use crate::metrics::Totals;
 use crate::origins::{Origins, Pattern};
 use crate::pressure::Watch;
@@ -75,6 +72,7 @@ struct Shared {
     next: Arc<AtomicU64>,
     compute: Compute,
     desk: Desk,
+    lookout: Lookout,
     storage: StorageKind,
     filed: Filed,
     seats: Seats,
@@ -234,6 +232,7 @@ impl DownloaderBuilder {
             next: Arc::new(AtomicU64::new(1)),
             compute: Compute::new(),
             desk: Desk::default(),
+            lookout: Lookout::new(self.hub.hang),
             storage: self.storage,
             filed: Filed::default(),
             seats: Seats::new(PosixDisk.descriptors_max()),
@@ -310,6 +309,7 @@ impl Shared {
             filed: self.filed.of(stay),
             compute: self.compute.clone(),
             desk: self.desk.clone(),
+            lookout: self.lookout.clone(),
             limits,
             scaling: self.scaling.clone(),
             sampler: self.sampler.clone(),
@@ -523,76 +523,4 @@ fn transport(shared: &Arc<HttpTransport>, limits: &Limits) -> Arc<HttpTransport>
         Some(bytes) => Arc::new(shared.with_receive_buffer(bytes)),
         None => Arc::clone(shared),
     }
-}
-
-/// What the data thread looks after.
-struct Floor {
-    pools: Sessions<HttpSession>,
-    clock: Clock,
-    hub: Hub<HttpTransport, FileDisk>,
-}
-
-/// Why the data thread has looked up.
-enum Looked {
-    Begin(Vec<Run>),
-    Again,
-    Over,
-}
-
-/// The data thread: runs drivers, begins what peers ask for, closes connections that nobody uses, and looks at what is left
-/// of memory and descriptors. Ends when the last downloader is gone and every driver has kept what it has.
-async fn serve(
-    mut inbox: mpsc::UnboundedReceiver<Run>,
-    mut floor: Floor,
-    mut watch: Watch,
-    (stop, life): (CancelToken, Weak<watch::Sender<()>>),
-) {
-    let mut drivers = JoinSet::new();
-    let mut stopped = pin!(stop.cancelled().fuse());
-    loop {
-        let Floor { pools, clock, hub } = &mut floor;
-        let mut expiry = pin!(driver::until(
-            pools.expire(clock.now()).map(|at| clock.instant(at))
-        ));
-        let mut returned = pin!(pools.returned());
-        let looked = poll_fn(|cx| {
-            while let Poll::Ready(Some(ended)) = drivers.poll_join_next(cx) {
-                if let Err(error) = ended {
-                    tracing::error!(%error, "a driver panicked");
-                }
-            }
-            if !drivers.is_empty()
-                && let Poll::Ready(signs) = watch.poll(cx)
-            {
-                pools.pressure(clock.now(), &signs);
-                return Poll::Ready(Looked::Again);
-            }
-            if stopped.as_mut().poll(cx).is_ready()
-                && let Some(life) = life.upgrade()
-            {
-                // Each driver takes a change for the end of its downloader.
-                life.send_replace(());
-                hub.shut_down();
-            }
-            if let Poll::Ready(runs) = hub.poll(cx) {
-                return Poll::Ready(Looked::Begin(runs));
-            }
-            match inbox.poll_recv(cx) {
-                Poll::Ready(Some(run)) => Poll::Ready(Looked::Begin(vec![run])),
-                Poll::Ready(None) => Poll::Ready(Looked::Over),
-                // A session that came back may be the next to expire.
-                Poll::Pending if returned.as_mut().poll(cx).is_ready() => {
-                    Poll::Ready(Looked::Again)
-                }
-                Poll::Pending => expiry.as_mut().poll(cx).map(|()| Looked::Again),
-            }
-        });
-        match looked.await {
-            Looked::Begin(runs) => runs.into_iter().for_each(|run| drop(drivers.spawn(run))),
-            Looked::Again => {}
-            Looked::Over => break,
-        }
-    }
-    floor.hub.shut_down();
-    while drivers.join_next().await.is_some() {}
 }

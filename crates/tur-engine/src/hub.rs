@@ -10,7 +10,7 @@ mod post;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
@@ -486,7 +486,7 @@ where
             ..
         } = *accepted;
         let carry = async move {
-            let work = fetch(world, job, Box::new(delivery), outside);
+            let work = Box::pin(fetch(world, job, Box::new(delivery), outside));
             let result = heeding(work, cancels, &wishes).await;
             done.tell(result);
             drop((counted, bus, over));
@@ -555,11 +555,10 @@ where
 
 /// Runs `work`; a token that is cancelled meanwhile becomes a wish.
 async fn heeding<R>(
-    work: impl Future<Output = R>,
+    mut work: Pin<Box<impl Future<Output = R>>>,
     cancels: Vec<CancelToken>,
     wishes: &watch::Sender<Wish>,
 ) -> R {
-    let mut work = pin!(work);
     let mut cancelled: FuturesUnordered<_> = cancels.iter().map(CancelToken::cancelled).collect();
     poll_fn(|cx| {
         if let Poll::Ready(Some(())) = cancelled.poll_next_unpin(cx) {

@@ -48,6 +48,7 @@ mod error;
 mod event;
 mod fetch;
 mod filed;
+mod floor;
 mod hand;
 mod handle;
 #[cfg(feature = "http3")]
@@ -56,6 +57,7 @@ mod hub;
 mod job;
 mod keys;
 mod limits;
+mod lookout;
 mod metrics;
 mod network;
 mod origins;

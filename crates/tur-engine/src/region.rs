@@ -22,6 +22,7 @@ use tur_storage::{Disk, StorageError, Writer};
 use crate::clock::Clock;
 use crate::hand::{Fallen, Handing};
 use crate::limits::{Limits, Turn};
+use crate::lookout::Calls;
 use crate::overlap::Overlap;
 use crate::reading::Core;
 
@@ -39,16 +40,27 @@ pub(crate) struct Region<D: Disk> {
     gate: Arc<Gate>,
     place: ByteRange,
     sink: Sink<D>,
+    /// Nothing but all of it could be had.
+    whole: bool,
 }
 
 /// What becomes of the bytes.
 pub(crate) enum Sink<D: Disk> {
     /// They are written, and who reads is told.
-    Part(Writer<D>, Option<Arc<Core>>),
+    Part(Written<D>),
     /// They are there, and must be the same.
-    Overlap(Overlap<D>),
+    Overlap(Overlap<D>, Arc<Calls>),
     /// They are handed on.
     Taker(Handing),
+}
+
+/// Bytes on their way into a part.
+pub(crate) struct Written<D: Disk> {
+    pub(crate) writer: Writer<D>,
+    pub(crate) calls: Arc<Calls>,
+    pub(crate) readers: Option<Arc<Core>>,
+    /// They stay no longer than until they are read: what comes in one stream waits for who reads it.
+    pub(crate) passing: bool,
 }
 
 /// Why bytes did not go where they belong.
@@ -63,7 +75,12 @@ impl<D: Disk> Region<D> {
     /// The place that an admitted body has, behind the gate of its lease.
     pub(crate) fn new(gate: Arc<Gate>, admitted: &Admitted, sink: Sink<D>) -> Self {
         let place = admitted.place();
-        let region = Self { gate, place, sink };
+        let region = Self {
+            gate,
+            place,
+            sink,
+            whole: !admitted.is_partial(),
+        };
         assert_eq!(place.start, region.cursor(), "a body goes where it belongs");
         region
     }
@@ -71,8 +88,8 @@ impl<D: Disk> Region<D> {
     /// Where the next byte goes.
     fn cursor(&self) -> u64 {
         match &self.sink {
-            Sink::Part(writer, _) => writer.cursor(),
-            Sink::Overlap(overlap) => overlap.cursor(),
+            Sink::Part(part) => part.writer.cursor(),
+            Sink::Overlap(overlap, _) => overlap.cursor(),
             Sink::Taker(handing) => handing.cursor(),
         }
     }
@@ -81,6 +98,12 @@ impl<D: Disk> Region<D> {
     fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Result<(), Fallen>> {
         match &self.sink {
             Sink::Taker(handing) if !self.is_over() => handing.poll_room(cx),
+            Sink::Part(Written {
+                writer,
+                readers: Some(readers),
+                passing: true,
+                ..
+            }) if self.whole && !self.is_over() => readers.poll_reach(cx, writer.cursor()).map(Ok),
             _ => Poll::Ready(Ok(())),
         }
     }
@@ -92,16 +115,17 @@ impl<D: Disk> Region<D> {
         let granted = usize::try_from(self.gate.take(at, wanted)).unwrap_or(0);
         let dropped = chunks.truncate(granted);
         let wasted = match &mut self.sink {
-            Sink::Part(writer, readers) => {
-                let written = writer.write(chunks, granted);
-                if let Some(readers) = readers {
+            Sink::Part(part) => {
+                let Written { writer, calls, .. } = part;
+                let written = calls.during(|| writer.write(chunks, granted));
+                if let Some(readers) = &part.readers {
                     readers.published(ByteRange::new(at, writer.cursor()));
                 }
                 written.map_err(Stuck::Disk)?;
                 dropped
             }
-            Sink::Overlap(overlap) => {
-                if !overlap.agrees(chunks, granted) {
+            Sink::Overlap(overlap, calls) => {
+                if !calls.during(|| overlap.agrees(chunks, granted)) {
                     return Err(Stuck::Differs);
                 }
                 dropped + granted
@@ -123,7 +147,7 @@ impl<D: Disk> Region<D> {
     fn take_began(&mut self) -> bool {
         match &mut self.sink {
             Sink::Taker(handing) => handing.take_began(),
-            Sink::Part(..) | Sink::Overlap(_) => false,
+            Sink::Part(..) | Sink::Overlap(..) => false,
         }
     }
 

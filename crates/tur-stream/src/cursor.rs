@@ -3,7 +3,7 @@
 use std::io::{self, SeekFrom};
 use std::sync::Arc;
 
-use tur_engine::{ByteRange, Demand, Kind, Version, Wait};
+use tur_engine::{ByteRange, Demand, Version, Wait};
 
 use crate::ReadError;
 use crate::media::Inner;
@@ -57,8 +57,9 @@ impl Cursor {
             return Ok(Step::Read(0));
         }
         loop {
-            let of = self.of.unwrap_or_else(|| self.inner.reading.version());
-            match self.inner.reading.read_at(of, self.at, into) {
+            let reading = &self.inner.reading;
+            let of = self.of.unwrap_or_else(|| reading.version());
+            match reading.read_at(of, self.at, into) {
                 Ok(0) => {}
                 Ok(came) => {
                     self.of = Some(of);
@@ -66,20 +67,25 @@ impl Cursor {
                     return Ok(Step::Read(came));
                 }
                 // It has read nothing yet, and begins with the new version.
-                Err(error) if error.kind() == Kind::Changed && self.of.is_none() => continue,
+                Err(_) if self.of.is_none() && reading.version() != of => continue,
                 Err(error) => return Err(error.into()),
             }
-            if self.is_at_end() {
+            let is_at_end = self.is_at_end();
+            // Asked last: the length may be that of another version, which has begun since.
+            if reading.version() != of {
+                continue;
+            }
+            if is_at_end {
                 return Ok(Step::Read(0));
             }
             return Ok(Step::Wait(self.want(of, into.len())));
         }
     }
 
-    /// True if the length is known, and no byte stands here.
+    /// True if it is known that no byte stands here: of no file does one stand at the last position.
     fn is_at_end(&self) -> bool {
-        let reading = &self.inner.reading;
-        reading.len().is_some_and(|len| self.at >= len)
+        let end = self.inner.reading.len().unwrap_or(u64::MAX);
+        self.at >= end
     }
 
     /// Says that the bytes here are waited for.

@@ -66,17 +66,18 @@ impl Media {
         let download = options.apply(download);
         #[cfg(feature = "serve")]
         let likely_name = of_url.unwrap_or_else(|| download.likely_name());
-        let (handle, reading) = download.start_reading();
+        let views = Views::new(options.look_ahead);
+        let (window, ahead) = spans(options.fill, &views);
+        let (handle, reading) = download.start_reading(window, ahead);
         let inner = Inner {
             handle,
             reading,
             fill: options.fill,
-            views: Mutex::new(Views::new(options.look_ahead)),
+            views: Mutex::new(views),
             #[cfg(feature = "serve")]
             likely_name,
             pinned,
         };
-        inner.tell_views(&inner.views());
         Self {
             inner: Arc::new(inner),
         }
@@ -259,8 +260,7 @@ impl Inner {
     }
 
     fn tell_views(&self, views: &Views) {
-        let ahead = views.ahead();
-        let window = (self.fill == Fill::Window).then(|| ahead.clone());
+        let (window, ahead) = spans(self.fill, views);
         self.reading.set_window(window, ahead);
     }
 
@@ -268,6 +268,13 @@ impl Inner {
         // Each step leaves them whole.
         self.views.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What may be fetched, and what of that comes first.
+fn spans(fill: Fill, views: &Views) -> (Option<RangeSet>, RangeSet) {
+    let ahead = views.ahead();
+    let window = (fill == Fill::Window).then(|| ahead.clone());
+    (window, ahead)
 }
 
 /// Waits for bytes; see [`Media::ready`]. Dropping it is all it takes to wait no more.

@@ -11,7 +11,8 @@ pub enum Fill {
     #[default]
     All,
     /// Only what lies within the look-ahead of a reader: then the lanes rest until one reads on. Such a download is
-    /// complete only when readers have been everywhere.
+    /// complete only when readers have been everywhere. An origin without ranges has one stream,
+    /// which waits at the end of the look-ahead where what comes passes ([`Place::Passing`]), and brings all of it elsewhere.
     Window,
 }
 

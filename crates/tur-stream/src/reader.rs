@@ -38,9 +38,9 @@ impl Reader {
         self.interrupt.clone()
     }
 
-    /// Reads what is there, and never waits for bytes: for threads that must not, such as that of an audio device. `Pending` if
-    /// there is nothing; then it is asked for before all else, and the call is to be made again later. `Ready(Ok(0))` is the
-    /// end of the file.
+    /// Reads what is there, and never waits for bytes, nor for a disk that saves some: for threads that must not, such as that of
+    /// an audio device. `Pending` if there is nothing; then it is asked for before all else, and the call is to be made again
+    /// later. `Ready(Ok(0))` is the end of the file. Bytes that the system has dropped from its page cache come from the disk.
     pub fn try_read(&mut self, into: &mut [u8]) -> Poll<io::Result<usize>> {
         let step = self.check().and_then(|()| self.cursor.step(into));
         match step {

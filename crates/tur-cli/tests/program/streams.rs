@@ -1,7 +1,7 @@
 //! `tur stream` and `-o -`: a file to standard output, in order, and nothing left anywhere.
 
 use std::io::Read as _;
-use std::process::{Output, Stdio};
+use std::process::{Child, ChildStdout, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tur_core::{ByteRange, Rate};
@@ -19,6 +19,20 @@ fn stream(place: &Place, args: &[&str]) -> Output {
     let output = output.expect("the program starts");
     assert_eq!(place.names(), [""; 0], "nothing is left");
     output
+}
+
+/// Starts it; what it writes is read by the test.
+fn begun(place: &Place, args: &[&str]) -> (Child, ChildStdout) {
+    let mut child = place
+        .command(&["stream"])
+        .args(args)
+        .env("TMPDIR", place.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let out = child.stdout.take().expect("it is piped");
+    (child, out)
 }
 
 fn origin(behaviour: Behaviour) -> (Loopback, String) {
@@ -58,15 +72,27 @@ fn a_file_goes_to_standard_output_in_order() {
 fn events_are_told_beside_it() {
     let (_origin, url) = origin(Behaviour::new(SIZE));
     let place = Place::new();
-    let output = stream(&place, &["--json", &url]);
-    assert_bytes(&output, 0);
-    let last = said(&output).lines().last().map(str::to_owned);
-    let last: serde_json::Value = serde_json::from_str(&last.expect("a line")).expect("an object");
-    assert_eq!(
-        (&last["event"], &last["path"]),
-        (&"done".into(), &"-".into())
-    );
-    assert_eq!((&last["bytes"], &last["url"]), (&SIZE.into(), &url.into()));
+    // Of a part of it, as of the whole.
+    for (args, from) in [
+        (&[][..], 0),
+        (&["--from", "0"], 0),
+        (&["--from", "5M"], 5 * MIB),
+    ] {
+        let output = stream(&place, &[&["--json", &url], args].concat());
+        assert_bytes(&output, from);
+        let said = said(&output);
+        let last = said.lines().last().expect("a line");
+        let last: serde_json::Value = serde_json::from_str(last).expect("an object");
+        assert_eq!(
+            (&last["event"], &last["path"]),
+            (&"done".into(), &"-".into())
+        );
+        let bytes = SIZE - from;
+        assert_eq!(
+            (&last["bytes"], &last["url"]),
+            (&bytes.into(), &url.clone().into())
+        );
+    }
 }
 
 #[test]
@@ -120,14 +146,7 @@ fn a_kill_leaves_nothing() {
     let gate = Gate::at(MIB);
     let (_origin, url) = origin_of(Deed::Hold(gate));
     let place = Place::new();
-    let mut command = place.command(&["stream", &url]);
-    let mut child = command
-        .env("TMPDIR", place.path())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it starts");
-    let mut out = child.stdout.take().expect("it is piped");
+    let (mut child, mut out) = begun(&place, &[&url]);
     out.read_exact(&mut vec![0; MIB as usize])
         .expect("it comes");
     assert_eq!(place.names(), [""; 0], "nor while it runs");
@@ -144,12 +163,23 @@ fn origin_of(deed: Deed) -> (Loopback, String) {
 fn what_makes_no_sense_is_refused() {
     let (origin, url) = origin(Behaviour::new(SIZE));
     let place = Place::new();
+    let digest = format!("sha256:{}", sha256(0, SIZE));
     for args in [
         &["stream", &url, &url][..],
         &["stream"],
         &["stream", "-o", "f", &url],
         &["stream", "--save-session", "s", &url],
         &["--from", "5", &url],
+        &["stream", "--from", "5", "--checksum", &digest, &url],
+        &[
+            "-o",
+            "/dev/null",
+            "--from",
+            "5",
+            "--checksum",
+            &digest,
+            &url,
+        ],
     ] {
         place.tur_plain(args).ends_with(2);
     }
@@ -162,14 +192,7 @@ fn a_reader_that_waits_stops_the_connections() {
     const BIG: u64 = 80 * MIB;
     let (origin, url) = origin(Behaviour::new(BIG));
     let place = Place::new();
-    let mut command = place.command(&["stream", "--speed-limit", "1K", "--speed-time", "1", &url]);
-    let mut child = command
-        .env("TMPDIR", place.path())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it starts");
-    let mut out = child.stdout.take().expect("it is piped");
+    let (child, mut out) = begun(&place, &["--speed-limit", "1K", "--speed-time", "1", &url]);
     let mut have = vec![0; MIB as usize];
     out.read_exact(&mut have).expect("it comes");
     // All that may be fetched comes, and no more.
@@ -187,14 +210,7 @@ fn a_reader_that_waits_stops_the_connections() {
 fn a_reader_that_goes_ends_it_without_noise() {
     let (_origin, url) = origin(Behaviour::new(SIZE));
     let place = Place::new();
-    let mut command = place.command(&["stream", "-q", &url]);
-    let mut child = command
-        .env("TMPDIR", place.path())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it starts");
-    let mut out = child.stdout.take().expect("it is piped");
+    let (child, mut out) = begun(&place, &["-q", &url]);
     out.read_exact(&mut [0; 100]).expect("it comes");
     drop(out);
     let output = child.wait_with_output().expect("it ends");
@@ -210,14 +226,7 @@ fn a_signal_ends_it_and_leaves_nothing() {
     let gate = Gate::at(MIB);
     let (_origin, url) = origin_of(Deed::Hold(gate));
     let place = Place::new();
-    let mut command = place.command(&["stream", &url]);
-    let mut child = command
-        .env("TMPDIR", place.path())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it starts");
-    let mut out = child.stdout.take().expect("it is piped");
+    let (child, mut out) = begun(&place, &[&url]);
     out.read_exact(&mut vec![0; MIB as usize])
         .expect("it comes");
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tur_core::port::Transport;
 use tur_core::{Answer, BodyKind, ByteRange, Content, Representation, Timestamp};
 use tur_http::{Admitted, is_surprising_page};
-use tur_sched::{Event, FetchOrder, Hint, LaneId, Transfer, TransferConfig, Waits};
+use tur_sched::{Event, FetchOrder, Hint, LaneId, Transfer, TransferConfig, Waits, WaitsFor};
 use tur_storage::{Disk, Durable, Stay, StorageError};
 
 use super::answer::{representation, validator};
@@ -21,8 +21,9 @@ use super::{Driver, End};
 use crate::What;
 use crate::filed::Filed;
 use crate::job::Job;
+use crate::lookout::Watched;
 use crate::overlap::Overlap;
-use crate::region::Sink;
+use crate::region::{Sink, Written};
 
 /// A first answer that takes longer is told to be slow.
 const SLOW: Duration = Duration::from_secs(2);
@@ -35,6 +36,7 @@ pub(super) struct ToFile<'a, D: Disk> {
     pub(super) compare: Option<Existing>,
     pub(super) follower: Option<Follower>,
     pub(super) checkpoint: Checkpointing,
+    watched: Watched,
 }
 
 /// What a file hears of by itself.
@@ -54,7 +56,7 @@ pub(super) enum Early {
 }
 
 impl<'a, D: Disk + Clone> ToFile<'a, D> {
-    pub(super) fn new((disk, filed): (&D, &Filed), job: &'a Job) -> Self {
+    pub(super) fn new((disk, filed): (&D, &Filed), job: &'a Job, watched: Watched) -> Self {
         let algorithm = job.checksum.as_ref().map(|checksum| checksum.algorithm);
         Self {
             job,
@@ -62,6 +64,7 @@ impl<'a, D: Disk + Clone> ToFile<'a, D> {
             compare: None,
             follower: algorithm.map(Follower::new),
             checkpoint: Checkpointing::default(),
+            watched,
         }
     }
 
@@ -93,6 +96,18 @@ impl<D: Disk + Clone> Store<D> for ToFile<'_, D> {
         (!opened).then_some(began + SLOW)
     }
 
+    fn holds_for(&self) -> WaitsFor {
+        match self.waits_for_readers() {
+            true => WaitsFor::Reader,
+            false => WaitsFor::Limiter,
+        }
+    }
+
+    fn waits_for_readers(&self) -> bool {
+        let reading = self.job.reading.as_ref();
+        reading.is_some_and(|reading| reading.holds_up())
+    }
+
     fn only_looks(&self) -> bool {
         self.compare.is_some()
     }
@@ -116,11 +131,16 @@ impl<D: Disk + Clone> Store<D> for ToFile<'_, D> {
         let part = self.filing.part()?;
         // The gate, not the writer, knows where a lease ends: it may still grow.
         let range = ByteRange::from(order.grant.start);
+        let calls = self.watched.calls();
         Some(if order.compare {
-            Sink::Overlap(Overlap::new(part.reader(), range.start))
+            Sink::Overlap(Overlap::new(part.reader(), range.start), calls)
         } else {
-            let writer = part.writer(lane.0, order.lease.0, range);
-            Sink::Part(writer, self.job.reading.clone())
+            Sink::Part(Written {
+                writer: part.writer(lane.0, order.lease.0, range),
+                calls,
+                readers: self.job.reading.clone(),
+                passing: self.job.stay == Stay::Passing,
+            })
         })
     }
 

@@ -121,12 +121,13 @@ impl<D: Disk + Clone> Filing<D> {
 
     /// Looks at the name.
     pub(super) fn look(&self) -> Result<Option<Existing>, Error> {
-        self.judge(self.survey()?)
+        self.judge(self.surveying()()?)
     }
 
-    /// What has the name.
-    pub(super) fn survey(&self) -> Result<Found, StorageError> {
-        survey(&self.disk, &self.place)
+    /// Work that tells what has the name.
+    pub(super) fn surveying(&self) -> impl FnOnce() -> Result<Found, StorageError> + use<D> {
+        let (disk, place) = (self.disk.clone(), self.place.clone());
+        move || survey(&disk, &place)
     }
 
     /// What has the name: a plain file is compared before anything is decided; all else is refused.
@@ -359,6 +360,17 @@ impl<D: Disk + Clone> Filing<D> {
     /// What storage finds missing.
     pub(super) fn check(&self) -> Result<RangeSet, StorageError> {
         self.part.as_ref().map_or(Ok(RangeSet::new()), Part::check)
+    }
+
+    /// Work that reads the part, where it takes less room than it has bytes.
+    pub(super) fn proving(
+        &self,
+    ) -> Result<Option<impl FnOnce() -> Result<RangeSet, StorageError> + use<D>>, StorageError>
+    {
+        match &self.part {
+            Some(part) if part.is_thin()? => Ok(Some(part.proving())),
+            _ => Ok(None),
+        }
     }
 
     /// Gives the part away to be committed, with how.

@@ -41,10 +41,10 @@ where
     if let Some(hint) = world.origins.hint(&job.target.origin) {
         tracing::debug!(origin = %job.target.origin, ?hint, "remembered");
     }
-    let (board, store) = (
-        outside.board.clone(),
-        ToFile::new((&world.disk, &world.filed), job),
-    );
+    let board = outside.board.clone();
+    let (clock, lookout) = (world.clock, &world.lookout);
+    let watched = lookout.watch(board.clone(), clock, clock.now());
+    let store = ToFile::new((&world.disk, &world.filed), job, watched);
     let config = config(job, None, Hint::default());
     let mut driver = Driver::new(&world, errand(job), config, board, store);
     let result = match unharmed(driver.carry_through(&mut outside)).await {
@@ -70,7 +70,8 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
     async fn carry_through(&mut self, outside: &mut Outside) -> Result<Completed, Error> {
         let begun = if self.store.filing.is_read() {
             // Whoever reads what a failed download has left keeps it until it is known that the part is wanted.
-            Err(self.store.filing.survey()?)
+            let surveying = self.store.filing.surveying();
+            self.opened(outside, || surveying().map(Err)).await?
         } else {
             let beginning = self.store.filing.beginning();
             self.opened(outside, beginning).await?
@@ -130,7 +131,8 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
         if let Some(opened) = opened.await {
             return Ok(opened?.map(|opened| self.store.filing.take(opened)));
         }
-        // What it opens is left in order, and let go, before the end is told.
+        // What it opens is left in order, and let go, before the end is told: one that still waits for a thread gets one.
+        self.world.desk.hurry();
         if let Ok(Ok(Ok(opened))) = timeout(LEAVE_MAX, opening).await {
             self.store.filing.take(opened);
         }
@@ -256,6 +258,9 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
             }
             self.store.checkpoint.running = None;
         }
+        if !self.prove(outside).await? {
+            return Ok(None);
+        }
         let Some(sha256) = self.verify(total, outside).await? else {
             return Ok(None);
         };
@@ -268,6 +273,24 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
             sha256,
             ..self.report()
         }))
+    }
+
+    /// Reads the part again where its room says that somebody may have cut it unseen. False if that cost bytes, which are
+    /// fetched again.
+    async fn prove(&mut self, outside: &mut Outside) -> Result<bool, Error> {
+        let proving = self.store.filing.proving();
+        let Some(proving) = proving.map_err(|error| self.leave(error.into()))? else {
+            return Ok(true);
+        };
+        let proved = self
+            .on_disk()
+            .wait(or_cancelled(outside, self.world.desk.leave(proving)));
+        let lost = match proved.await {
+            None => return Err(self.interrupted().await),
+            Some(lost) => lost.map_err(|error| self.leave(error.into()))?,
+        };
+        self.lost(&lost);
+        Ok(lost.is_empty())
     }
 
     /// A checkpoint or a digest that runs holds the lock of the part: who is told of the end may want to begin again at

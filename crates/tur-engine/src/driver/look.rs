@@ -4,9 +4,12 @@
 
 use std::borrow::Cow;
 
+use futures_util::FutureExt as _;
 use tur_core::port::{Reply, Transport};
 use tur_core::{Answer, Asides, Fault, Identity, Origin};
-use tur_http::{Coding, LOOK_BYTES_MAX, Sight, admit, challenge, may_challenge, names_a_file};
+use tur_http::{
+    Coding, LOOK_BYTES_MAX, Sight, admit, challenge, may_be_page, may_challenge, names_a_file,
+};
 use tur_sched::{Event, Facts, FetchOrder, LaneId, Needs, Profile};
 use tur_storage::Disk;
 
@@ -48,12 +51,21 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
         !html_wanted && (self.identity().is_none() || admit(answer, &self.asked(order)).is_err())
     }
 
-    /// Waits for the beginning of a body.
+    /// Looks at the beginning of a body: at once, if that is there.
     pub(super) fn look(&mut self, lane_id: LaneId, reply: Reply<BodyOf<T>>) {
+        let Reply { answer, body } = reply;
+        let mut body = Ahead::new(body);
+        let coded = answer
+            .asides()
+            .is_some_and(|asides| asides.page_encoding.is_some());
+        // Of a refusal all is seen, so that its connection can be used again; what is coded shows nothing by itself.
+        let all = coded || matches!(answer, Answer::Refused { .. });
+        let worth = move |beginning: &[u8]| all || may_be_page(beginning);
+        if let Some(seen) = body.look(LOOK_BYTES_MAX, worth).now_or_never() {
+            return self.looked(lane_id, (answer, body), &seen);
+        }
         let (op, running) = stoppable(async move {
-            let Reply { answer, body } = reply;
-            let mut body = Ahead::new(body);
-            let seen = body.look(LOOK_BYTES_MAX).await;
+            let seen = body.look(LOOK_BYTES_MAX, worth).await;
             Done::Looked {
                 lane: lane_id,
                 answer: Box::new((answer, body)),

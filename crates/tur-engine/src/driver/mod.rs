@@ -51,6 +51,7 @@ use crate::filed::Filed;
 use crate::handle::Wish;
 use crate::job::Job;
 use crate::limits::Limits;
+use crate::lookout::Lookout;
 use crate::origins::Origins;
 use crate::passport::Passport;
 use crate::sampler::Sampler;
@@ -83,6 +84,7 @@ pub(crate) struct World<T: Transport, D: Disk> {
     pub(crate) filed: Filed,
     pub(crate) compute: Compute,
     pub(crate) desk: Desk,
+    pub(crate) lookout: Lookout,
     pub(crate) limits: Limits,
     pub(crate) scaling: Scaling,
     pub(crate) sampler: Sampler,
@@ -102,6 +104,7 @@ impl<T: Transport, D: Disk + Clone> Clone for World<T, D> {
             filed: self.filed.clone(),
             compute: self.compute.clone(),
             desk: self.desk.clone(),
+            lookout: self.lookout.clone(),
             limits: self.limits.clone(),
             scaling: self.scaling.clone(),
             sampler: self.sampler.clone(),

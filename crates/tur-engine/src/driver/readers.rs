@@ -2,17 +2,14 @@
 //!
 //! Read [`Driver::heed_readers`]. That bytes are covered they hear from the write itself.
 
+use tur_core::Timestamp;
 use tur_core::port::Transport;
-use tur_core::{ByteRange, Timestamp};
 use tur_sched::Event;
 use tur_storage::Disk;
 
 use super::Driver;
 use super::file::ToFile;
 use crate::reading::Heard;
-
-/// What is asked for outside of a window to have what is there confirmed: no more than one lease has at least.
-const CONFIRMING: u64 = 64 << 10;
 
 impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
     /// Hands on what readers want by now.
@@ -25,7 +22,7 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
             // Who waits for the next byte of a lane is served by it: told late how far that is, the machine would cut it.
             self.tell_written();
         }
-        for event in events(self.widen(heard)) {
+        for event in events(heard) {
             self.tell_machine(event);
         }
     }
@@ -36,26 +33,9 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
         let Some(reading) = self.store.job.reading.as_ref().filter(|_| !looks) else {
             return;
         };
-        for event in events(self.widen(reading.take_all_wants())) {
+        for event in events(reading.take_all_wants()) {
             self.transfer.handle(now, event);
         }
-    }
-
-    /// What an earlier run left is read by nobody before an answer has confirmed it. Where the window has nothing else to be
-    /// asked for, something behind it is; the window is told again once it was confirmed.
-    fn widen(&self, mut heard: Heard) -> Heard {
-        let (filing, total) = (&self.store.filing, self.transfer.ledger().total());
-        if let Some((Some(window), _)) = &mut heard.spans
-            && let Some(total) = total.filter(|_| filing.keep && !filing.begun)
-        {
-            let gaps = filing.gaps(total);
-            let asks = window.iter().any(|part| gaps.overlaps(part));
-            if let Some(gap) = gaps.iter().next().filter(|_| !asks) {
-                let end = gap.end.min(gap.start.saturating_add(CONFIRMING));
-                window.insert(ByteRange::new(gap.start, end));
-            }
-        }
-        heard
     }
 
     /// Tells readers what the machine knows.

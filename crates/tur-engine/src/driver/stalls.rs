@@ -15,10 +15,10 @@ use tur_storage::Disk;
 
 use super::Driver;
 use super::store::Store;
-use crate::What;
 use crate::board::Board;
 use crate::clock::Clock;
 use crate::desk::{Desk, PATIENCE};
+use crate::{LaneState, What};
 
 /// What was seen of the lanes, and the watchdog.
 pub(super) struct Stalls {
@@ -113,7 +113,7 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
 
     /// Looks at all lanes, and tells it if nothing has moved for too long.
     pub(super) fn look_for_stalls(&mut self, now: Timestamp) {
-        if self.paused || self.transfer.rests() {
+        if self.paused || self.transfer.rests() || self.waits_for_readers() {
             self.stalls = Stalls::new(self.stalls.hang);
             return;
         }
@@ -142,6 +142,12 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
             waits_for: Some(WaitsFor::Body),
             lasted: seen.map_or(Duration::ZERO, |seen| self.now().since(seen.since)),
         });
+    }
+
+    /// True while readers hold a lane up: that is no stall.
+    fn waits_for_readers(&self) -> bool {
+        let mut fetching = self.lanes.values().flat_map(|lane| &lane.fetching);
+        fetching.any(|fetching| fetching.state == LaneState::Held) && self.store.waits_for_readers()
     }
 
     fn observe(&mut self, now: Timestamp) -> Observation {

@@ -55,6 +55,11 @@ pub(super) trait Store<D: Disk + Clone>: Sized + Send {
         WaitsFor::Limiter
     }
 
+    /// True while readers hold a lane up, which is no stall.
+    fn waits_for_readers(&self) -> bool {
+        false
+    }
+
     /// True while an answer is only to be looked at: then no origin is worked at.
     fn only_looks(&self) -> bool {
         false

@@ -1,8 +1,8 @@
 //! What a driver and the readers of its download share: [`Core`].
 //!
 //! The driver says what became true ([`Core::opened`], [`Core::published`], [`Core::restarted`], [`Core::end`]) and takes
-//! what is wanted ([`Core::poll_wants`]). Lock order: the state here, then the book of the part. Nothing is read from a
-//! disk while the state is locked.
+//! what is wanted ([`Core::poll_wants`]). Lock order: the state here, then what the part shows its readers, which nobody
+//! locks who waits for a disk. Nothing is read from a disk while the state is locked.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -120,6 +120,14 @@ impl Wants {
         changes
     }
 
+    /// Where what is wanted ends; `None` where all is.
+    fn reach(&self) -> Option<u64> {
+        let window = self.window.as_ref()?;
+        let ends = window.iter().map(|part| part.end);
+        let demands = self.demands.iter().map(|(_, range)| range.end);
+        Some(ends.chain(demands).max().unwrap_or(0))
+    }
+
     fn spans(&self) -> (Option<RangeSet>, RangeSet) {
         (self.window.clone(), self.ahead.clone())
     }
@@ -171,6 +179,8 @@ pub(super) struct State {
     waiters: Vec<Waiter>,
     next_seat: u64,
     driver: Option<Waker>,
+    /// A body that waits until readers come nearer. What comes in one stream comes in one at a time.
+    held: Option<Waker>,
     /// Waits for the last read to end.
     closing: Option<Waker>,
 }
@@ -199,6 +209,10 @@ impl State {
         }
     }
 
+    fn has_failed(&self) -> bool {
+        matches!(self.ending, Some(Ending::Failed(_)))
+    }
+
     /// The driver has to hear of what is wanted.
     pub(super) fn wants_changed(&mut self) {
         if self.ending.is_some() {
@@ -206,9 +220,8 @@ impl State {
             self.wants.unheard = Heard::default();
             self.wants.spans_unheard = false;
         }
-        if let Some(driver) = self.driver.take() {
-            driver.wake();
-        }
+        let told = [self.driver.take(), self.held.take()];
+        told.into_iter().flatten().for_each(Waker::wake);
     }
 
     pub(super) fn read_is_over(&mut self) {
@@ -243,6 +256,7 @@ impl Core {
                 waiters: Vec::new(),
                 next_seat: 0,
                 driver: None,
+                held: None,
                 closing: None,
             }),
             seated: AtomicUsize::new(0),
@@ -275,7 +289,7 @@ impl Core {
         left
     }
 
-    /// These bytes are covered. Called after that was said in the book, whose lock orders it with who has just sat down.
+    /// These bytes are covered. Called when the part shows it to readers, whose lock orders it with who has just sat down.
     pub(crate) fn published(&self, range: ByteRange) {
         if self.seated.load(Ordering::SeqCst) > 0 && !range.is_empty() {
             let is_due = |need| matches!(need, Need::Byte(at) if range.contains(at));
@@ -300,11 +314,6 @@ impl Core {
             state.source = Some(source);
             state.total = identity.total;
             state.media_type.clone_from(&identity.media_type);
-            if state.wants.window.is_some() {
-                // It was wider while nothing was confirmed.
-                state.wants.spans_unheard = true;
-                state.wants_changed();
-            }
         });
     }
 
@@ -332,6 +341,12 @@ impl Core {
 
     /// It is over; only the first word of that counts.
     pub(crate) fn end(&self, ending: Ending) {
+        if let Ending::Failed(reason) = &ending
+            && !is_readable_after(reason.kind())
+        {
+            // Before anybody hears of the end: who does may want the part.
+            self.close(|state| state.ending.is_none());
+        }
         self.news(|state| {
             if state.ending.is_some() {
                 return;
@@ -347,21 +362,24 @@ impl Core {
 
     /// The part of a download that failed is to be free for who goes on with it: nothing is read from it any more.
     pub(crate) fn give_up(&self) {
-        let mut state = self.lock();
-        if matches!(state.ending, Some(Ending::Failed(_))) {
-            state.source = None;
-        }
+        self.close(|state| state.has_failed());
     }
 
     /// Nobody can read any more: what a failed download has left is let go of.
     pub(super) fn unread(&self) {
+        self.close(|state| {
+            state.unread = true;
+            state.has_failed()
+        });
+    }
+
+    /// Lets the files go, if the state is so. That may take its time, and the state is not locked meanwhile.
+    fn close(&self, is_due: impl FnOnce(&mut State) -> bool) {
         let left = {
             let mut state = self.lock();
-            state.unread = true;
-            let is_over = matches!(state.ending, Some(Ending::Failed(_)));
-            state.source.take_if(|_| is_over)
+            let is_due = is_due(&mut state);
+            state.source.take_if(|_| is_due)
         };
-        // Files are closed when the state is not locked any more.
         drop(left);
     }
 
@@ -389,6 +407,22 @@ impl Core {
             state.driver = Some(cx.waker().clone());
         }
         Poll::Pending
+    }
+
+    /// Ready if there is no window, or what readers want reaches beyond `at`.
+    pub(crate) fn poll_reach(&self, cx: &Context<'_>, at: u64) -> Poll<()> {
+        let mut state = self.lock();
+        if state.wants.reach().is_none_or(|reach| reach > at) {
+            state.held = None;
+            return Poll::Ready(());
+        }
+        state.held = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// True while a body waits until readers come nearer.
+    pub(crate) fn holds_up(&self) -> bool {
+        self.lock().held.is_some()
     }
 
     /// What is new of what readers want.

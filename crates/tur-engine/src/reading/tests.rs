@@ -2,8 +2,9 @@
 
 use std::future::Future as _;
 use std::pin::pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use tur_core::{ByteRange, Identity, Kind, RangeSet};
 
@@ -293,5 +294,48 @@ fn the_last_reader_that_goes_lets_the_part_go_whoever_knows_the_core() {
             end();
         }
         assert_eq!(Arc::strong_count(&fake), before - 1);
+    }
+}
+
+/// Looks at the state when it is closed, as another thread may at that time.
+struct Closes(Arc<Core>);
+
+impl Source for Closes {
+    fn covered(&self) -> RangeSet {
+        RangeSet::new()
+    }
+
+    fn first_missing(&self, range: ByteRange) -> Option<u64> {
+        Some(range.start)
+    }
+
+    fn read(&self, _at: u64, _into: &mut [u8]) -> Result<usize, Error> {
+        Ok(0)
+    }
+}
+
+impl Drop for Closes {
+    fn drop(&mut self) {
+        assert!(self.0.lock().source.is_none());
+    }
+}
+
+#[test]
+fn files_are_closed_while_the_state_is_free() {
+    let failures = [Error::cancelled(), Error::new(Kind::Server, "gone")];
+    for (failure, is_left) in failures.into_iter().zip([false, true]) {
+        let (tell, told) = mpsc::channel();
+        std::thread::spawn(move || {
+            let core = Core::new();
+            let closes = Arc::new(Closes(Arc::clone(&core)));
+            core.opened(closes, &Identity::default());
+            core.end(Ending::Failed(failure));
+            assert_eq!(core.lock().source.is_some(), is_left);
+            core.give_up();
+            assert!(core.lock().source.is_none());
+            tell.send(()).expect("it is waited for");
+        });
+        let limit = Duration::from_secs(60);
+        told.recv_timeout(limit).expect("it waits for nothing");
     }
 }

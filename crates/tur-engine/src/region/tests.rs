@@ -63,7 +63,12 @@ fn flow(clock: Clock, ready: &[bool], limit: Option<Rate>) -> Flow<Steps, MemDis
         clock,
         limits,
         (steps(clock, ready), total),
-        Sink::Part(writer, None),
+        Sink::Part(Written {
+            writer,
+            calls: Arc::default(),
+            readers: None,
+            passing: false,
+        }),
     )
 }
 

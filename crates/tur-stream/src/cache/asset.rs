@@ -48,7 +48,7 @@ impl Pin {
         let path = dir.join(PIN_NAME);
         for _ in 0..TRIES_MAX {
             make(&dir)?;
-            let Some(file) = open_pin(&dir)? else {
+            let Some(file) = open_pin(&dir, Missing::Make)? else {
                 continue;
             };
             match file.try_lock_shared() {
@@ -123,7 +123,12 @@ impl Asset {
     /// Removes it, and says whether that was done: not if somebody has it open, or has had it open since it was looked at.
     pub(super) fn remove(&self) -> Result<bool, CacheError> {
         let failed = |error| CacheError::disk("remove", &self.dir)(error);
-        let Some(pin) = open_pin(&self.dir)? else {
+        // One that was there and is not is being removed by somebody else, in whose way another one would stand.
+        let missing = match self.opened {
+            Some(_) => Missing::Leave,
+            None => Missing::Make,
+        };
+        let Some(pin) = open_pin(&self.dir, missing)? else {
             return Ok(true);
         };
         let path = self.dir.join(PIN_NAME);
@@ -250,8 +255,15 @@ fn make(dir: &Path) -> Result<(), CacheError> {
     }
 }
 
-/// Opens what is locked, or makes it. `None` if the sub-directory has gone.
-fn open_pin(dir: &Path) -> Result<Option<File>, CacheError> {
+/// What to do where nothing is there to be locked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    Make,
+    Leave,
+}
+
+/// Opens what is locked, or makes it. `None` if the sub-directory has gone, or if it is missing and to be left so.
+fn open_pin(dir: &Path, missing: Missing) -> Result<Option<File>, CacheError> {
     let path = dir.join(PIN_NAME);
     let failed = |doing| CacheError::disk(doing, &path);
     let found = present(fs::symlink_metadata(&path)).map_err(failed("look at"))?;
@@ -259,7 +271,8 @@ fn open_pin(dir: &Path) -> Result<Option<File>, CacheError> {
         return Err(CacheError::Foreign { path });
     }
     let mut how = OpenOptions::new();
-    how.read(true).write(true).create(true).truncate(false);
+    how.read(true).write(true).truncate(false);
+    how.create(missing == Missing::Make);
     present(how.mode(0o600).open(&path)).map_err(failed("open"))
 }
 
@@ -350,12 +363,28 @@ mod tests {
         assert!(!found.remove().expect("it is looked at"), "it is open");
         let later = SystemTime::UNIX_EPOCH + Duration::from_secs(9);
         drop(pin);
-        let pin = open_pin(&path).expect("it opens").expect("it is there");
+        let pin = open_pin(&path, Missing::Leave).expect("it opens");
+        let pin = pin.expect("it is there");
         pin.set_modified(later).expect("its time is set");
         assert!(!found.remove().expect("it is looked at"), "it was opened");
         let found = Asset::look(path.clone()).expect("it is there");
         assert!(found.expect("ours").remove().expect("it is removed"));
         assert!(!path.exists());
+    }
+
+    /// Two trim at once: the second one makes no asset of what the first one is about to have removed.
+    #[test]
+    fn what_somebody_else_removes_is_not_made_anew() {
+        let dir = tempfile::TempDir::new().expect("a directory");
+        let path = dir.path().join("0a".repeat(32));
+        drop(Pin::take(path.clone()).expect("it is made"));
+        let found = Asset::look(path.clone()).expect("it is there");
+        let found = found.expect("ours");
+        let other = Asset::look(path.clone()).expect("it is there");
+        other.expect("ours").unlink().expect("it is removed");
+        fs::create_dir(&path).expect("as it is before its directory goes");
+        assert!(found.remove().expect("it is looked at"), "it is gone");
+        assert_eq!(fs::read_dir(path).expect("it is there").count(), 0);
     }
 
     /// Whoever keeps it while its download still ends.

@@ -70,15 +70,17 @@ impl EndpointOptions {
     }
 
     /// A connection on which no whole request has come for so long is closed, the first one as well as each later one.
-    /// Default: 15 s.
+    /// Default: 15 s; a day at most.
     pub fn head_wait(mut self, limit: Duration) -> Self {
-        self.head_wait = limit;
+        self.head_wait = limit.min(HEAD_WAIT_MAX);
         self
     }
 }
 
 /// No system has more ports for them.
 const CONNECTIONS_MAX: usize = 1 << 16;
+/// For ever, as far as a player is concerned. A date that no clock can tell would be a panic in hyper.
+const HEAD_WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Endpoint {
     /// Opens one on the loopback interface, at a port that the system chooses. It needs no runtime: it has its own, on a

@@ -3,10 +3,10 @@
 use tur_core::Wall;
 use tur_engine::RetryPolicy;
 use tur_stream::Media;
-use tur_testkit::{Behaviour, Deed, Framing, Gate, Ranges, When};
+use tur_testkit::{Behaviour, Deed, Gate, When};
 
 use crate::client::Place;
-use crate::stand::{HALF, SIZE, Stand, range};
+use crate::stand::{HALF, SIZE, Stand, held_of, lengthless, range};
 
 /// One try and no other.
 fn once(stand: &Stand) -> Media {
@@ -17,10 +17,6 @@ fn once(stand: &Stand) -> Media {
     Media::of(stand.download().lanes(1).retry(once), stand.options())
 }
 
-fn chunked(behaviour: Behaviour) -> Behaviour {
-    behaviour.framing(Framing::Chunked).ranges(Ranges::Ignored)
-}
-
 #[test]
 fn an_origin_that_fails_midway_leaves_a_body_that_is_short() {
     let gate = Gate::at(HALF);
@@ -28,7 +24,7 @@ fn an_origin_that_fails_midway_leaves_a_body_that_is_short() {
         .rule(When::Always, Deed::Hold(gate.clone()))
         .rule(When::Only(1), Deed::CutAfter(HALF + 1000))
         .rule(When::After(1), Deed::CutAfter(0));
-    for (behaviour, lengthless) in [(behaviour.clone(), false), (chunked(behaviour), true)] {
+    for (behaviour, lengthless) in [(behaviour.clone(), false), (lengthless(behaviour), true)] {
         let stand = Stand::new(behaviour);
         let place = Place::of(once(&stand));
         let mut client = place.client();
@@ -66,9 +62,7 @@ fn an_origin_that_refuses_is_a_bad_gateway() {
 
 #[test]
 fn a_length_that_nobody_knows_is_not_made_up() {
-    let gate = Gate::at(HALF);
-    let held = Behaviour::new(SIZE).rule(When::Always, Deed::Hold(gate.clone()));
-    let stand = Stand::new(chunked(held));
+    let (gate, stand) = held_of(lengthless(Behaviour::new(SIZE)), HALF);
     let place = Place::of(stand.media());
     let mut client = place.client();
     client.send("GET", &place.path, &["Range: bytes=100-200"]);

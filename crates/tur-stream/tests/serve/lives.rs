@@ -10,13 +10,7 @@ use tur_stream::{Fill, Media};
 use tur_testkit::{Behaviour, Deed, Gate, When, content};
 
 use crate::client::Place;
-use crate::stand::{HALF, MIB, SIZE, Stand, aside, range};
-
-fn held(at: u64) -> (Gate, Stand) {
-    let gate = Gate::at(at);
-    let stand = Stand::new(Behaviour::new(SIZE).rule(When::Always, Deed::Hold(gate.clone())));
-    (gate, stand)
-}
+use crate::stand::{HALF, MIB, SIZE, Stand, aside, held, range};
 
 #[test]
 fn clients_share_a_download() {
@@ -125,6 +119,11 @@ fn who_says_nothing_is_let_go() {
     let mut long = place.client();
     long.raw(&format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(20_000)));
     assert_eq!(long.head().status, 431);
+    // No wait is too long to be asked for.
+    let options = EndpointOptions::new().head_wait(Duration::MAX);
+    let place = Place::with(place.media, options);
+    let first = place.ask("GET", &["Range: bytes=0-9"]);
+    first.assert_bytes(206, 0, range(0, 10));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use tur_engine::{Download, Downloader, Kind, RetryPolicy};
 use tur_stream::{Cache, CacheError, Media, Options, Quota, Status, Usage};
 use tur_testkit::{Behaviour, Deed, Gate, Loopback, TODAY, When};
 
-use crate::stand::{HALF, KIB, SIZE, assert_next, range};
+use crate::stand::{HALF, KIB, SIZE, assert_next, range, wait_for_word};
 
 const PATHS: [&str; 4] = ["/a", "/b", "/c", "/d"];
 /// For the process that holds an asset.
@@ -237,13 +237,7 @@ fn holder(shelf: &Shelf, path: &str) -> Child {
         .spawn()
         .expect("it starts");
     let out = child.stdout.as_mut().expect("a pipe");
-    let mut said = String::new();
-    while !said.contains("it is held") {
-        let mut piece = [0; 256];
-        let came = out.read(&mut piece).expect("it says something");
-        assert!(came > 0, "it ended: {said}");
-        said += &String::from_utf8_lossy(&piece[..came]);
-    }
+    wait_for_word(out, "it is held");
     child
 }
 

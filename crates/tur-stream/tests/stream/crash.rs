@@ -10,7 +10,9 @@ use tur_engine::{Downloader, StorageKind};
 use tur_stream::{Media, Options, Status};
 use tur_testkit::{Behaviour, Deed, Gate, TODAY, When};
 
-use crate::stand::{HALF, KIB, NAME, PATH, SIZE, Stand, assert_at, assert_next, range};
+use crate::stand::{
+    HALF, KIB, NAME, PATH, SIZE, Stand, assert_at, assert_next, range, wait_for_word,
+};
 
 /// Where the process that is killed finds what it reads.
 const URL: &str = "TUR_TEST_URL";
@@ -59,13 +61,7 @@ fn killed(storage: &str) -> Stand {
         .spawn()
         .expect("it starts");
     let mut out = child.stdout.take().expect("a pipe");
-    let mut said = String::new();
-    while !said.contains("it is read") {
-        let mut piece = [0; 256];
-        let came = out.read(&mut piece).expect("it says something");
-        assert!(came > 0, "it ended: {said}");
-        said += &String::from_utf8_lossy(&piece[..came]);
-    }
+    wait_for_word(&mut out, "it is read");
     child.kill().expect("it is killed");
     child.wait().expect("it is gone");
     assert!(!stand.path().exists(), "a part is no file");

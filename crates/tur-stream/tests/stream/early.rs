@@ -8,7 +8,10 @@ use tur_engine::{Kind, RetryPolicy, What};
 use tur_stream::{Media, Status};
 use tur_testkit::{Behaviour, Deed, Framing, Gate, Ranges, When, content, strong};
 
-use crate::stand::{HALF, KIB, SIZE, Stand, aside, assert_at, assert_next, download_error, range};
+use crate::stand::{
+    HALF, KIB, SIZE, Stand, aside, assert_at, assert_next, download_error, held_of, lengthless,
+    range,
+};
 
 /// Without a range the file seems to be half as long.
 #[test]
@@ -56,13 +59,7 @@ fn a2_a_cut_body_is_read_on_with_exactly_one_more_request() {
 
 #[test]
 fn a3_an_unknown_length_is_known_at_the_end() {
-    let gate = Gate::at(HALF);
-    let stand = Stand::new(
-        Behaviour::new(SIZE)
-            .framing(Framing::Chunked)
-            .ranges(Ranges::Ignored)
-            .rule(When::Always, Deed::Hold(gate.clone())),
-    );
+    let (gate, stand) = held_of(lengthless(Behaviour::new(SIZE)), HALF);
     let media = stand.media();
     let mut reader = media.reader();
     assert_next(&mut reader, 0, range(0, HALF));

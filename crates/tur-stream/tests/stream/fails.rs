@@ -3,7 +3,7 @@
 use std::io::{Read as _, Seek as _, SeekFrom};
 
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
-use tur_engine::{Downloader, Kind, StorageKind};
+use tur_engine::{Downloader, Kind, OnChange, StorageKind};
 use tur_stream::{Media, Status};
 use tur_testkit::{Behaviour, Deed, Gate, When};
 
@@ -162,4 +162,19 @@ fn what_is_known_to_be_wrong_is_read_by_nobody() {
     let error = media.reader().read(&mut [0; 8]).expect_err("it differs");
     assert_eq!(download_error(&error).kind(), Kind::Checksum, "{error}");
     assert!(media.buffered().is_empty());
+}
+
+/// Nor by who begins only then: there is no other version that it could begin with.
+#[test]
+fn what_has_changed_for_good_is_told_to_who_has_read_nothing() {
+    let changes = Behaviour::new(SIZE).changes_after(1, 1);
+    let stand = Stand::new(changes.rule(When::Only(1), Deed::CutAfter(HALF)));
+    let download = stand.download().lanes(1).on_change(OnChange::Fail);
+    let media = Media::of(download, stand.options());
+    let error = media.wait_committed().expect_err("it changes");
+    assert_eq!(error.kind(), Kind::Changed, "{error}");
+    let mut reader = media.reader();
+    let read = aside(move || reader.read(&mut [0; 8]).expect_err("it has changed"));
+    let error = read.join();
+    assert_eq!(download_error(&error).kind(), Kind::Changed, "{error}");
 }

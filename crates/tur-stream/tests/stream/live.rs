@@ -6,16 +6,15 @@ use std::task::Poll;
 use tur_core::ByteRange;
 use tur_engine::{Downloader, Kind};
 use tur_stream::{Live, LiveReader, ReadError};
-use tur_testkit::{Behaviour, Deed, Framing, Gate, Loopback, Ranges, When, content};
+use tur_testkit::{Behaviour, Deed, Gate, Loopback, When, content};
 
-use crate::stand::{KIB, MIB, PATH, aside, cause, download_error, range};
+use crate::stand::{KIB, MIB, PATH, aside, cause, download_error, lengthless, range};
 
 const RING: u64 = 128 * KIB;
 
 /// Nobody knows how long it is, and nothing of it can be asked for.
 fn radio(size: u64) -> Behaviour {
-    let radio = Behaviour::new(size).framing(Framing::Chunked);
-    radio.ranges(Ranges::Ignored).no_validators()
+    lengthless(Behaviour::new(size)).no_validators()
 }
 
 fn listen(behaviour: Behaviour) -> (Loopback, Live) {

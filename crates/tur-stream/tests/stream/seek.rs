@@ -7,18 +7,12 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tur_core::Rate;
 use tur_engine::Kind;
 use tur_stream::{Fill, Media, ReadError};
-use tur_testkit::{Behaviour, Deed, Framing, Gate, Ranges, When, content};
+use tur_testkit::{Behaviour, Deed, Gate, When, content};
 
 use crate::stand::{
-    KIB, MIB, SIZE, Stand, aside, assert_at, assert_next, cause, download_error, range,
+    KIB, MIB, SIZE, Stand, aside, assert_at, assert_next, cause, download_error, held, held_of,
+    lengthless, range,
 };
-
-/// What lies at and behind the gate waits.
-fn held(at: u64) -> (Gate, Stand) {
-    let gate = Gate::at(at);
-    let stand = Stand::new(Behaviour::new(SIZE).rule(When::Always, Deed::Hold(gate.clone())));
-    (gate, stand)
-}
 
 #[test]
 fn c1_the_length_is_known_after_the_headers() {
@@ -32,11 +26,7 @@ fn c1_the_length_is_known_after_the_headers() {
     );
     assert!(media.is_seekable() && media.buffered().is_empty());
     gate.open();
-    let chunked = Behaviour::new(SIZE)
-        .framing(Framing::Chunked)
-        .ranges(Ranges::Ignored)
-        .rule(When::Always, Deed::Hold(Gate::at(0)));
-    let stand = Stand::new(chunked);
+    let (_gate, stand) = held_of(lengthless(Behaviour::new(SIZE)), 0);
     let media = stand.media();
     media.wait_ready(range(0, 0)).expect("an answer");
     assert_eq!(media.len(), None);
@@ -50,11 +40,7 @@ fn c2_a_seek_from_the_end_needs_a_length() {
     assert_eq!(reader.seek(SeekFrom::End(-100)).ok(), Some(SIZE - 100));
     assert_next(&mut reader, 0, range(SIZE - 100, SIZE));
     assert_eq!(reader.read(&mut [0; 8]).ok(), Some(0), "the end");
-    let chunked = Behaviour::new(SIZE)
-        .framing(Framing::Chunked)
-        .ranges(Ranges::Ignored)
-        .rule(When::Always, Deed::Hold(Gate::at(10)));
-    let stand = Stand::new(chunked);
+    let (_gate, stand) = held_of(lengthless(Behaviour::new(SIZE)), 10);
     let mut reader = stand.media().reader();
     let error = reader.seek(SeekFrom::End(0)).expect_err("nobody knows");
     assert_eq!(error.kind(), ErrorKind::Unsupported);

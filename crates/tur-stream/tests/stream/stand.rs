@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tur_core::ByteRange;
 use tur_engine::{Download, Downloader, Error, RetryPolicy, StorageKind};
 use tur_stream::{Media, Options, ReadError, Reader};
-use tur_testkit::{Behaviour, Loopback, content};
+use tur_testkit::{Behaviour, Deed, Framing, Gate, Loopback, Ranges, When, content};
 
 pub(crate) const KIB: u64 = 1024;
 pub(crate) const MIB: u64 = 1024 * KIB;
@@ -100,6 +100,35 @@ impl Stand {
             have == content(version, ByteRange::new(0, size)),
             "wrong bytes"
         );
+    }
+}
+
+/// As an origin that does not know how long it is sends it: in chunks, and without ranges.
+pub(crate) fn lengthless(behaviour: Behaviour) -> Behaviour {
+    behaviour.framing(Framing::Chunked).ranges(Ranges::Ignored)
+}
+
+/// What lies at and behind the gate waits.
+pub(crate) fn held(at: u64) -> (Gate, Stand) {
+    held_of(Behaviour::new(SIZE), at)
+}
+
+/// As [`held`], of a behaviour of its own.
+pub(crate) fn held_of(behaviour: Behaviour, at: u64) -> (Gate, Stand) {
+    let gate = Gate::at(at);
+    let stand = Stand::new(behaviour.rule(When::Always, Deed::Hold(gate.clone())));
+    (gate, stand)
+}
+
+/// Waits until a process has said so.
+#[track_caller]
+pub(crate) fn wait_for_word(out: &mut impl Read, word: &str) {
+    let mut said = String::new();
+    while !said.contains(word) {
+        let mut piece = [0; 256];
+        let came = out.read(&mut piece).expect("it says something");
+        assert!(came > 0, "it ended: {said}");
+        said += &String::from_utf8_lossy(&piece[..came]);
     }
 }
 

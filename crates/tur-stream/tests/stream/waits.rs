@@ -8,10 +8,11 @@ use std::task::{Context, Poll, Wake, Waker};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tur_engine::{Kind, PhaseWord, StorageKind};
 use tur_stream::{Fill, Media, ReadError};
-use tur_testkit::{Behaviour, Deed, Framing, Gate, Ranges, TODAY, When, content};
+use tur_testkit::{Behaviour, Deed, Gate, Ranges, TODAY, When, content};
 
 use crate::stand::{
-    HALF, KIB, MIB, SIZE, Stand, aside, assert_at, assert_next, cause, download_error, range,
+    HALF, KIB, MIB, SIZE, Stand, aside, assert_at, assert_next, cause, download_error, held,
+    held_of, lengthless, range,
 };
 
 const BIG: u64 = 16 * MIB;
@@ -19,13 +20,6 @@ const BIG: u64 = 16 * MIB;
 fn windowed(stand: &Stand, look_ahead: u64) -> Media {
     let options = stand.options().fill(Fill::Window).look_ahead(look_ahead);
     Media::of(stand.download().lanes(4), options)
-}
-
-/// What lies at and behind the gate waits.
-fn held(at: u64) -> (Gate, Stand) {
-    let gate = Gate::at(at);
-    let stand = Stand::new(Behaviour::new(SIZE).rule(When::Always, Deed::Hold(gate.clone())));
-    (gate, stand)
 }
 
 /// Polls once, for nobody.
@@ -244,16 +238,21 @@ fn the_end_is_where_the_length_says_before_the_bytes_come() {
     assert_at(&mut reader, 0, range(0, SIZE));
 }
 
+/// Whatever the length turns out to be.
+#[test]
+fn at_the_last_position_nothing_is_waited_for() {
+    let (_gate, stand) = held_of(lengthless(Behaviour::new(SIZE)), 10);
+    let media = stand.media();
+    let mut reader = media.reader();
+    assert_next(&mut reader, 0, range(0, 10));
+    let last = aside(move || reader.seek_and_read(u64::MAX).expect("nothing"));
+    assert_eq!(last.join(), 0);
+}
+
 /// Nobody tells the length: who waits behind the end learns it from the end.
 #[test]
 fn who_waits_behind_an_end_that_is_not_known_yet_is_told_of_it() {
-    let gate = Gate::at(HALF);
-    let stand = Stand::new(
-        Behaviour::new(SIZE)
-            .framing(Framing::Chunked)
-            .ranges(Ranges::Ignored)
-            .rule(When::Always, Deed::Hold(gate.clone())),
-    );
+    let (gate, stand) = held_of(lengthless(Behaviour::new(SIZE)), HALF);
     let media = stand.media();
     let mut behind = media.reader();
     let behind = aside(move || behind.seek_and_read(SIZE + 7).expect("the end"));

@@ -128,6 +128,21 @@ fn r122_shrunk_under_us() {
     }
 }
 
+/// As long as it was, and zeros where it was cut: so it is after a write that hides the cut.
+#[test]
+fn r122_cut_and_made_long_again() {
+    let row = Row::new(slow());
+    let mut running = row.start(&[]);
+    running.wait_for_landed(SIZE / 3);
+    let part = row.open_part();
+    let len = part.metadata().expect("it is there").len();
+    part.set_len(0).expect("cut");
+    part.set_len(len).expect("made longer");
+    running.end().ends_with(0);
+    row.file(0, SIZE);
+    assert!(row.origin.bytes_sent() > SIZE, "it came again");
+}
+
 #[test]
 fn r124_sigterm() {
     let row = Row::new(slow());

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use tur_core::{Challenge, Kind};
+use tur_core::{Challenge, Kind, Rate};
 use tur_testkit::{Behaviour, Deed, When};
 
 use super::stand::{DIR, KIB, MIB, Ran, Stand, Want, check, job, job_of, origin};
 use super::terms::{gzip, zlib};
-use crate::What;
 use crate::job::{Destination, Job};
+use crate::{Event, What};
 
 const SIZE: u64 = 4 * MIB;
 
@@ -173,4 +173,23 @@ async fn html_that_is_asked_for_by_type_is_not_looked_at() {
         ran.result.map(|done| done.bytes).ok(),
         Some(CHECK.len() as u64)
     );
+}
+
+/// Of what does not begin as a page does no more is waited for: its first byte is handed on when it comes.
+#[tokio::test(start_paused = true)]
+async fn what_begins_as_no_page_is_taken_at_once() {
+    let slow = Behaviour::new(8 * KIB).pace(Rate::per_second(KIB));
+    let mut untyped = slow.clone();
+    untyped.media_type = None;
+    let mut first = Vec::new();
+    for behaviour in [slow, untyped] {
+        let (_, ran) = check(behaviour, job(), Want::File(0, 8 * KIB)).await;
+        let begins = |event: &&Event| matches!(event.what, What::FirstByte { .. });
+        first.push(ran.events.iter().find(begins).expect("it came").t);
+    }
+    // It is told with the next report; a page is waited for for two seconds.
+    let [typed, untyped] = first[..] else {
+        panic!("{first:?}");
+    };
+    assert!(untyped <= typed + Duration::from_millis(50), "{first:?}");
 }

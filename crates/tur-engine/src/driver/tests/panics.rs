@@ -23,6 +23,7 @@ use crate::desk::Desk;
 use crate::driver::{self, Outside, World};
 use crate::handle::Wish;
 use crate::limits::{Limit, Limits};
+use crate::lookout::Lookout;
 use crate::origins::Origins;
 use crate::sampler::Sampler;
 use crate::scaling::Scaling;
@@ -122,6 +123,7 @@ impl Shared {
             filed: crate::filed::Filed::default(),
             compute: Compute::new(),
             desk: Desk::default(),
+            lookout: Lookout::new(tur_sched::HANG),
             limits: Limits {
                 process: Limit::new(self.clock, None),
                 transfer: Limit::new(self.clock, None),

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tur_core::{ByteRange, Kind, RangeSet, Rate};
-use tur_testkit::{Behaviour, Deed, Gate, When, content};
+use bytes::Bytes;
+use tokio::time::timeout;
+use tur_core::{ByteRange, Chunks, Kind, RangeSet, Rate};
+use tur_storage::{FileName, Opened, Part, Place, Stay};
+use tur_testkit::{Behaviour, Deed, Gate, Ranges, When, content};
 
-use super::stand::{KIB, MIB, NAME, RTT, Stand, Want, job, origin};
+use super::stand::{DIR, KIB, MIB, NAME, RTT, Stand, Want, job, origin};
 use crate::job::Job;
 use crate::reading::Core;
-use crate::{Handle, OnChange, Reading, Status, What};
+use crate::{Handle, LaneState, OnChange, Reading, Status, What};
 
 const SIZE: u64 = 32 * MIB;
 
@@ -125,6 +128,84 @@ async fn a_window_stops_the_lanes_without_a_stall() {
     assert_eq!(stand.transport.bytes_sent(), SIZE, "no byte twice");
     let stalls = ran.count(|what| matches!(what, What::Stalled { .. }));
     assert_eq!(stalls, 0);
+}
+
+/// An origin without ranges has one stream: where what comes is not kept, it comes no faster than it is read, which is no
+/// stall either. Where it is kept it comes as it may.
+#[tokio::test(start_paused = true)]
+async fn a_stream_without_ranges_waits_for_who_reads_it_where_nothing_is_kept() {
+    for stay in [Stay::Passing, Stay::Kept] {
+        let mut stand = Stand::new(origin(SIZE).ranges(Ranges::Ignored));
+        stand.room = 100_000;
+        let (handle, reading) = stand.read_while(Job { stay, ..job() });
+        reading.set_window(window(0, 4 * MIB), RangeSet::new());
+        assert_read(&reading, 0, range(0, 4 * MIB)).await;
+        stand.pass(Duration::from_secs(600)).await;
+        let covered = reading.covered();
+        assert_eq!(covered.len() < 5 * MIB, stay == Stay::Passing);
+        if stay == Stay::Passing {
+            assert_eq!(handle.progress().lane_map[0].state, LaneState::Held);
+        }
+        // Who waits for what lies beyond the window is not left alone.
+        let demand = reading.demand(range(20 * MIB, 20 * MIB + 1));
+        assert_read(&reading, 0, range(20 * MIB, 20 * MIB + 1)).await;
+        drop(demand);
+        stand.pass(Duration::from_secs(600)).await;
+        assert_eq!(reading.covered().len() < 21 * MIB, stay == Stay::Passing);
+        reading.set_window(None, RangeSet::new());
+        let ran = stand.end(handle).await;
+        stand.assert_left(&ran, Want::File(0, SIZE));
+        // The first request was for a part, and its answer too much of it.
+        let twice = stand.transport.bytes_sent() - SIZE;
+        assert!(twice <= 4 * MIB, "{twice} bytes twice");
+        let stalls = ran.count(|what| matches!(what, What::Stalled { .. } | What::Retrying { .. }));
+        assert_eq!(stalls, 0);
+    }
+}
+
+/// Leaves what a process leaves that dies before it puts a file in place of which it has every byte.
+async fn leave_whole(stand: &mut Stand) {
+    let (handle, reading) = stand.read_while(job());
+    assert_read(&reading, 0, range(0, MIB)).await;
+    handle.cancel();
+    stand.end(handle).await.result.expect_err("it is cancelled");
+    let place = Place {
+        dir: DIR.into(),
+        name: FileName::new(NAME).expect("a name"),
+        create_dirs: false,
+    };
+    let url = "http://origin.test/file.bin";
+    let opened = Part::open(stand.disk.clone(), &place, url).expect("it opens");
+    let Opened { part, saved, .. } = opened;
+    let identity = saved.expect("it has begun").identity;
+    part.begin(url, &identity, true).expect("it goes on");
+    let gaps = part.covered().gaps(range(0, SIZE));
+    for (gap, slot) in gaps.iter().zip(0..) {
+        let mut writer = part.writer(slot, u32::from(slot), gap);
+        let mut chunks = Chunks::new();
+        chunks.push(Bytes::from(content(0, gap)));
+        let len = usize::try_from(gap.len()).expect("short");
+        writer.write(&mut chunks, len).expect("it is written");
+        writer.finish().expect("it is claimed");
+    }
+    part.stop().expect("it is left");
+}
+
+/// Its last byte is asked for again, which lies outside of the window.
+#[tokio::test(start_paused = true)]
+async fn a_window_in_what_was_left_whole_is_read_once_that_is_confirmed() {
+    let mut stand = Stand::new(origin(SIZE));
+    leave_whole(&mut stand).await;
+    let before = stand.transport.bytes_sent();
+    let (handle, reading) = stand.read_while(job());
+    reading.set_window(window(0, MIB), RangeSet::new());
+    let read = assert_read(&reading, 0, range(0, MIB));
+    timeout(Duration::from_secs(60), read)
+        .await
+        .expect("in time");
+    let ran = stand.end(handle).await;
+    stand.assert_left(&ran, Want::File(0, SIZE));
+    assert_eq!(stand.transport.bytes_sent() - before, 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,14 +1,19 @@
 //! What is told when nothing moves: once it has lasted a minute, at each doubling, and never of what goes on.
 
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Poll, Waker};
+use std::thread;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use tokio::time::timeout;
 use tur_core::{Rate, RetryAfter};
 use tur_sched::WaitsFor;
 use tur_testkit::{Behaviour, Deed, Gate, When};
 
 use super::super::stalls::OnDisk;
 use super::fetches::{Cup, Mouth, fetch_job};
-use super::stand::{KIB, MIB, Stand, Want, check, job, job_of, origin};
+use super::stand::{KIB, MIB, NAME, Stand, Want, check, job, job_of, origin};
 use crate::desk::Desk;
 use crate::fetch::FetchJob;
 use crate::job::Job;
@@ -17,6 +22,7 @@ use crate::{Event, Events, What, driver};
 
 const SIZE: u64 = MIB;
 const SECOND: Duration = Duration::from_secs(1);
+const MILLISECOND: Duration = Duration::from_millis(1);
 /// Room for the events of hours: none is missed.
 const ROOM: usize = 1 << 20;
 /// A look comes five times a second.
@@ -268,9 +274,9 @@ async fn a_disk_that_does_not_answer_is_named() {
             7
         };
         assert_eq!(on_disk.wait(answer).await, 7);
-        let cx = std::task::Context::from_waker(std::task::Waker::noop());
+        let cx = Context::from_waker(Waker::noop());
         let mut events = Vec::new();
-        while let std::task::Poll::Ready(Some(event)) = listener.poll_take(&cx) {
+        while let Poll::Ready(Some(event)) = listener.poll_take(&cx) {
             events.push(event);
         }
         if hang.is_zero() {
@@ -284,4 +290,61 @@ async fn a_disk_that_does_not_answer_is_named() {
         }
     }
     drop(caller);
+}
+
+/// A write that does not come back holds up the thread that all drivers are on. It is told all the same, and nothing
+/// after the end.
+#[test]
+fn a_write_that_hangs_is_named_while_it_hangs() {
+    let gate = Arc::new(Mutex::new(()));
+    let held = gate.lock().expect("nobody has it");
+    let (hung, told) = (Arc::clone(&gate), mpsc::channel());
+    let data = thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            let mut stand = Stand::new(origin(SIZE));
+            stand.hang = 40 * MILLISECOND;
+            stand.room = ROOM;
+            let mut handle = stand.start(job());
+            told.0.send(handle.events_with_room(ROOM)).expect("wanted");
+            stand.transport.bytes_reach(SIZE / 2).await;
+            stand.disk.hang_writes(hung);
+            handle.wait().await.expect("it comes");
+            stand.settle().await;
+            stand.assert_file(NAME, 0, SIZE);
+        });
+    });
+    let mut events = told.1.recv().expect("it began");
+    // In real time: the thread that it hangs with has no other.
+    let here = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let stalls = here.block_on(async {
+        let mut stalls = Vec::new();
+        while stalls.len() < 2 {
+            let event = timeout(60 * SECOND, events.next()).await;
+            let event = event.expect("it is told").expect("it goes on");
+            if let What::Stalled {
+                waits_for: Some(WaitsFor::Disk),
+                lasted,
+                ..
+            } = event.what
+            {
+                stalls.push(lasted);
+            }
+        }
+        stalls
+    });
+    assert!(stalls[0] >= 40 * MILLISECOND && stalls[1] >= 80 * MILLISECOND);
+    assert!(!data.is_finished(), "it hangs still");
+    drop(held);
+    data.join().expect("the file is whole");
+    let last = here.block_on(events.collect::<Vec<_>>()).pop();
+    let last = last.expect("its end was told");
+    assert!(matches!(last.what, What::Completed(_)), "{last:?}");
 }

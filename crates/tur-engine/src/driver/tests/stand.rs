@@ -256,6 +256,7 @@ impl Stand {
             filed: self.filed.clone(),
             compute: self.compute.clone(),
             desk: Desk::default(),
+            lookout: crate::lookout::Lookout::new(self.hang),
             limits,
             scaling: self.scaling.clone(),
             sampler: Sampler::new(self.clock),

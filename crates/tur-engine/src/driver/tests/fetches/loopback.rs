@@ -19,6 +19,7 @@ use crate::driver::{self, Outside, World};
 use crate::fetch::{FetchJob, Fetched};
 use crate::handle::Wish;
 use crate::limits::{Limit, Limits};
+use crate::lookout::Lookout;
 use crate::origins::Origins;
 use crate::sampler::Sampler;
 use crate::scaling::Scaling;
@@ -45,6 +46,7 @@ async fn fetched(
         filed: crate::filed::Filed::default(),
         compute: Compute::new(),
         desk: Desk::default(),
+        lookout: Lookout::new(tur_sched::HANG),
         limits: Limits {
             process: Limit::new(clock, None),
             transfer: Limit::new(clock, None),

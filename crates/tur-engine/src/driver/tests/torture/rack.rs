@@ -27,6 +27,7 @@ use crate::driver::{self, Outside, World, until};
 use crate::handle::Wish;
 use crate::job::Job;
 use crate::limits::{Limit, Limits};
+use crate::lookout::Lookout;
 use crate::origins::Origins;
 use crate::sampler::Sampler;
 use crate::scaling::Scaling;
@@ -115,6 +116,7 @@ impl Rack {
             filed: crate::filed::Filed::default(),
             compute: Compute::new(),
             desk: Desk::default(),
+            lookout: Lookout::new(tur_sched::HANG),
             limits: Limits {
                 process: Limit::new(self.clock, None),
                 transfer: Limit::new(self.clock, job.limit),
