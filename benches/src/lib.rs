@@ -6,5 +6,6 @@
 
 pub mod ranges;
 pub mod reads;
+mod scratch;
 pub mod storage;
 pub mod transfer;

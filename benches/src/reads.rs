@@ -1,18 +1,15 @@
 //! What a read of covered bytes costs, by system calls and through mapped windows, at random places of a file in the page
 //! cache: what decides how readers get their bytes.
 
-use bytes::Bytes;
 use criterion::{Criterion, Throughput};
-use tempfile::TempDir;
-use tur_core::{ByteRange, Chunks, Identity};
-use tur_storage::{FileDisk, FileName, Part, Place, Reader, StorageError, StorageKind};
+use tur_storage::{FileDisk, StorageKind};
+
+use crate::scratch::Scratch;
 
 /// Bytes of the file: several windows.
 const SIZE: u64 = 64 << 20;
-/// Bytes of one write.
-const WRITE: usize = 256 << 10;
 
-/// Adds the benches of [`Reader`].
+/// Adds the benches of [`Reader`](tur_storage::Reader).
 ///
 /// # Panics
 /// If the file system does not take the file.
@@ -22,7 +19,9 @@ pub fn add(criterion: &mut Criterion) {
         ("pread", StorageKind::Pwrite),
         ("mapped", StorageKind::Mmap),
     ] {
-        let scratch = Scratch::new(kind).expect("a file can be made");
+        let scratch = Scratch::new(FileDisk::new(kind), SIZE).expect("a part can be made");
+        scratch.write().expect("the disk takes it");
+        let reader = scratch.part.reader();
         for len in [4 << 10, 64 << 10, 256 << 10] {
             group.throughput(Throughput::Bytes(len as u64));
             let mut into = vec![0; len];
@@ -34,46 +33,11 @@ pub fn add(criterion: &mut Criterion) {
                         .wrapping_mul(6_364_136_223_846_793_005)
                         .wrapping_add(1);
                     let at = (place >> 20) % (SIZE - len as u64);
-                    let came = scratch.reader.read_covered(at, &mut into);
+                    let came = reader.read_covered(at, &mut into);
                     assert_eq!(came.expect("it reads"), len);
                 });
             });
         }
     }
     group.finish();
-}
-
-/// A whole part, in a directory that goes away with it.
-struct Scratch {
-    reader: Reader<FileDisk>,
-    _directory: TempDir,
-}
-
-impl Scratch {
-    fn new(kind: StorageKind) -> Result<Self, StorageError> {
-        let directory = TempDir::new().expect("a temporary directory can be made");
-        let place = Place {
-            dir: directory.path().to_owned(),
-            name: FileName::new("file.bin")?,
-            create_dirs: false,
-        };
-        let url = "http://origin/file.bin";
-        let part = Part::open(FileDisk::new(kind), &place, url)?.part;
-        let identity = Identity {
-            total: Some(SIZE),
-            ..Identity::default()
-        };
-        part.begin(url, &identity, false)?;
-        let mut writer = part.writer(0, 0, ByteRange::new(0, SIZE));
-        let (mut chunks, chunk) = (Chunks::new(), Bytes::from(vec![1; WRITE]));
-        while writer.cursor() < SIZE {
-            chunks.push(chunk.clone());
-            writer.write(&mut chunks, WRITE)?;
-        }
-        writer.finish()?;
-        Ok(Self {
-            reader: part.reader(),
-            _directory: directory,
-        })
-    }
 }

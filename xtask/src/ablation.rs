@@ -15,8 +15,8 @@ use tur_sim::table::{Scene, scoreboard};
 use tur_sim::{OriginMemory, Report, Schedule};
 use xtask::tree;
 
+use crate::program::again_in_release;
 use crate::scoreboard::complete;
-use crate::sim::again_in_release;
 use crate::spread::Spread;
 
 /// Seeds of each world.
@@ -101,7 +101,7 @@ struct World {
 
 /// Runs everything and rewrites the page.
 pub(crate) fn run() -> Result<()> {
-    if again_in_release(&["ablation".into()])? {
+    if again_in_release()? {
         return Ok(());
     }
     let mut worlds = Vec::new();

@@ -10,7 +10,7 @@ use anyhow::{Result, ensure};
 use tur_core::Rate;
 use tur_testkit::{Behaviour, Loopback};
 
-use crate::program::{Expected, build_tur, cargo, is_present, timed};
+use crate::program::{Expected, again_in_release, build_tur, cargo, is_present, timed};
 use crate::spread::Spread;
 
 /// A file and an origin.
@@ -39,33 +39,21 @@ impl Peer {
 /// Runs everything and prints tables in Markdown.
 pub(crate) fn run(quick: bool) -> Result<()> {
     // The origin runs in this process: without optimisation it would be what is measured.
-    if cfg!(debug_assertions) {
-        return again_in_release();
+    if again_in_release()? {
+        return Ok(());
     }
     let mut pieces = cargo();
     pieces.args(["bench", "--package=benches"]);
     if quick {
         pieces.args(["--", "--quick"]);
     }
-    succeed(&mut pieces)?;
+    let status = pieces.status()?;
+    ensure!(status.success(), "{pieces:?} ended with {status}");
     let peers = peers(build_tur(true)?);
     let rounds = if quick { 3 } else { 7 };
     for case in cases(quick) {
         measure(&case, &peers, rounds)?;
     }
-    Ok(())
-}
-
-/// Runs this very command again, optimised.
-pub(crate) fn again_in_release() -> Result<()> {
-    let mut again = cargo();
-    again.args(["run", "--quiet", "--release", "--package=xtask", "--"]);
-    succeed(again.args(std::env::args_os().skip(1)))
-}
-
-fn succeed(command: &mut Command) -> Result<()> {
-    let status = command.status()?;
-    ensure!(status.success(), "{command:?} ended with {status}");
     Ok(())
 }
 

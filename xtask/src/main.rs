@@ -112,33 +112,17 @@ fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::Demo => demo::run(),
         Command::Bench {
-            instead: Some(Bench::Lanes(options)),
+            instead: Some(instead),
             ..
-        } => lanes::run(&options),
-        Command::Bench {
-            instead: Some(Bench::Batch(options)),
-            ..
-        } => batch::run(&options),
-        Command::Bench {
-            instead: Some(Bench::Far(options)),
-            ..
-        } => far::run(&options),
-        Command::Bench {
-            instead: Some(Bench::Protocols(options)),
-            ..
-        } => interop::goodput::run(&options),
-        Command::Bench {
-            instead: Some(Bench::Origin(options)),
-            ..
-        } => interop::goodput::origin::run(&options),
-        Command::Bench {
-            instead: Some(Bench::Stream(options)),
-            ..
-        } => stream::run(&options),
-        Command::Bench {
-            instead: Some(Bench::BareBatch(options)),
-            ..
-        } => batch::bare::run(&options),
+        } => match instead {
+            Bench::Lanes(options) => lanes::run(&options),
+            Bench::Batch(options) => batch::run(&options),
+            Bench::Far(options) => far::run(&options),
+            Bench::Protocols(options) => interop::goodput::run(&options),
+            Bench::Origin(options) => interop::goodput::origin::run(&options),
+            Bench::Stream(options) => stream::run(&options),
+            Bench::BareBatch(options) => batch::bare::run(&options),
+        },
         Command::Bench { quick, .. } => bench::run(quick),
         Command::Sim {
             seed: Some(seed), ..

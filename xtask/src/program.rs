@@ -26,23 +26,37 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
+/// Runs this very command again, optimised. True if that was done: there is nothing left to do then.
+pub(crate) fn again_in_release() -> Result<bool> {
+    if cfg!(not(debug_assertions)) {
+        return Ok(false);
+    }
+    let mut again = cargo();
+    again.args(["run", "--quiet", "--release", "--package=xtask", "--"]);
+    let status = again.args(std::env::args_os().skip(1)).status()?;
+    ensure!(status.success(), "{again:?} ended with {status}");
+    Ok(true)
+}
+
 /// Builds `tur` and says where it is.
 pub(crate) fn build_tur(release: bool) -> Result<PathBuf> {
+    let profile = if release { "release" } else { "dev" };
+    build(["--package=tur-cli", "--bin=tur"], profile)
+}
+
+/// Builds a program and says where it is.
+pub(crate) fn build(which: [&str; 2], profile: &str) -> Result<PathBuf> {
     let mut command = cargo();
-    command.args([
-        "build",
-        "--package=tur-cli",
-        "--bin=tur",
-        "--message-format=json-render-diagnostics",
-    ]);
-    if release {
-        command.arg("--release");
-    }
+    command
+        .arg("build")
+        .args(which)
+        .args(["--profile", profile]);
+    command.arg("--message-format=json-render-diagnostics");
     let output = command
         .stderr(Stdio::inherit())
         .output()
         .context("cannot start cargo")?;
-    ensure!(output.status.success(), "tur does not build");
+    ensure!(output.status.success(), "{which:?} does not build");
     String::from_utf8(output.stdout)?
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
@@ -188,6 +202,11 @@ impl Expected {
     /// Bytes.
     pub(crate) fn size(&self) -> u64 {
         self.size
+    }
+
+    /// Its SHA-256.
+    pub(crate) fn digest(&self) -> &[u8] {
+        &self.digest
     }
 
     /// The first `size` bytes of version 0 of the origin's content.

@@ -15,7 +15,8 @@ use tur_sim::{DownloadReport, OriginMemory, Outcome, Report, Trace};
 use xtask::tree;
 
 use crate::plot::{Panel, picture};
-use crate::sim::{again_in_release, caught};
+use crate::program::again_in_release;
+use crate::sim::caught;
 
 /// Seeds of each row.
 const SEEDS: std::ops::RangeInclusive<u64> = 1..=9;
@@ -42,7 +43,7 @@ than the last digit, the least and the most.
 
 /// Runs every row and rewrites the table and the pictures.
 pub(crate) fn run() -> Result<()> {
-    if again_in_release(&["scoreboard".into()])? {
+    if again_in_release()? {
         return Ok(());
     }
     let pictures = tree::root().join("docs/scoreboard");

@@ -17,22 +17,8 @@ use tur_sim::{Header, Report, Scenario, Trace, kept, recording};
 
 use xtask::tree;
 
-use crate::program::cargo;
-
 /// Where kept seeds stand, from the root.
 const SEEDS: &str = "crates/tur-sim/seeds.txt";
-
-/// Runs this command again, optimised. True if that was done.
-pub(crate) fn again_in_release(arguments: &[String]) -> Result<bool> {
-    if cfg!(not(debug_assertions)) {
-        return Ok(false);
-    }
-    let mut again = cargo();
-    again.args(["run", "--quiet", "--release", "--package=xtask", "--"]);
-    let status = again.args(arguments).status()?;
-    ensure!(status.success(), "{again:?} ended with {status}");
-    Ok(true)
-}
 
 /// Runs kept seeds and then `seeds` random worlds, from the one numbered `from` on.
 pub(crate) fn run(seeds: u64, from: u64) -> Result<()> {

@@ -20,8 +20,7 @@ use tur_testkit::Way;
 
 use self::peers::{Peer, Task};
 use self::stand::{Files, Stand};
-use crate::bench::again_in_release;
-use crate::program::build_tur;
+use crate::program::{again_in_release, build_tur};
 use crate::spread::Spread;
 
 /// What is measured, and how often.
@@ -30,8 +29,8 @@ pub(crate) struct Options {
     /// Rounds; in each, every program runs once. One more comes first and is thrown away.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Only this: file or batch.
-    #[arg(long)]
+    /// Only this.
+    #[arg(long, value_parser = ["file", "batch"])]
     only: Option<String>,
     /// Without programs whose name contains this; may be given several times.
     #[arg(long, value_name = "NAME")]
@@ -76,8 +75,8 @@ struct Measured {
 /// Runs both and prints tables in Markdown.
 pub(crate) fn run(options: &Options) -> Result<()> {
     // The origin runs in this process: without optimisation it would be what is measured.
-    if cfg!(debug_assertions) {
-        return again_in_release();
+    if again_in_release()? {
+        return Ok(());
     }
     ensure!(options.rounds > 0, "no rounds, no figures");
     ensure!(options.count > 0 && options.size > 0, "nothing to do");

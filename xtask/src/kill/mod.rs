@@ -24,8 +24,7 @@ use tur_sim::Dice;
 
 use self::case::Case;
 use self::course::{Course, Grounds, Loss};
-use crate::bench::again_in_release;
-use crate::program::build_tur;
+use crate::program::{again_in_release, build_tur};
 
 /// What is killed, and how often.
 #[derive(clap::Args)]
@@ -49,8 +48,8 @@ pub(crate) const fn bound(lanes: u16) -> u64 {
 /// Kills, verifies and reports.
 pub(crate) fn run(options: &Options) -> Result<()> {
     // The origin runs in this process: without optimisation it would be what is measured.
-    if cfg!(debug_assertions) {
-        return again_in_release();
+    if again_in_release()? {
+        return Ok(());
     }
     ensure!(options.files > 0, "no files, no figures");
     let tur = build_tur(true)?;

@@ -5,27 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
 use tur_core::ByteRange;
 use tur_testkit::content;
 
-use crate::program::cargo;
+use crate::program;
 
 /// Builds it and says where it is.
 pub(super) fn build() -> Result<PathBuf> {
-    let mut command = cargo();
-    command.args(["build", "--release", "--package=tur-stream"]);
-    command.args([
-        "--example=asked",
-        "--message-format=json-render-diagnostics",
-    ]);
-    let output = command.stderr(Stdio::inherit()).output()?;
-    ensure!(output.status.success(), "the example does not build");
-    String::from_utf8(output.stdout)?
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .context("cargo names no executable")
+    program::build(["--package=tur-stream", "--example=asked"], "release")
 }
 
 /// A running one. It is killed when it goes.

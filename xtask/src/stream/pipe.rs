@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use sha2::{Digest as _, Sha256};
-use tur_core::{ByteRange, Rate};
-use tur_testkit::{Behaviour, Loopback, content};
+use tur_core::Rate;
+use tur_testkit::{Behaviour, Loopback};
 
 use super::cell;
+use crate::program::Expected;
 
 /// Of each connection.
 const PACE: u64 = 8 << 20;
@@ -37,7 +38,7 @@ const WAYS: [(&str, &str); 3] = [
 pub(super) fn measure(tur: &Path, size: u64, rounds: usize) -> Result<()> {
     let behaviour = Behaviour::new(size).pace(Rate::per_second(PACE));
     let origin = Loopback::start([(PATH, behaviour)]);
-    let meant = digest(size);
+    let meant = hex(Expected::of(size).digest());
     let mut times = [const { Vec::new() }; WAYS.len()];
     for _ in 0..rounds {
         for ((name, script), times) in WAYS.iter().zip(&mut times) {
@@ -72,7 +73,7 @@ struct Held {
     file: f64,
 }
 
-/// Streams files of two lengths as fast as it goes, to a reader that takes everything and to one that takes 64 MiB/s.
+/// Streams files of two lengths as fast as it goes, to a reader that takes everything and to one that takes 128 MiB/s.
 pub(super) fn memory(tur: &Path) -> Result<()> {
     println!("\n### Memory of `tur stream -x 8`, MiB\n");
     println!(
@@ -135,7 +136,7 @@ fn watch(tur: &Path, size: u64, (storage, pace): (&str, Option<u64>)) -> Result<
     }
     let came = reader.join().expect("a reader does not panic")?;
     ensure!(child.wait()?.success(), "it failed");
-    ensure!(hex(&came) == digest(size), "wrong bytes");
+    ensure!(came[..] == *Expected::of(size).digest(), "wrong bytes");
     ensure!(seen.len() >= 8, "it was over too soon");
     let peak = |of: fn(&Held) -> f64| seen.iter().map(of).fold(0.0, f64::max);
     let quarters = seen.chunks(seen.len().div_ceil(4)).map(|quarter| {
@@ -170,17 +171,6 @@ fn held(status: &str) -> Option<Held> {
         anon: of("RssAnon:")?,
         file: of("RssFile:")?,
     })
-}
-
-/// The digest of what the origin serves.
-fn digest(size: u64) -> String {
-    let (mut hash, mut at) = (Sha256::new(), 0);
-    while at < size {
-        let end = size.min(at + (4 << 20));
-        hash.update(content(0, ByteRange::new(at, end)));
-        at = end;
-    }
-    hex(&hash.finalize())
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -10,25 +10,25 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
-use super::{Check, check};
+use super::{Check, HTTP3, check, needing};
 use crate::interop::field::{Ask, Done, FILE, Field};
 use crate::interop::relay::Relay;
-use crate::interop::servers::Hinting;
+use crate::interop::servers::{Hinting, started};
 use crate::interop::table::Found;
 
 pub(super) const CHECKS: &[Check] = &[
-    Check {
-        needs: Some("--http3"),
-        ..check("nginx, caddy", "Alt-Svc: used when TCP is gone", used)
-    },
-    Check {
-        needs: Some("--http3"),
-        ..check(
+    needing(
+        HTTP3,
+        check("nginx, caddy", "Alt-Svc: used when TCP is gone", used),
+    ),
+    needing(
+        HTTP3,
+        check(
             "nginx, caddy",
             "Alt-Svc, proven: then UDP is blocked",
             blocked,
-        )
-    },
+        ),
+    ),
 ];
 
 /// An origin whose offer has been heard, and taken up once.
@@ -42,7 +42,7 @@ struct Proven {
 /// The first visit hears of it. Before the second one TCP is gone, so that there is no doubt who wins.
 fn proven(field: &Field) -> Result<Proven> {
     let relay = Relay::to(field.servers.caddy.port())?;
-    let mut hinting = Hinting::start(&field.grounds(), relay.port())?;
+    let mut hinting = started(|| Hinting::start(&field.grounds(), relay.port()))?;
     let state = field.folder()?;
     // One connection: others of the same visit would take the offer up at once.
     let ask = Ask::new(hinting.url(FILE)).words(["-x", "1"]);
@@ -67,7 +67,8 @@ fn used(field: &Field) -> Result<Found> {
 }
 
 /// It has worked a moment ago, and no datagram passes any more. TCP serves, later by the head start of UDP, which is gone on
-/// the next visit. A visit that ends before UDP was given up cannot know that it is blocked, and the next one asks beside TCP.
+/// the next visit. A visit that ends before UDP was given up cannot know that it is blocked, and the next one asks beside TCP;
+/// after one that lasts longer nobody asks for a while.
 fn blocked(field: &Field) -> Result<Found> {
     let Proven {
         relay,
@@ -86,7 +87,17 @@ fn blocked(field: &Field) -> Result<Found> {
     let lost = took.saturating_sub(usual);
     // Without the race it would be the limit of connecting, which is 10 s.
     ensure!(lost < LOST_MAX, "{lost:.1?} lost");
-    let note = format!("{took:.2?}, the next visit {usual:.2?}: UDP has no head start any more");
+    let rate = (field.file.size / LONG.as_secs()).to_string();
+    let slow = ask.clone().words(["--limit-rate", &rate]);
+    let long = field.fetch(&slow)?;
+    ensure!(long.protocol == "h2", "{} on the long visit", long.protocol);
+    let before = relay.heard();
+    let last = field.fetch(&ask)?;
+    ensure!(last.protocol == "h2", "{} on the last visit", last.protocol);
+    ensure!(relay.heard() == before, "UDP is tried although it failed");
+    let note = format!(
+        "{took:.2?}, the next visit {usual:.2?}: UDP has no head start any more, and after {LONG:?} without an answer is let be"
+    );
     Ok(Found::noted(done, note))
 }
 
@@ -95,6 +106,9 @@ fn timed(field: &Field, ask: &Ask) -> Result<(Done, Duration)> {
     let done = field.fetch(ask)?;
     Ok((done, start.elapsed()))
 }
+
+/// Longer than a handshake over UDP is waited for, which is 3 s.
+const LONG: Duration = Duration::from_secs(5);
 
 /// A second is allowed; the rest is for a machine that is busy.
 const LOST_MAX: Duration = Duration::from_secs(4);

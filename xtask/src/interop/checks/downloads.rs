@@ -4,7 +4,7 @@
 
 use anyhow::{Result, ensure};
 
-use super::{Check, check};
+use super::{Check, HTTP3, check, needing};
 use crate::interop::field::{Ask, Done, FILE, Field};
 use crate::interop::table::Found;
 
@@ -28,17 +28,6 @@ pub(super) const CHECKS: &[Check] = &[
         check("gtlsserver", "HTTP/3 of another stack", gtlsserver_h3),
     ),
 ];
-
-/// Its flag.
-const HTTP3: &str = "--http3";
-
-/// One that only a program can be put to whose help has `word`.
-const fn needing(word: &'static str, check: Check) -> Check {
-    Check {
-        needs: Some(word),
-        ..check
-    }
-}
 
 fn nginx_plain(field: &Field) -> Result<Found> {
     both(field, &field.servers.nginx.plain(FILE), "h1", &[])

@@ -41,6 +41,17 @@ const fn check(
     }
 }
 
+/// The flag for HTTP/3.
+const HTTP3: &str = "--http3";
+
+/// One that only a program can be put to whose help has `word`.
+const fn needing(word: &'static str, check: Check) -> Check {
+    Check {
+        needs: Some(word),
+        ..check
+    }
+}
+
 /// All checks, in the order of the table.
 pub(super) fn all() -> impl Iterator<Item = &'static Check> {
     let lists = [

@@ -17,25 +17,29 @@ use anyhow::{Context, Result, ensure};
 use tur_core::Rate;
 use tur_testkit::{Behaviour, Loopback};
 
-use super::Check;
+use super::{Check, check, needing};
 use crate::interop::field::Field;
 use crate::interop::process::{bound_to_us, finish, read};
 use crate::interop::table::Found;
 
 /// Checks of `tur serve`.
 pub(super) const CHECKS: &[Check] = &[
-    Check {
-        server: "ffmpeg",
-        what: "a film from its minute on, through tur serve",
-        needs: Some("--idle"),
-        run: from_a_minute_on,
-    },
-    Check {
-        server: "curl",
-        what: "a film by ranges and as a whole, through tur serve",
-        needs: Some("--idle"),
-        run: by_ranges,
-    },
+    needing(
+        "--idle",
+        check(
+            "ffmpeg",
+            "a film from its minute on, through tur serve",
+            from_a_minute_on,
+        ),
+    ),
+    needing(
+        "--idle",
+        check(
+            "curl",
+            "a film by ranges and as a whole, through tur serve",
+            by_ranges,
+        ),
+    ),
 ];
 
 /// What each connection of the origin brings.

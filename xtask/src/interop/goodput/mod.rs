@@ -20,9 +20,8 @@ use super::certificates::Certificates;
 use super::field::{FILE, NAME};
 use super::process::{Daemon, processor_time};
 use super::programs::Programs;
-use super::servers::{Ahead, Caddy, Grounds, Nginx};
-use crate::bench::again_in_release;
-use crate::program::{Cpu, Expected, build_tur};
+use super::servers::{Ahead, Caddy, Grounds, Nginx, started};
+use crate::program::{Cpu, Expected, again_in_release, build_tur};
 use crate::spread::Spread;
 
 /// What is measured, and how often.
@@ -48,10 +47,10 @@ pub(crate) struct Options {
     beside: Option<PathBuf>,
 }
 
-/// A server, a protocol, and who asks.
+/// A server, a protocol, and who asks. Each is compared with the last one before it that is over HTTP/1.1.
 struct Way<'a> {
     name: String,
-    /// Whose first way, which is over HTTP/1.1, this one is compared with.
+    /// Whose processor time is counted.
     server: &'a Daemon,
     url: String,
     authority: &'a Path,
@@ -71,8 +70,8 @@ struct Measured {
 /// Measures and prints a table in Markdown.
 pub(crate) fn run(options: &Options) -> Result<()> {
     // The testkit's server is this program: without optimisation it would be what is measured.
-    if cfg!(debug_assertions) {
-        return again_in_release();
+    if again_in_release()? {
+        return Ok(());
     }
     ensure!(options.rounds > 0, "no rounds, no figures");
     let programs = Programs::find()?;
@@ -94,8 +93,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         directory,
         ahead: Ahead::Usual,
     };
-    let nginx = Nginx::start(&grounds)?;
-    let caddy = Caddy::start(&grounds)?;
+    let nginx = started(|| Nginx::start(&grounds))?;
+    let caddy = started(|| Caddy::start(&grounds))?;
     let ours = Origin::start(&grounds, size, false)?;
     let ours_by_quic = Origin::start(&grounds, size, true)?;
     let authority = certificates.authority.as_path();

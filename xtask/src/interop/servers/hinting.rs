@@ -10,9 +10,9 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use super::{Grounds, takes_connections};
+use super::{Grounds, nginx, takes_connections};
 use crate::interop::ports::free;
-use crate::interop::process::{Daemon, bound_to_us};
+use crate::interop::process::Daemon;
 
 /// HTTP/2 over TCP on a port of its own, slow enough for QUIC to be worth it once both were measured.
 #[derive(Debug)]
@@ -33,18 +33,9 @@ impl Hinting {
         std::fs::create_dir_all(&directory)?;
         let [port] = free()?;
         let server = &grounds.certificates.server;
-        let (own, documents) = (directory.display(), grounds.documents.display());
-        let scratch: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .map(|name| format!("    {name}_temp_path {own}/{name};\n"))
-            .concat();
+        let (beginning, documents) = (nginx::beginning(&directory), grounds.documents.display());
         let configuration = format!(
-            "daemon off;
-{}
-worker_processes 1;
-pid {own}/nginx.pid;
-events {{ worker_connections 1024; }}
-http {{
-{scratch}    access_log off;
+            "{beginning}    access_log off;
     server {{
         listen 127.0.0.1:{port} ssl http2;
         ssl_certificate {}; ssl_certificate_key {};
@@ -54,7 +45,6 @@ http {{
     }}
 }}
 ",
-            super::nginx::user(),
             server.certificate.display(),
             server.key.display(),
         );
@@ -78,11 +68,7 @@ http {{
     /// # Errors
     /// It does not start.
     pub(in crate::interop) fn again(&mut self, grounds: &Grounds<'_>) -> Result<()> {
-        let programs = grounds.programs;
-        let mut command = bound_to_us(&programs.setpriv, "TERM", &programs.nginx);
-        command.arg("-e").arg(self.directory.join("error.log"));
-        command.arg("-p").arg(&self.directory).arg("-c");
-        command.arg(self.directory.join("nginx.conf"));
+        let mut command = nginx::command(grounds, &self.directory);
         let is_ready = || takes_connections(self.port);
         let daemon = Daemon::start("hinting", &mut command, &self.directory, is_ready)?;
         self.daemon = Some(daemon);

@@ -96,7 +96,7 @@ const LINES_SHOWN: usize = 40;
 const TRIES: usize = 3;
 
 /// Starts a server, with other ports each time.
-fn started<T>(mut start: impl FnMut() -> Result<T>) -> Result<T> {
+pub(super) fn started<T>(mut start: impl FnMut() -> Result<T>) -> Result<T> {
     let mut result = start();
     for _ in 1..TRIES {
         if result.is_ok() {

@@ -88,16 +88,17 @@ impl Nginx {
             directory.join("users"),
             format!("{USER}:{{PLAIN}}{PASSWORD}\n"),
         )?;
-        let file = directory.join("nginx.conf");
-        std::fs::write(&file, configuration(grounds, &directory, ports))?;
-        let programs = grounds.programs;
-        let mut command = bound_to_us(&programs.setpriv, "TERM", &programs.nginx);
-        command.arg("-e").arg(directory.join("error.log"));
-        command.arg("-p").arg(&directory).arg("-c").arg(file);
+        let configuration = configuration(grounds, &directory, ports);
+        std::fs::write(directory.join("nginx.conf"), configuration)?;
         let all = [plain, tls, h2c, other, clients];
         let is_ready = || all.into_iter().all(takes_connections);
         Ok(Self {
-            daemon: Daemon::start("nginx", &mut command, grounds.directory, is_ready)?,
+            daemon: Daemon::start(
+                "nginx",
+                &mut command(grounds, &directory),
+                grounds.directory,
+                is_ready,
+            )?,
             ports,
             access_log: directory.join("access.log"),
         })
@@ -165,16 +166,41 @@ impl Nginx {
     }
 }
 
-/// Started by root, it would read as somebody else, who may not look into our folder.
-pub(super) fn user() -> &'static str {
-    if is_root(Command::new("id").arg("-u")) {
+/// What starts one whose configuration is in `directory`.
+pub(super) fn command(grounds: &Grounds<'_>, directory: &Path) -> Command {
+    let programs = grounds.programs;
+    let mut command = bound_to_us(&programs.setpriv, "TERM", &programs.nginx);
+    command.arg("-e").arg(directory.join("error.log"));
+    command.arg("-p").arg(directory).arg("-c");
+    command.arg(directory.join("nginx.conf"));
+    command
+}
+
+/// What a configuration begins with, up to what is said of HTTP.
+pub(super) fn beginning(directory: &Path) -> String {
+    // Started by root, it would read as somebody else, who may not look into our folder.
+    let user = if is_root(Command::new("id").arg("-u")) {
         "user root;"
     } else {
         ""
-    }
+    };
+    let directory = directory.display();
+    let scratch: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|name| format!("    {name}_temp_path {directory}/{name};\n"))
+        .concat();
+    format!(
+        "daemon off;
+{user}
+worker_processes 1;
+pid {directory}/nginx.pid;
+events {{ worker_connections 1024; }}
+http {{
+{scratch}"
+    )
 }
 
 fn configuration(grounds: &Grounds<'_>, directory: &Path, ports: Ports) -> String {
+    let beginning = beginning(directory);
     let (directory, documents) = (directory.display(), grounds.documents.display());
     let server = &grounds.certificates.server;
     let tls = format!(
@@ -190,22 +216,12 @@ fn configuration(grounds: &Grounds<'_>, directory: &Path, ports: Ports) -> Strin
         other,
         clients,
     } = ports;
-    let user = user();
     let buffer = match grounds.ahead {
         Ahead::Little => " sndbuf=64k",
         Ahead::Usual => "",
     };
-    let scratch: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|name| format!("    {name}_temp_path {directory}/{name};\n"))
-        .concat();
     format!(
-        "daemon off;
-{user}
-worker_processes 1;
-pid {directory}/nginx.pid;
-events {{ worker_connections 1024; }}
-http {{
-{scratch}    log_format seen '{LOG_FORMAT}';
+        "{beginning}    log_format seen '{LOG_FORMAT}';
     access_log {directory}/access.log seen;
     default_type application/octet-stream;
     root {documents};
