@@ -37,9 +37,10 @@
 //!   urgent start by ageing is spared for [`GRACE`]. The cap of a peer is its own affair.
 //! - **Patience.** Where nothing ends, nothing starts, and ageing does not help. A prefetch that has waited for [`PATIENCE`],
 //!   whose peer has no permit where it is kept from starting (at a full origin, or in a full process), gets one of the peer
-//!   that has most there, if that has two or more: the least valuable one, one at a time at an origin. Who gives goes to the
-//!   end of its lines, so that it does not get it back at once. It is looked at each [`LOOK_EVERY`]: the first that waits is
-//!   heard within both together, the `k`-th within `k` looks more.
+//!   that has most there, if that has two or more: the least valuable one, one at a time at an origin. What comes back is
+//!   promised: of all prefetches the one for which it was taken starts first once it can, and who gave goes to the end of
+//!   its lines. It is looked at each [`LOOK_EVERY`]: the first that waits is heard within both together, the `k`-th within
+//!   `k` looks more.
 //! - **Throttle.** If it is set, prefetches wait so long once they are the best that could start, each time they come
 //!   to be so. The start of an urgent ticket ends the wait. Then all that can start does.
 //!
@@ -290,6 +291,8 @@ pub struct Dispatch<K> {
     grace_over: Option<Timestamp>,
     /// When it is looked at again who has waited for too long; `None` while nobody waits.
     look_at: Option<Timestamp>,
+    /// Who has waited for too long, and is the next prefetch to start: others gave up permits for that.
+    promised: VecDeque<TicketId>,
 }
 
 impl<K: Ord + Clone> Dispatch<K> {
@@ -313,6 +316,7 @@ impl<K: Ord + Clone> Dispatch<K> {
             asked: false,
             grace_over: None,
             look_at: None,
+            promised: VecDeque::new(),
         }
     }
 
@@ -397,8 +401,11 @@ impl<K: Ord + Clone> Dispatch<K> {
     /// Looks, if it is time, for a permit that is to be given to who has waited for too long.
     fn lose_patience(&mut self, now: Timestamp, demand: &dyn Demand) -> Option<TicketId> {
         if self.look_at.is_some_and(|at| now >= at) {
-            if let Some(ticket) = patience::next(&mut self.board, now, demand) {
-                return Some(ticket);
+            if let Some(gift) = patience::next(&mut self.board, now, demand) {
+                if !self.promised.contains(&gift.to) {
+                    self.promised.push_back(gift.to);
+                }
+                return Some(gift.from);
             }
             self.look_at = None;
         }
@@ -425,6 +432,13 @@ impl<K: Ord + Clone> Dispatch<K> {
     #[must_use]
     pub fn running(&self) -> usize {
         self.board.running.len()
+    }
+
+    /// True if a ticket of this peer waits or has a permit.
+    #[must_use]
+    pub fn has_tickets(&self, peer: PeerId) -> bool {
+        let peer = self.board.peers.get(&peer);
+        peer.is_some_and(board::Peer::has_tickets)
     }
 
     /// Tickets that have a permit at an origin.
@@ -482,7 +496,8 @@ impl<K: Ord + Clone> Dispatch<K> {
             return None;
         }
         let aged = self.aged(usual);
-        let chosen = aged.unwrap_or(usual);
+        let promised = self.promised(usual);
+        let chosen = promised.or(aged).unwrap_or(usual);
         self.count(chosen);
         // What was started in place of urgent work would otherwise be preempted for it at once.
         let spared = aged
@@ -490,6 +505,17 @@ impl<K: Ord + Clone> Dispatch<K> {
             .map(|_| now + GRACE);
         self.board.start(chosen, spared);
         Some(chosen.ticket)
+    }
+
+    /// Who was promised the start that another prefetch would have, and can have it.
+    fn promised(&mut self, usual: Candidate) -> Option<Candidate> {
+        let board = &self.board;
+        self.promised.retain(|ticket| board.is_waiting(*ticket));
+        if usual.slot.is_urgent() {
+            return None;
+        }
+        let mut promised = self.promised.iter();
+        promised.find_map(|ticket| board.startable(*ticket))
     }
 
     /// Who is due in place of the one whose start it would be.

@@ -33,6 +33,11 @@ pub(super) struct Peer {
 }
 
 impl Peer {
+    /// True if anything of it waits or runs.
+    pub(super) fn has_tickets(&self) -> bool {
+        !self.queues.is_empty() || !self.running.is_empty()
+    }
+
     /// Permits that its own cap leaves it.
     pub(super) fn room(&self) -> usize {
         self.limit.saturating_sub(self.running.len())
@@ -541,7 +546,7 @@ impl Board {
         let Some(peer) = self.peers.get(&id) else {
             return;
         };
-        if peer.left || (peer.queues.is_empty() && peer.running.is_empty()) {
+        if peer.left || !peer.has_tickets() {
             self.asked.remove(&id);
         } else {
             self.asked.insert(id, peer.priority);

@@ -2,7 +2,8 @@
 //!
 //! Read [`next`]. Ageing counts starts; where one peer has every permit and holds it for hours there are none. So time is
 //! looked at too, and who has nothing gets one permit of who has most. It cannot go back and forth: one permit is nothing to
-//! take, and who has given goes to the end of its line.
+//! take, who has given goes to the end of its line, and what it gave is promised to the one for whom it was taken,
+//! whatever else is asked for meanwhile.
 
 use core::cmp::Reverse;
 
@@ -12,12 +13,24 @@ use super::board::Board;
 use super::lines::{Candidate, Slot};
 use super::{Demand, LOOK_EVERY, PATIENCE, PeerId, TicketId};
 
+/// A permit that is to be given on.
+pub(super) struct Gift {
+    /// Who is to give it back.
+    pub(super) from: TicketId,
+    /// Who has waited for it.
+    pub(super) to: TicketId,
+}
+
 /// Takes a permit for a peer that has waited for too long and has none, if there is one to take.
-pub(super) fn next(board: &mut Board, now: Timestamp, demand: &dyn Demand) -> Option<TicketId> {
-    let victim = starved(board, now).find_map(|who| victim(board, now, demand, who))?;
-    board.close(victim);
-    board.step_back(victim);
-    Some(victim)
+pub(super) fn next(board: &mut Board, now: Timestamp, demand: &dyn Demand) -> Option<Gift> {
+    let gift = starved(board, now).find_map(|who| {
+        let from = victim(board, now, demand, who)?;
+        let to = who.ticket;
+        Some(Gift { from, to })
+    })?;
+    board.close(gift.from);
+    board.step_back(gift.from);
+    Some(gift)
 }
 
 /// When this is to be looked at again, if anybody waits behind anybody.

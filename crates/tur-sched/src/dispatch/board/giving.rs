@@ -1,9 +1,10 @@
-//! Permits that are to be given back: who is told, who keeps his, and who goes to the end of his line.
+//! Permits that are to be given back: who is told, who keeps his, who goes to the end of his line, and whether the one
+//! that it is for can have it.
 //!
 //! Read [`Board::close`].
 
 use super::super::TicketId;
-use super::super::lines::{Room, SiteId, Slot};
+use super::super::lines::{Candidate, Room, SiteId, Slot};
 use super::Board;
 
 impl Board {
@@ -59,5 +60,30 @@ impl Board {
                 peer.turns[slot.0] = turn;
             }
         });
+    }
+
+    /// True if such a ticket waits.
+    pub(in super::super) fn is_waiting(&self, id: TicketId) -> bool {
+        let ticket = self.tickets.get(&id);
+        ticket.is_some_and(|ticket| ticket.run.is_none())
+    }
+
+    /// A ticket that waits, if every cap lets it start.
+    pub(in super::super) fn startable(&self, id: TicketId) -> Option<Candidate> {
+        let ticket = self.tickets.get(&id).filter(|t| t.run.is_none())?;
+        let peer = self.peers.get(&ticket.peer)?;
+        let slot = peer.slot(ticket.command.now);
+        let room = self.room_at(ticket.site, self.sites.get(&ticket.site)?);
+        let has_room = match room {
+            Room::Nobody => false,
+            Room::Urgent => slot.is_urgent(),
+            Room::Everybody => true,
+        };
+        (has_room && peer.room() > 0 && self.has_room(slot)).then_some(Candidate {
+            ticket: id,
+            peer: ticket.peer,
+            site: ticket.site,
+            slot,
+        })
     }
 }

@@ -52,6 +52,19 @@ struct Naive {
     yields: u64,
     /// Since when one could be given on.
     due_since: Option<Timestamp>,
+    /// For whom they were taken.
+    promised: Vec<u64>,
+    kept_promises: u64,
+}
+
+/// Why it is that one's turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    Usual,
+    /// Its slot was passed over too often, everywhere or at its origin.
+    Aged,
+    AgedHere,
+    Promised,
 }
 
 impl Naive {
@@ -75,6 +88,8 @@ impl Naive {
             preemptions: 0,
             yields: 0,
             due_since: None,
+            promised: Vec::new(),
+            kept_promises: 0,
         }
     }
 
@@ -143,8 +158,8 @@ impl Naive {
             .collect()
     }
 
-    /// What starts next: the slot and the ticket, whether an urgent one had to give way, and whether its origin was why.
-    fn expected(&mut self) -> Option<(usize, u64, bool, bool)> {
+    /// What starts next: the slot and the ticket, whether an urgent one had to give way, and why.
+    fn expected(&mut self) -> Option<(usize, u64, bool, Why)> {
         let all = self.startable();
         let Some((slot, ticket)) = all.first().copied() else {
             self.throttle = None;
@@ -159,6 +174,13 @@ impl Naive {
             }
             (self.open, self.throttle) = (true, None);
         }
+        let promised = self.promised.iter().copied();
+        let mut promised = promised.filter(|ticket| all.iter().any(|(_, id)| id == ticket));
+        if slot >= 2
+            && let Some(ticket) = promised.next()
+        {
+            return Some((self.slot(ticket), ticket, false, Why::Promised));
+        }
         let origin = self.papers[&ticket].origin;
         let due = |passed: [u32; 4], all: &[(usize, u64)]| {
             let late = (1..4).filter(|s| *s != slot && passed[*s] >= STARTS_MAX);
@@ -168,7 +190,7 @@ impl Naive {
             late.first().map(|(_, late)| *late)
         };
         if let Some((late, ticket)) = due(self.passed, &all) {
-            return Some((late, ticket, slot < 2 && late >= 2, false));
+            return Some((late, ticket, slot < 2 && late >= 2, Why::Aged));
         }
         let here: Vec<_> = all
             .iter()
@@ -177,18 +199,18 @@ impl Naive {
             .collect();
         let passed = self.passed_at.get(&origin).copied().unwrap_or_default();
         if let Some((late, ticket)) = due(passed, &here) {
-            return Some((late, ticket, slot < 2 && late >= 2, true));
+            return Some((late, ticket, slot < 2 && late >= 2, Why::AgedHere));
         }
-        Some((slot, ticket, false, false))
+        Some((slot, ticket, false, Why::Usual))
     }
 
     fn start(&mut self, ticket: TicketId) {
         let expected = self.expected();
-        let (slot, expected, gave_way, by_origin) = expected.expect("nothing may start");
+        let (slot, expected, gave_way, why) = expected.expect("nothing may start");
         assert_eq!(ticket.0, expected, "another one was next");
         let all = self.startable();
         let paper = self.papers[&ticket.0];
-        self.check_turns(slot, paper.peer, &all, by_origin);
+        self.check_turns(slot, paper.peer, &all, why);
         let passed_at = self.passed_at.entry(paper.origin).or_default();
         for s in (1..4).filter(|s| *s != slot) {
             let could = all.iter().any(|(other, _)| *other == s);
@@ -197,7 +219,7 @@ impl Naive {
                 .iter()
                 .any(|(other, id)| *other == s && papers[id].origin == paper.origin);
             self.passed[s] += u32::from(could);
-            self.waits[s] += u32::from(could);
+            self.waits[s] += u32::from(could && why != Why::Promised);
             passed_at[s] += u32::from(could_here);
             assert!(self.waits[s] < STARTS_BOUND, "slot {s} is starved");
         }
@@ -208,10 +230,12 @@ impl Naive {
         self.papers.get_mut(&ticket.0).expect("it waits").run = run;
         self.people.get_mut(&paper.peer).expect("it is here").turns[slot] = self.count;
         self.starts += 1;
+        self.kept_promises += u64::from(why == Why::Promised);
+        self.promised.retain(|promised| *promised != ticket.0);
     }
 
     /// Nobody starts twice while another one that could start in the slot does not at all.
-    fn check_turns(&mut self, slot: usize, peer: u64, all: &[(usize, u64)], by_origin: bool) {
+    fn check_turns(&mut self, slot: usize, peer: u64, all: &[(usize, u64)], why: Why) {
         let peers: Vec<u64> = self.people.keys().copied().collect();
         for other in peers {
             for s in 0..4 {
@@ -221,7 +245,7 @@ impl Naive {
                 if !could || (s == slot && other == peer) {
                     self.ahead
                         .retain(|(slot, _, who), _| (*slot, *who) != (s, other));
-                } else if s == slot && !by_origin {
+                } else if s == slot && matches!(why, Why::Usual | Why::Aged) {
                     let ahead = self.ahead.entry((s, peer, other)).or_default();
                     *ahead += 1;
                     assert!(*ahead <= 1, "{other} is passed over by {peer}");
@@ -230,48 +254,8 @@ impl Naive {
         }
     }
 
-    /// Urgent tickets that only process or origin keep from starting; of one peer no more than its cap lets.
-    fn blocked(&self, at: Option<u8>) -> usize {
-        let mut of_peers: BTreeMap<u64, usize> = BTreeMap::new();
-        for (id, paper) in &self.papers {
-            let here = at.is_none_or(|at| at == paper.origin);
-            if paper.run.is_none() && here && self.slot(*id) < 2 {
-                *of_peers.entry(paper.peer).or_default() += 1;
-            }
-        }
-        let room = |peer: u64| {
-            let runs = self.runs(|_, other| other.peer == peer);
-            self.people[&peer].limit.saturating_sub(runs)
-        };
-        of_peers.iter().map(|(peer, n)| (*n).min(room(*peer))).sum()
-    }
-
-    /// Prefetches that may be preempted, the least valuable first.
-    fn victims(&self, at: Option<u8>) -> Vec<u64> {
-        let is = |paper: &Paper| {
-            let open = paper.run.is_some_and(|(_, _, closing)| !closing);
-            open && self.is_low(paper.peer)
-        };
-        let mut victims: Vec<_> = Vec::new();
-        for (id, paper) in self.papers.iter().filter(|(_, paper)| is(paper)) {
-            let (started, spared, _) = paper.run.expect("it runs");
-            if at.is_none_or(|at| at == paper.origin) && self.now >= spared {
-                let of_peer = self.runs(|_, other| is(other) && other.peer == paper.peer);
-                victims.push((Reverse((self.slot(*id), of_peer, started)), *id));
-            }
-        }
-        victims.sort_unstable();
-        victims.into_iter().map(|(_, id)| id).collect()
-    }
-
-    fn closing(&self, at: Option<u8>) -> usize {
-        self.runs(|_, other| {
-            other.run.is_some_and(|(_, _, closing)| closing)
-                && at.is_none_or(|at| at == other.origin)
-        })
-    }
-
-    fn preempt(&mut self, ticket: TicketId) {
+    /// `to` is for whom it is taken, if that was told now.
+    fn preempt(&mut self, ticket: TicketId, to: Option<u64>) {
         let paper = self.papers[&ticket.0];
         let here = Some(paper.origin);
         let least = |at: Option<u8>| self.victims(at).first() == Some(&ticket.0);
@@ -281,8 +265,10 @@ impl Naive {
         let process_full = self.runs(|_, _| true) >= self.config.permits;
         let for_process = process_full && least(None) && self.blocked(None) > self.closing(None);
         if !for_origin && !for_process {
-            let lawful = self.yielding().contains(&ticket.0);
-            assert!(lawful, "{ticket:?} is preempted for nothing");
+            let gifts = self.yielding();
+            let mut gifts = gifts.iter().filter(|(from, _)| *from == ticket.0);
+            let lawful = gifts.any(|(_, late)| to.is_none_or(|to| to == *late));
+            assert!(lawful, "{ticket:?} is preempted for nothing, or for {to:?}");
             // Who gives goes to the end of its lines, as if it had started.
             self.count += 1;
             let person = self.people.get_mut(&paper.peer).expect("it is here");
@@ -293,6 +279,7 @@ impl Naive {
         let run = self.papers.get_mut(&ticket.0).and_then(|p| p.run.as_mut());
         run.expect("it runs").2 = true;
         self.preemptions += 1;
+        self.promised.extend(to);
     }
 
     /// At rest: nothing may start, and no urgent ticket waits for which something could be done.
@@ -326,6 +313,7 @@ impl Naive {
 
     fn remove(&mut self, ticket: u64) {
         self.papers.remove(&ticket);
+        self.promised.retain(|promised| *promised != ticket);
         let papers = &self.papers;
         self.passed_at
             .retain(|origin, _| papers.values().any(|paper| paper.origin == *origin));
@@ -523,7 +511,11 @@ impl Both {
                 .poll_action(self.naive.now, &self.naive.demand);
             match action {
                 Some(Start { ticket }) => self.naive.start(ticket),
-                Some(Preempt { ticket }) => self.naive.preempt(ticket),
+                Some(Preempt { ticket }) => {
+                    let to = self.dispatch.promised.back().map(|to| to.0);
+                    let to = to.filter(|to| !self.naive.promised.contains(to));
+                    self.naive.preempt(ticket, to);
+                }
                 Some(Dropped { ticket }) => {
                     assert!(self.naive.dropped.remove(&ticket.0), "{ticket:?}");
                 }

@@ -116,6 +116,44 @@ fn many_that_wait_are_heard_one_after_the_other_until_nobody_has_two() {
     assert_eq!(desk.actions(), [], "one lane each");
 }
 
+/// Where those who gave way ask again for something that goes before whoever has waited, each gift would be theirs again.
+#[test]
+fn what_is_given_goes_to_the_one_for_whom_it_was_taken_whatever_others_ask_for() {
+    let mut desk = Desk::with(DispatchConfig {
+        permits: 4,
+        reserve: false,
+        ..DispatchConfig::default()
+    });
+    for peer in [1, 2] {
+        desk.join(peer, Low);
+        desk.want(peer, 0, [10 * peer, 10 * peer + 1]);
+    }
+    assert_eq!(desk.starts().len(), 4);
+    desk.want_as(1, 0, High, [12]);
+    desk.join(3, Low);
+    desk.want(3, 1, [30]);
+    assert_eq!(desk.starts(), []);
+    desk.now = desk.now + PATIENCE + LOOK_EVERY;
+    desk.tell(DispatchEvent::Tick);
+    let (mut started, mut next) = (Vec::new(), 100);
+    for _ in 0..100 {
+        let Some(action) = desk.dispatch.poll_action(desk.now, &desk.demand) else {
+            break;
+        };
+        match action {
+            Preempt { ticket } => {
+                let peer = if ticket.0 < 20 { 1 } else { 2 };
+                desk.end(ticket.0);
+                desk.want_as(peer, 0, High, [next]);
+                next += 1;
+            }
+            Start { ticket } => started.push(ticket.0),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(started, [30], "and nobody else, so nothing goes round");
+}
+
 #[test]
 fn nobody_gives_who_is_urgent_or_has_only_one() {
     for (priority, permits) in [(High, 4), (Low, 2)] {
