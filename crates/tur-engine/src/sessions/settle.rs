@@ -102,7 +102,10 @@ impl<S> Shared<S> {
 
     /// Brings whose turn it is to the pools.
     fn dispatch(&mut self) {
+        let mut turns = 0_u32;
         while let Some(turn) = self.permits.decide(self.now) {
+            turns += 1;
+            debug_assert!(turns < 100_000, "it goes round and round: {turn:?}");
             match turn {
                 Turn::Want(asker, origin) => {
                     let now = self.now;
