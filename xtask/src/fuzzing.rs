@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: every fuzz target for so many seconds, on a stable compiler, with its seeds and its dictionary.
+//! `cargo xtask fuzz`: every fuzz target for so many seconds, some at once, on a stable compiler, with its seeds and its dictionary.
 //!
 //! cargo-fuzz builds and starts the targets; without a sanitizer it needs no nightly compiler. What is found goes to
 //! `fuzz/artifacts`, inputs that reach new code to `fuzz/corpus`; neither is committed. What is worth keeping is moved
@@ -8,8 +8,11 @@
     reason = "it runs fuzz targets and keeps what they find; nothing here is part of tur"
 )]
 
+use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail, ensure};
 use xtask::tree;
@@ -62,8 +65,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         "| target | executions | each s | edges | new inputs | peak MiB | |\n|---|---|---|---|---|---|---|"
     );
     let (mut executions, mut findings) = (0, Vec::new());
-    for target in &chosen {
-        let (tally, finding) = one(target, options.seconds)?;
+    for (target, (tally, finding)) in each(&chosen, options.seconds)? {
         let verdict = if finding.is_some() { "FOUND" } else { "ok" };
         println!(
             "| {target} | {} | {} | {} | {} | {} | {verdict} |",
@@ -92,6 +94,30 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
+/// What a target came to, and what it found, in words.
+type Ended = (Tally, Option<String>);
+
+/// Runs the targets, as many at once as there are processors, and tells what each came to.
+fn each<'a>(targets: &'a [&'a String], seconds: u64) -> Result<BTreeMap<&'a str, Ended>> {
+    let at_once = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let left = Mutex::new(targets.iter());
+    let take = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work = || {
+        let mut ended = Vec::new();
+        while let Some(target) = take() {
+            ended.push(one(target, seconds).map(|came| (target.as_str(), came)));
+        }
+        ended
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..at_once).map(|_| scope.spawn(work)).collect();
+        let ended = workers.into_iter().map(|worker| worker.join());
+        ended
+            .flat_map(|ended| ended.expect("nothing panics here"))
+            .collect()
+    })
+}
+
 /// cargo-fuzz is no part of this workspace: that it is missing is said, not passed over.
 fn require_cargo_fuzz() -> Result<()> {
     let mut version = fuzz("--version");
@@ -111,7 +137,7 @@ fn fuzz(word: &str) -> Command {
 }
 
 /// Runs one target; what it came to, and what it found, in words.
-fn one(target: &str, seconds: u64) -> Result<(Tally, Option<String>)> {
+fn one(target: &str, seconds: u64) -> Result<Ended> {
     let corpus = tree::root().join("fuzz/corpus").join(target);
     std::fs::create_dir_all(&corpus)?;
     let (seeds, dictionary) = (xtask::fuzz::seeds(target), xtask::fuzz::dictionary(target));

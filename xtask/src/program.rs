@@ -38,14 +38,18 @@ pub(crate) fn again_in_release() -> Result<bool> {
     Ok(true)
 }
 
-/// Builds `tur` and says where it is.
+/// Builds `tur` and says where it is. What is measured is built as users do, by itself; without optimisation it shares its
+/// libraries with the tests.
 pub(crate) fn build_tur(release: bool) -> Result<PathBuf> {
-    let profile = if release { "release" } else { "dev" };
-    build(["--package=tur-cli", "--bin=tur"], profile)
+    if release {
+        build(&["--package=tur-cli", "--bin=tur"], "release")
+    } else {
+        build(&["--bin=tur"], "dev")
+    }
 }
 
 /// Builds a program and says where it is.
-pub(crate) fn build(which: [&str; 2], profile: &str) -> Result<PathBuf> {
+pub(crate) fn build(which: &[&str], profile: &str) -> Result<PathBuf> {
     let mut command = cargo();
     command
         .arg("build")

@@ -12,7 +12,7 @@ use crate::program;
 
 /// Builds it and says where it is.
 pub(super) fn build() -> Result<PathBuf> {
-    program::build(["--package=tur-stream", "--example=asked"], "release")
+    program::build(&["--package=tur-stream", "--example=asked"], "release")
 }
 
 /// A running one. It is killed when it goes.
