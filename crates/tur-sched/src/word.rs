@@ -40,6 +40,11 @@ pub enum Event {
     /// What sessions of this origin carry are streams (`true`), or requests that end with their connection when they are cut,
     /// which is what is assumed at first. Told before `Granted` where it is another than before.
     Streams(bool),
+    /// The session that the lane holds and does not use is gone: somebody else needed it more.
+    Gone {
+        /// Whose.
+        lane: LaneId,
+    },
     /// No session could be opened for the lane.
     Denied {
         /// Whose.

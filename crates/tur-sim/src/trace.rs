@@ -134,6 +134,7 @@ fn event_text(text: &mut String, event: &Event) -> core::fmt::Result {
             fault,
             session: open,
         } => write!(text, "refused {} ({fault}) {}", lease(*id), session(*open)),
+        Event::Gone { lane } => write!(text, "gone {}", lane.0),
         Event::Again {
             lease: id,
             session: open,

@@ -32,7 +32,10 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
         }
         let reply = match result {
             Ok(reply) => reply,
-            Err(fault) => return self.refused(lane, &order, fault, false),
+            Err(fault) => {
+                let session = self.survives(lane, &fault);
+                return self.refused(lane, &order, fault, session);
+            }
         };
         self.hear(lane, &order, &reply.answer);
         if let Answer::Moved { location, .. } = &reply.answer {
@@ -59,6 +62,14 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
             return self.look(lane, reply);
         }
         self.judge(lane, &order, (reply.answer, Ahead::new(reply.body)));
+    }
+
+    /// True if a fault before the head may have ended one stream of many, and not what carries them: then it was not the
+    /// session that others had left behind.
+    fn survives(&self, lane: LaneId, fault: &Fault) -> bool {
+        let lent = self.lanes.get(&lane).and_then(|lane| lane.lent.as_ref());
+        let streams = lent.is_some_and(|lent| lent.facts.protocol != "h1");
+        streams && matches!(fault, Fault::Lost(_) | Fault::StreamRefused(_))
     }
 
     /// What the head says of who asks.

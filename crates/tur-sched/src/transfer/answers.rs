@@ -12,6 +12,10 @@ use crate::{Decision, Failure, LaneId, LeaseId};
 /// Wrongly placed answers that are put down to one bad node before ranges are given up.
 const STRIKES_MAX: u32 = 3;
 
+/// Requests that are made again at once and count for nothing, until a byte comes: as many sessions as others may have left
+/// behind, all of which may be dead. One by one they are found out by their first request.
+const EXCUSED_MAX: u32 = 64;
+
 /// An admitted answer.
 pub(super) struct Opening {
     pub(super) place: ByteRange,
@@ -33,6 +37,14 @@ impl Transfer {
             lane.session = Some(origin.clone());
             lane.state = State::Free;
             lane.used = handshake.is_zero();
+        }
+    }
+
+    pub(super) fn gone(&mut self, id: LaneId) {
+        if let Some(lane) = self.crew.get_mut(id)
+            && matches!(lane.state, State::Free)
+        {
+            lane.session = None;
         }
     }
 
@@ -198,8 +210,13 @@ impl Transfer {
         }
         match &fault {
             // An idle connection that the origin had closed: nobody's failure, and the request is idempotent
-            // (RFC 9112, section 9.3.1). The next connection is another one, so this ends.
-            Fault::Lost(_) | Fault::StreamRefused(_) if used && !session => {}
+            // (RFC 9112, section 9.3.1). The next connection is another one, so this ends; but others may have warmed
+            // that one too.
+            Fault::Lost(_) | Fault::StreamRefused(_)
+                if used && !session && self.excused < EXCUSED_MAX =>
+            {
+                self.excused += 1;
+            }
             // Totals of `*` all along, and nonsense behind what is there: only the whole can tell where it ends.
             Fault::Malformed(_) if self.is_past_a_starred_end(&fetch) => {
                 self.ranges_fail(now, id, &fetch, Refusal::NoContentRange);

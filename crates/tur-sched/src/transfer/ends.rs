@@ -39,6 +39,7 @@ impl Transfer {
             return;
         }
         self.fruitless = 0;
+        self.excused = 0;
         self.give(ByteRange::new(upto - fresh, upto));
         if self.is_proving() {
             self.agreed(ByteRange::new(upto - fresh, upto));

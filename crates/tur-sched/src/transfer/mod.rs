@@ -237,6 +237,8 @@ pub struct Transfer {
     revoked: u32,
     /// Leases that a free lane took whole since a byte has landed.
     fruitless: u32,
+    /// Requests in a row without a new byte that were made again because a session went, which is nobody's failure.
+    excused: u32,
     demands: Demands,
     /// When lanes were last given work.
     fed_at: Timestamp,
@@ -293,6 +295,7 @@ impl Transfer {
             sealed: false,
             revoked: 0,
             fruitless: 0,
+            excused: 0,
             demands: Demands::default(),
             fed_at: now,
             held_at: None,
@@ -377,6 +380,7 @@ impl Transfer {
                 fault,
                 session,
             } => self.refused(now, lease, fault, session),
+            Event::Gone { lane } => self.gone(lane),
             Event::Again { lease, session } => self.again(lease, session),
             Event::Moved {
                 lease,

@@ -83,6 +83,31 @@ fn r140_h2_refused_once() {
     assert!(wait.as_secs() < 5, "at once: {wait:?}");
 }
 
+/// The connection stays open, so that each request goes over the same one: that is no accident of a connection that others
+/// had left.
+#[test]
+fn r140_h2_refused_always() {
+    for (code, says) in [(7, "REFUSED_STREAM"), (2, "stream reset (INTERNAL_ERROR)")] {
+        let row = over_tls(
+            Speaks::H2,
+            paced(SIZE).rule(When::Always, Deed::ResetStream(code)),
+        );
+        let ran = row.tur(&["--http2", "--ca-file", "ca.pem", "--retry", "2"], 4);
+        ran.says(says);
+        assert_eq!(row.place.names(), ["ca.pem"]);
+        assert!(row.origin.requests() <= 4, "{}", row.origin.requests());
+    }
+    // In the middle too, when the connection has served others: what landed is kept.
+    let late = paced(SIZE).rule(When::After(4), Deed::ResetStream(7));
+    let row = over_tls(Speaks::H2, late);
+    row.tur(
+        &["--http2", "--ca-file", "ca.pem", "--retry", "2", "-x", "4"],
+        4,
+    );
+    assert!(row.origin.requests() < 40, "{}", row.origin.requests());
+    assert!(row.place.names().contains(&format!("{NAME}.part")));
+}
+
 #[test]
 fn r141_h2_goaway_once() {
     let row = over_tls(Speaks::H2, paced(SIZE).rule(When::Only(1), Deed::GoAway(0)));

@@ -233,3 +233,32 @@ fn a_wait_that_is_too_long_is_told_at_once_with_every_error_of_the_server() {
         world.assert_whole();
     }
 }
+
+/// Others may have warmed each session that it gets: that they all go with the first request is an outage at last.
+#[test]
+fn sessions_that_others_left_behind_are_excused_so_often_and_no_more() {
+    let mut world = World::new(config(4), 8192 * KIB);
+    for _ in 0..1_000 {
+        if world.end.is_some() {
+            break;
+        }
+        world.now = world.now + Duration::from_millis(1);
+        if let Some(lane) = world.wanting.pop() {
+            let handshake = Duration::ZERO;
+            world.tell(Event::Granted { lane, handshake });
+        } else if let Some(lease) = world.running.keys().next().copied() {
+            world.running.remove(&lease);
+            let fault = Fault::StreamRefused("GOAWAY".into());
+            let session = false;
+            world.tell(Event::Refused {
+                lease,
+                fault,
+                session,
+            });
+        } else {
+            assert!(world.jump(), "a retry pends");
+        }
+    }
+    assert!(world.end.expect("an end").is_err());
+    assert_eq!(world.requests, 64 + 6);
+}
