@@ -265,15 +265,19 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
             .get_mut(&id)
             .and_then(|lane| lane.fetching.take());
         self.return_session(id);
-        if let Some(fetching) = fetching {
-            self.tell(What::Decision(format!("lane {} gives way", id.0)));
-            self.tell_machine(Event::Ended {
-                lease: fetching.order.lease,
-                at: fetching.gate.taken(),
-                how: Ended::Cut,
-                session: false,
-            });
-        }
+        let event = match fetching {
+            Some(fetching) => {
+                self.tell(What::Decision(format!("lane {} gives way", id.0)));
+                Event::Ended {
+                    lease: fetching.order.lease,
+                    at: fetching.gate.taken(),
+                    how: Ended::Cut,
+                    session: false,
+                }
+            }
+            None => Event::Gone { lane: id },
+        };
+        self.tell_machine(event);
     }
 
     fn connect(&mut self, lane_id: LaneId, id: SessionId, origin: Origin) {
@@ -414,10 +418,8 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
             .filter(|lent| lent.origin == order.target.origin);
         let Some(lent) = lent else {
             self.return_session(lane_id);
-            let lost = Fault::Lost("the lane has no session".into());
-            return self.tell_machine(Event::Refused {
+            return self.tell_machine(Event::Again {
                 lease: order.lease,
-                fault: lost,
                 session: false,
             });
         };
