@@ -8,6 +8,9 @@ use tur_core::{ByteRange, RangeSet};
 
 /// Demands remembered at once: more readers than this take turns.
 const DEMANDS_MAX: usize = 16;
+/// Bytes that somebody waits for and that are on their way come before who asks later is heard, if no more are left: else
+/// two readers would take one lane from each other again and again.
+const TURN: u64 = 256 * 1024;
 /// No lease in a window is made shorter than this, in bytes.
 const PIECE_MIN: u64 = 64 * 1024;
 
@@ -56,10 +59,11 @@ impl Demands {
     }
 
     /// The bytes of `missing` that readers wait for, the most urgent first: of each demand that lacks any, the newest first,
-    /// the first one.
-    pub(crate) fn urgent(&self, missing: &RangeSet) -> impl Iterator<Item = u64> {
+    /// its rank and the first one.
+    pub(crate) fn urgent(&self, missing: &RangeSet) -> impl Iterator<Item = (usize, u64)> {
         let first = |range: &ByteRange| Some(missing.intersect(*range).iter().next()?.start);
-        self.wanted.iter().filter_map(first)
+        let ranked = self.wanted.iter().enumerate();
+        ranked.filter_map(move |(rank, range)| Some((rank, first(range)?)))
     }
 
     /// True if nobody waits for anything.
@@ -67,9 +71,15 @@ impl Demands {
         self.wanted.is_empty()
     }
 
-    /// True if somebody waits for bytes of `range`.
-    pub(crate) fn is_wanted(&self, range: ByteRange) -> bool {
-        self.wanted.iter().any(|wanted| wanted.overlaps(range))
+    /// True if somebody waits for bytes of `rest`, which are being fetched, and goes before the demand of this `rank`: it
+    /// is newer, or its turn is nearly over.
+    pub(crate) fn comes_before(&self, rank: usize, rest: ByteRange) -> bool {
+        let wanted = self.wanted.iter().enumerate();
+        let mut served = wanted.filter(|(_, wanted)| wanted.overlaps(rest));
+        served.any(|(other, wanted)| {
+            let left = wanted.end.min(rest.end) - rest.start;
+            other < rank || left <= TURN
+        })
     }
 
     /// The part of the holes that may be granted next: from the most urgent byte on, else from what readers will want soon,
@@ -79,7 +89,7 @@ impl Demands {
             return holes.iter().next();
         }
         let allowed = self.allowed(holes);
-        let urgent = self.urgent(&allowed).next().and_then(|at| {
+        let urgent = self.urgent(&allowed).next().and_then(|(_, at)| {
             let hole = allowed.range_at(at)?;
             Some(ByteRange::new(at, hole.end))
         });

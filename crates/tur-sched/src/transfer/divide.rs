@@ -317,14 +317,20 @@ impl Transfer {
         // What lies outside the window waits for the window.
         let missing = self.demands.allowed(&missing);
         let firsts: alloc::vec::Vec<_> = self.demands.urgent(&missing).collect();
-        for at in firsts {
+        for (rank, at) in firsts {
             let owner = self
                 .ledger
                 .leases()
                 .find(|(_, lease)| lease.rest.contains(at))
                 .map(|(id, lease)| (id, *lease));
             let Some((id, lease)) = owner else {
-                return self.make_place();
+                if self.crew.working() < self.places() || self.crew.trying() > 0 {
+                    return;
+                }
+                match self.sparable(rank) {
+                    Some(lease) => return self.stop(lease),
+                    None => continue,
+                }
             };
             if let Some(cut) = self.cut_for(now, &lease, at) {
                 return self.cut(id, cut);
@@ -355,18 +361,15 @@ impl Transfer {
         (at - lease.rest.start > soon.max(ALIGN) && cut > lease.rest.start).then_some(cut)
     }
 
-    /// If all lanes are busy elsewhere, spares the one that is farthest ahead of every reader; one that serves a reader only
-    /// where there is no other.
-    fn make_place(&mut self) {
-        if self.crew.working() < self.places() || self.crew.trying() > 0 {
-            return;
-        }
-        let last = self.ledger.leases().max_by_key(|(_, lease)| {
-            let serves = self.demands.is_wanted(lease.rest);
+    /// The lease that is farthest ahead of every reader, if all lanes are busy elsewhere than where the demand of this rank
+    /// is; one that serves a reader only where there is no other, and none whose reader goes before.
+    fn sparable(&self, rank: usize) -> Option<LeaseId> {
+        let leases = self.ledger.leases();
+        let sparable = leases.filter(|(_, lease)| !self.demands.comes_before(rank, lease.rest));
+        let last = sparable.max_by_key(|(_, lease)| {
+            let serves = self.demands.comes_before(usize::MAX, lease.rest);
             (!serves, lease.rest.start)
         });
-        if let Some(id) = last.map(|(id, _)| id) {
-            self.stop(id);
-        }
+        last.map(|(id, _)| id)
     }
 }

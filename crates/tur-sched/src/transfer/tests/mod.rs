@@ -404,7 +404,7 @@ fn turn(world: &mut World, choice: (u8, u16)) {
         .get(usize::from(size) % running.len().max(1))
         .copied();
     world.now = world.now + Duration::from_millis(u64::from(size % 40));
-    match (what % 29, pick) {
+    match (what % 30, pick) {
         (0..=3, _) => world.grant_all(),
         (4, _) => {
             if let Some(lane) = world.wanting.pop() {
@@ -421,6 +421,7 @@ fn turn(world: &mut World, choice: (u8, u16)) {
         (6, _) => world.tell(Event::Pause),
         (7, _) => world.tell(Event::Unpause),
         (26, _) => world.tell(Event::Streams(size % 2 == 0)),
+        (29, _) => drop(world.lose_unused(usize::from(size))),
         (27, _) => world.tell(Event::Demand(stretch(world.total, size))),
         (28, _) => {
             let window = RangeSet::from_iter([stretch(world.total, size)]);

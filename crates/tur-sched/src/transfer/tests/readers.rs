@@ -156,3 +156,50 @@ fn a_lane_that_is_stopped_is_not_cut_for_a_reader() {
     world.finish();
     world.assert_whole();
 }
+
+/// Each change of place costs a connection, and a lane that goes from one reader to the other with each report serves nobody.
+#[test]
+fn one_lane_serves_two_readers_one_after_the_other() {
+    for (wanted, most) in [(256 * KIB, 4), (2 * MIB, 4)] {
+        let mut world = World::at_work(config(1), 64 * MIB, 64 * KIB);
+        let demands = [40 * MIB, 50 * MIB].map(|at| ByteRange::new(at, at + wanted));
+        let before = world.requests;
+        for demand in demands {
+            world.tell(Event::Demand(demand));
+        }
+        for _ in 0..200 {
+            world.grant_all();
+            let Some(lease) = world.running.keys().next().copied() else {
+                break;
+            };
+            if world.running[&lease].body_end.is_none() {
+                world.open(lease);
+            }
+            world.flow(lease, 64 * KIB);
+        }
+        assert!(demands.iter().all(|range| world.written.covers(*range)));
+        assert!(world.requests - before <= most, "{}", world.requests);
+        world.finish();
+        world.assert_whole();
+    }
+}
+
+/// Somebody more urgent took it: it is not counted on, and another one is asked for.
+#[test]
+fn a_spare_session_that_is_gone_is_not_asked_on() {
+    let config = TransferConfig {
+        spare: true,
+        ..config(3)
+    };
+    let mut world = World::at_work(config, 64 * MIB, 64 * KIB);
+    world.grant_all();
+    assert!(world.lose_unused(0));
+    assert_eq!(world.wanting.len(), 1, "another one");
+    world.tell(Event::Demand(ByteRange::new(50 * MIB, 51 * MIB)));
+    assert_eq!(world.running.len(), 2, "there is none to ask on");
+    world.grant_all();
+    let mut starts = world.running.values().map(|run| run.order.grant.start);
+    assert!(starts.any(|start| start == 50 * MIB));
+    world.finish();
+    world.assert_whole();
+}

@@ -282,6 +282,21 @@ impl World {
         });
     }
 
+    /// The session of a lane that has one and does nothing is taken from it. False if there is none.
+    pub(super) fn lose_unused(&mut self, nth: usize) -> bool {
+        let busy = |lane: &LaneId| {
+            let mut running = self.running.values();
+            self.wanting.contains(lane) || running.any(|run| run.order.lane == *lane)
+        };
+        let unused: Vec<_> = self.sessions.keys().filter(|lane| !busy(lane)).collect();
+        let Some(lane) = unused.get(nth % unused.len().max(1)).map(|lane| **lane) else {
+            return false;
+        };
+        self.sessions.remove(&lane);
+        self.tell(Event::Gone { lane });
+        true
+    }
+
     /// Jumps to the next deadline. False if there is none.
     pub(super) fn jump(&mut self) -> bool {
         let Some((at, _)) = self.transfer.next_wakeup() else {
