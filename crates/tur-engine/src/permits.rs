@@ -255,9 +255,8 @@ impl Permits {
     fn queue_lane(&mut self, now: Timestamp, asker: Asker, origin: &Origin) {
         let caller = self.callers.get(&asker.transfer).copied();
         let caller = caller.unwrap_or_else(|| {
-            // Each download gets its first lane before others get their second. One that has a permit which is on its way
-            // back has that: else it would get again at once what it was told to give to others.
-            let first = !self.dispatch.has_tickets(PeerId(asker.transfer));
+            // Each download gets its first lane before others get their second.
+            let first = self.askers(asker.transfer).is_empty();
             Caller {
                 peer: PeerId(asker.transfer),
                 priority: if first { Priority::High } else { Priority::Low },

@@ -65,6 +65,7 @@ use tur_core::Timestamp;
 
 use board::Board;
 use lines::{Candidate, Entry, SiteId, Slot};
+use patience::Gift;
 
 /// A slot is passed over by at most so many starts before it is due. One start in seventeen costs urgent work little,
 /// and a prefetch that gets it still comes in good time: 16 requests of a player are about a minute of play.
@@ -291,8 +292,8 @@ pub struct Dispatch<K> {
     grace_over: Option<Timestamp>,
     /// When it is looked at again who has waited for too long; `None` while nobody waits.
     look_at: Option<Timestamp>,
-    /// Who has waited for too long, and is the next prefetch to start: others gave up permits for that.
-    promised: VecDeque<TicketId>,
+    /// Who has waited for too long, and is the next prefetch to start: others were told to give up permits for that.
+    promised: VecDeque<Gift>,
 }
 
 impl<K: Ord + Clone> Dispatch<K> {
@@ -350,7 +351,10 @@ impl<K: Ord + Clone> Dispatch<K> {
             }
             DispatchEvent::Withdrawn { ticket } => self.board.withdraw(ticket),
             DispatchEvent::Ended { ticket } => self.board.end(ticket),
-            DispatchEvent::Kept { ticket } => self.board.keep(ticket),
+            DispatchEvent::Kept { ticket } => {
+                self.promised.retain(|gift| gift.from != ticket);
+                self.board.keep(ticket);
+            }
             DispatchEvent::Moved { ticket, origin } => {
                 let site = self.site(origin);
                 self.board.travel(ticket, site);
@@ -402,9 +406,8 @@ impl<K: Ord + Clone> Dispatch<K> {
     fn lose_patience(&mut self, now: Timestamp, demand: &dyn Demand) -> Option<TicketId> {
         if self.look_at.is_some_and(|at| now >= at) {
             if let Some(gift) = patience::next(&mut self.board, now, demand) {
-                if !self.promised.contains(&gift.to) {
-                    self.promised.push_back(gift.to);
-                }
+                self.promised.retain(|other| other.to != gift.to);
+                self.promised.push_back(gift);
                 return Some(gift.from);
             }
             self.look_at = None;
@@ -432,13 +435,6 @@ impl<K: Ord + Clone> Dispatch<K> {
     #[must_use]
     pub fn running(&self) -> usize {
         self.board.running.len()
-    }
-
-    /// True if a ticket of this peer waits or has a permit.
-    #[must_use]
-    pub fn has_tickets(&self, peer: PeerId) -> bool {
-        let peer = self.board.peers.get(&peer);
-        peer.is_some_and(board::Peer::has_tickets)
     }
 
     /// Tickets that have a permit at an origin.
@@ -510,12 +506,12 @@ impl<K: Ord + Clone> Dispatch<K> {
     /// Who was promised the start that another prefetch would have, and can have it.
     fn promised(&mut self, usual: Candidate) -> Option<Candidate> {
         let board = &self.board;
-        self.promised.retain(|ticket| board.is_waiting(*ticket));
+        self.promised.retain(|gift| board.is_waiting(gift.to));
         if usual.slot.is_urgent() {
             return None;
         }
         let mut promised = self.promised.iter();
-        promised.find_map(|ticket| board.startable(*ticket))
+        promised.find_map(|gift| board.startable(gift.to))
     }
 
     /// Who is due in place of the one whose start it would be.

@@ -33,11 +33,6 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    /// True if anything of it waits or runs.
-    pub(super) fn has_tickets(&self) -> bool {
-        !self.queues.is_empty() || !self.running.is_empty()
-    }
-
     /// Permits that its own cap leaves it.
     pub(super) fn room(&self) -> usize {
         self.limit.saturating_sub(self.running.len())
@@ -546,7 +541,7 @@ impl Board {
         let Some(peer) = self.peers.get(&id) else {
             return;
         };
-        if peer.left || !peer.has_tickets() {
+        if peer.left || (peer.queues.is_empty() && peer.running.is_empty()) {
             self.asked.remove(&id);
         } else {
             self.asked.insert(id, peer.priority);

@@ -14,6 +14,7 @@ use super::lines::{Candidate, Slot};
 use super::{Demand, LOOK_EVERY, PATIENCE, PeerId, TicketId};
 
 /// A permit that is to be given on.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Gift {
     /// Who is to give it back.
     pub(super) from: TicketId,

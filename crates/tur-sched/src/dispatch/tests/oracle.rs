@@ -279,6 +279,7 @@ impl Naive {
         let run = self.papers.get_mut(&ticket.0).and_then(|p| p.run.as_mut());
         run.expect("it runs").2 = true;
         self.preemptions += 1;
+        self.promised.retain(|promised| to != Some(*promised));
         self.promised.extend(to);
     }
 
@@ -512,9 +513,9 @@ impl Both {
             match action {
                 Some(Start { ticket }) => self.naive.start(ticket),
                 Some(Preempt { ticket }) => {
-                    let to = self.dispatch.promised.back().map(|to| to.0);
-                    let to = to.filter(|to| !self.naive.promised.contains(to));
-                    self.naive.preempt(ticket, to);
+                    let gift = self.dispatch.promised.back();
+                    let gift = gift.filter(|gift| gift.from == ticket);
+                    self.naive.preempt(ticket, gift.map(|gift| gift.to.0));
                 }
                 Some(Dropped { ticket }) => {
                     assert!(self.naive.dropped.remove(&ticket.0), "{ticket:?}");
