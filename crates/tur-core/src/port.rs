@@ -170,6 +170,9 @@ pub trait Session: Send + Sync + 'static {
     /// A body on it was given up, because nothing came of it for too long. A session of which others could still be had,
     /// that answers and yet brings nothing, may take no further request then.
     fn stalled(&self) {}
+
+    /// No answer came in time. The same holds then, if it is not the answer alone that takes its time.
+    fn unanswered(&self) {}
 }
 
 /// The body of a reply.

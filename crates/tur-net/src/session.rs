@@ -108,12 +108,24 @@ impl Session for HttpSession {
         }
     }
 
-    /// Over HTTP/3 it counts as broken: the next connection may go another way, which is TCP. HTTP/1.1 has closed it, and
-    /// over HTTP/2 another stream is tried, for there is no other way.
+    /// Over HTTP/3 it counts as broken: the next connection may go another way, which is TCP. Over HTTP/2 another connection
+    /// is tried if nothing comes on this one, and else another stream. HTTP/1.1 has closed it.
     fn stalled(&self) {
-        #[cfg(feature = "http3")]
-        if let Inner::H3(session) = &self.inner {
-            session.stalled();
+        match &self.inner {
+            Inner::H1(_) => {}
+            Inner::H2(session) => session.stalled(),
+            #[cfg(feature = "http3")]
+            Inner::H3(session) => session.stalled(),
+        }
+    }
+
+    /// The same where nothing comes on the connection; else only this answer takes its time.
+    fn unanswered(&self) {
+        match &self.inner {
+            Inner::H1(_) => {}
+            Inner::H2(session) => session.stalled(),
+            #[cfg(feature = "http3")]
+            Inner::H3(session) => session.unanswered(),
         }
     }
 }

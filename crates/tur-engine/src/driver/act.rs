@@ -226,6 +226,7 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
                     session,
                     used: false,
                     asked: false,
+                    refused: false,
                     unwanted: false,
                 },
             ),
@@ -489,7 +490,16 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
         if let Some((id, lane)) = self.lane_of(lease) {
             // Stopped first: then nothing is between what the gate has granted and what is written.
             lane.stop();
-            at = lane.fetching.take().map(|fetching| fetching.gate.taken());
+            let fetching = lane.fetching.take();
+            let unanswered = |fetching: &Fetching| fetching.state == LaneState::Asking;
+            if let Some(lent) = lane
+                .lent
+                .as_ref()
+                .filter(|_| fetching.as_ref().is_some_and(unanswered))
+            {
+                lent.session.unanswered();
+            }
+            at = fetching.map(|fetching| fetching.gate.taken());
             self.return_session(id);
         }
         let at = at.or_else(|| {

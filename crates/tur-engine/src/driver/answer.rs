@@ -64,12 +64,19 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
         self.judge(lane, &order, (reply.answer, Ahead::new(reply.body)));
     }
 
-    /// True if a fault before the head may have ended one stream of many, and not what carries them: then it was not the
-    /// session that others had left behind.
-    fn survives(&self, lane: LaneId, fault: &Fault) -> bool {
-        let lent = self.lanes.get(&lane).and_then(|lane| lane.lent.as_ref());
-        let streams = lent.is_some_and(|lent| lent.facts.protocol != "h1");
-        streams && matches!(fault, Fault::Lost(_) | Fault::StreamRefused(_))
+    /// What a fault before the head says of the session. True if it may have ended one stream of many, and not what carries
+    /// them: then it was not the session that others had left behind. Twice in a row, another one is to be tried.
+    fn survives(&mut self, lane: LaneId, fault: &Fault) -> bool {
+        let lane = self.lanes.get_mut(&lane);
+        let Some(lent) = lane.and_then(|lane| lane.lent.as_mut()) else {
+            return false;
+        };
+        let streams = lent.facts.protocol != "h1";
+        if !streams || !matches!(fault, Fault::Lost(_) | Fault::StreamRefused(_)) {
+            return false;
+        }
+        lent.unwanted |= std::mem::replace(&mut lent.refused, true);
+        true
     }
 
     /// What the head says of who asks.

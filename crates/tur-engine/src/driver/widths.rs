@@ -184,6 +184,9 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
         let Some(lane) = self.lanes.get_mut(&id) else {
             return;
         };
+        if let Some(lent) = &mut lane.lent {
+            lent.refused = false;
+        }
         let here = self.membership.origin.as_ref();
         let fetching = lane.fetching.as_ref();
         if let Some(fetching) = fetching {

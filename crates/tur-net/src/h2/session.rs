@@ -87,6 +87,14 @@ impl H2Session {
         self.sender.current_max_send_streams().clamp(1, STREAMS_MAX)
     }
 
+    /// A stream brought nothing for too long. Where the others bring something, it is that stream; else the path may be dead,
+    /// which TCP finds out after many minutes: no further request is sent on it.
+    pub(crate) fn stalled(&self) {
+        if self.shared.gauge().is_silent() {
+            self.shared.advance(Life::Retired);
+        }
+    }
+
     fn reply(&self, answer: Response<RecvStream>, mut call: Call) -> Result<Reply<H2Body>, Fault> {
         let (parts, stream) = answer.into_parts();
         let kind = body_kind(&parts, stream.is_end_stream());

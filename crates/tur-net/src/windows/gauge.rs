@@ -23,6 +23,8 @@ pub(crate) struct Gauge {
 struct State {
     flow: Flow,
     window: Share,
+    /// Age of the connection when something came last.
+    heard: Duration,
 }
 
 impl Gauge {
@@ -31,7 +33,11 @@ impl Gauge {
         let flow = Flow::default();
         Self {
             born: now(),
-            state: Mutex::new(State { flow, window }),
+            state: Mutex::new(State {
+                flow,
+                window,
+                heard: Duration::ZERO,
+            }),
             measuring,
         }
     }
@@ -54,7 +60,15 @@ impl Gauge {
     /// Bytes have come.
     pub(crate) fn received(&self, bytes: u64) {
         let age = self.age();
-        self.state().flow.received(age, bytes);
+        let mut state = self.state();
+        state.heard = age;
+        state.flow.received(age, bytes);
+    }
+
+    /// True if nothing has come for so long that one stream, which brings nothing, is not the only one: it is the connection.
+    pub(crate) fn is_silent(&self) -> bool {
+        let age = self.age();
+        age.saturating_sub(self.state().heard) >= SILENCE
     }
 
     /// How large the window is to be from now on, if it is to be another one.
@@ -92,6 +106,10 @@ impl Gauge {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Shorter than any time after which a stream is given up, and longer than pauses of a connection that brings something for
+/// others.
+const SILENCE: Duration = Duration::from_secs(1);
 
 #[expect(
     clippy::disallowed_methods,
@@ -137,6 +155,11 @@ mod tests {
             tokio::time::advance(Duration::from_millis(10)).await;
             gauge.received(400_000);
         }
+        assert!(!gauge.is_silent());
+        tokio::time::advance(SILENCE).await;
+        assert!(gauge.is_silent());
+        gauge.received(1);
+        assert!(!gauge.is_silent());
         // 40 MB/s at 100 ms.
         let facts = gauge.facts();
         let product = facts.product.expect("enough came");

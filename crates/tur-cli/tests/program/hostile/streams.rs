@@ -95,7 +95,8 @@ fn r140_h2_refused_always() {
         let ran = row.tur(&["--http2", "--ca-file", "ca.pem", "--retry", "2"], 4);
         ran.says(says);
         assert_eq!(row.place.names(), ["ca.pem"]);
-        assert!(row.origin.requests() <= 4, "{}", row.origin.requests());
+        assert!(row.origin.requests() <= 6, "{}", row.origin.requests());
+        assert!(row.origin.connections() > 1, "another one is tried");
     }
     // In the middle too, when the connection has served others: what landed is kept.
     let late = paced(SIZE).rule(When::After(4), Deed::ResetStream(7));
@@ -106,6 +107,21 @@ fn r140_h2_refused_always() {
     );
     assert!(row.origin.requests() < 40, "{}", row.origin.requests());
     assert!(row.place.names().contains(&format!("{NAME}.part")));
+}
+
+/// A path that has died says nothing; TCP would find out after many minutes.
+#[test]
+fn a_connection_that_falls_silent_is_replaced() {
+    for deed in [Deed::BlackHole, Deed::StallAfter(100)] {
+        let silent = paced(SIZE).rule(When::OnConnection(1), deed);
+        let row = over_tls(Speaks::H2, silent);
+        let flags = ["--http2", "--ca-file", "ca.pem", "--read-timeout", "2"];
+        row.tur(&flags, 0);
+        row.place.check(NAME, 0, SIZE);
+        let seen = row.origin.seen();
+        let first = seen.iter().filter(|seen| seen.connection == 1).count();
+        assert_eq!(first, 1, "{seen:?}");
+    }
 }
 
 #[test]
