@@ -65,7 +65,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         "| target | executions | each s | edges | new inputs | peak MiB | |\n|---|---|---|---|---|---|---|"
     );
     let (mut executions, mut findings) = (0, Vec::new());
-    for (target, (tally, finding)) in each(&chosen, options.seconds)? {
+    for (target, (tally, finding)) in each(&chosen, options.seconds) {
         let verdict = if finding.is_some() { "FOUND" } else { "ok" };
         println!(
             "| {target} | {} | {} | {} | {} | {} | {verdict} |",
@@ -97,23 +97,22 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 /// What a target came to, and what it found, in words.
 type Ended = (Tally, Option<String>);
 
-/// Runs the targets, as many at once as there are processors, and tells what each came to.
-fn each<'a>(targets: &'a [&'a String], seconds: u64) -> Result<BTreeMap<&'a str, Ended>> {
+/// Runs the targets, as many at once as there are processors, and tells what each came to. One that could not be run has
+/// found that.
+fn each<'a>(targets: &'a [&'a String], seconds: u64) -> BTreeMap<&'a str, Ended> {
     let at_once = std::thread::available_parallelism().map_or(1, NonZero::get);
     let left = Mutex::new(targets.iter());
     let take = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
-    let work = || {
-        let mut ended = Vec::new();
-        while let Some(target) = take() {
-            ended.push(one(target, seconds).map(|came| (target.as_str(), came)));
-        }
-        ended
+    let run = |target: &'a str| {
+        let failed = |error| (Tally::default(), Some(format!("{target}: {error:#}")));
+        (target, one(target, seconds).unwrap_or_else(failed))
     };
+    let work = || std::iter::from_fn(take).map(|target| run(target)).collect();
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..at_once).map(|_| scope.spawn(work)).collect();
         let ended = workers.into_iter().map(|worker| worker.join());
         ended
-            .flat_map(|ended| ended.expect("nothing panics here"))
+            .flat_map(|ended: std::thread::Result<Vec<_>>| ended.expect("nothing panics here"))
             .collect()
     })
 }

@@ -28,7 +28,7 @@
 //!   what ageing gives at one origin. Within a peer and slot the oldest goes first.
 //! - **Ageing.** A slot that could have started and was passed over by [`STARTS_MAX`] starts of others gets the next one
 //!   (the most passed over first). Since there are three slots that can be passed over, one that can always start has a
-//!   start among any [`STARTS_BOUND`] in a row; its `k`-th peer has one after at most `k` times as many. The same is counted at
+//!   start among any [`STARTS_BOUND`] in a row, those that were promised not counted; its `k`-th peer has one after at most `k` times as many. The same is counted at
 //!   each origin, for its own starts: who waits for a crowded origin is not made up for by starts elsewhere. In return
 //!   urgent work is held up by at most six starts in a row: one for each lower slot, of the process and of the origin.
 //! - **Preemption.** An urgent ticket that only the caps of process or origin keep from starting takes the permit of the

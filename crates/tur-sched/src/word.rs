@@ -416,6 +416,8 @@ pub enum Reason {
     Resolve,
     /// A body is silent while others are not: it may have stalled.
     Stall(LaneId),
+    /// A lane may be taken from one reader for another.
+    Turn,
     /// The download may be below its minimum speed.
     MinSpeed,
     /// The download may have used up its time.

@@ -8,9 +8,6 @@ use tur_core::{ByteRange, RangeSet};
 
 /// Demands remembered at once: more readers than this take turns.
 const DEMANDS_MAX: usize = 16;
-/// Bytes that somebody waits for and that are on their way come before who asks later is heard, if no more are left: else
-/// two readers would take one lane from each other again and again.
-const TURN: u64 = 256 * 1024;
 /// No lease in a window is made shorter than this, in bytes.
 const PIECE_MIN: u64 = 64 * 1024;
 
@@ -71,15 +68,12 @@ impl Demands {
         self.wanted.is_empty()
     }
 
-    /// True if somebody waits for bytes of `rest`, which are being fetched, and goes before the demand of this `rank`: it
-    /// is newer, or its turn is nearly over.
-    pub(crate) fn comes_before(&self, rank: usize, rest: ByteRange) -> bool {
-        let wanted = self.wanted.iter().enumerate();
-        let mut served = wanted.filter(|(_, wanted)| wanted.overlaps(rest));
-        served.any(|(other, wanted)| {
-            let left = wanted.end.min(rest.end) - rest.start;
-            other < rank || left <= TURN
-        })
+    /// The newest demand for bytes of `range`: its rank, and where it ends there.
+    pub(crate) fn newest_in(&self, range: ByteRange) -> Option<(usize, u64)> {
+        let ranked = self.wanted.iter().enumerate();
+        let mut served = ranked.filter(|(_, wanted)| wanted.overlaps(range));
+        let (rank, wanted) = served.next()?;
+        Some((rank, wanted.end.min(range.end)))
     }
 
     /// The part of the holes that may be granted next: from the most urgent byte on, else from what readers will want soon,

@@ -12,6 +12,9 @@ use crate::{Decision, Failure, LaneId, LeaseId};
 /// Wrongly placed answers that are put down to one bad node before ranges are given up.
 const STRIKES_MAX: u32 = 3;
 
+/// After somebody more urgent has taken a spare session none is asked for so long: that one may well come again.
+const SPARE_AGAIN: Duration = Duration::from_secs(5);
+
 /// Requests that are made again at once and count for nothing, until a byte comes: as many sessions as others may have left
 /// behind, all of which may be dead. One by one they are found out by their first request.
 const EXCUSED_MAX: u32 = 64;
@@ -40,11 +43,12 @@ impl Transfer {
         }
     }
 
-    pub(super) fn gone(&mut self, id: LaneId) {
+    pub(super) fn gone(&mut self, now: Timestamp, id: LaneId) {
         if let Some(lane) = self.crew.get_mut(id)
             && matches!(lane.state, State::Free)
         {
             lane.session = None;
+            self.spare_after = now + SPARE_AGAIN;
         }
     }
 

@@ -50,6 +50,11 @@ impl Transfer {
             next = sooner(next, Some((hold, Reason::Retry(lane))));
         }
         if matches!(self.phase, Phase::Running)
+            && let Some(at) = self.turn_over.filter(|at| *at > self.fed_at)
+        {
+            next = sooner(next, Some((at, Reason::Turn)));
+        }
+        if matches!(self.phase, Phase::Running)
             && self.has_room()
             && let Some((lane, hold)) = self.crew.next_hold()
         {

@@ -7,7 +7,7 @@ use tur_core::{Rate, Timestamp};
 use super::{Phase, Ranges, Transfer};
 use crate::coordinator::plan::{ALIGN, Geometry};
 use crate::coordinator::split::{self, Candidate, Split, Thief};
-use crate::crew::{Abort, Lane, fade};
+use crate::crew::{Abort, Lane, State, fade};
 use crate::ledger::Lease;
 use crate::{Action, Decision, LaneId, LeaseId};
 
@@ -25,6 +25,13 @@ const STRAGGLER_TIME: Duration = Duration::from_secs(1);
 const STRAGGLER_TRIPS: u32 = 20;
 /// A rate limit is felt for this long.
 const HELD: Duration = Duration::from_secs(1);
+/// A lane that serves a reader brings it so many bytes before another reader takes it, or brings the rest if no more are left:
+/// what a reader of `tur-stream` asks for at least.
+const TURN: u64 = 256 * 1024;
+/// Unless it is silent for so long.
+const TURN_SILENCE: Duration = Duration::from_secs(2);
+/// A spare lane that waits for a connection hinders nobody after this.
+const SPARE_WAIT: Duration = Duration::from_secs(1);
 /// First bytes of a new connection: ten segments (RFC 6928), doubled each round trip.
 const INITIAL_WINDOW: u64 = 14_600;
 
@@ -309,6 +316,7 @@ impl Transfer {
     /// Sees that what readers wait for is fetched next, the newest demand first: cuts the lease in whose middle it lies, and
     /// takes a lane for it if all are busy elsewhere.
     fn heed(&mut self, now: Timestamp) {
+        self.turn_over = None;
         self.demands.served(self.ledger.landed());
         if self.demands.is_idle() {
             return;
@@ -324,10 +332,11 @@ impl Transfer {
                 .find(|(_, lease)| lease.rest.contains(at))
                 .map(|(id, lease)| (id, *lease));
             let Some((id, lease)) = owner else {
-                if self.crew.working() < self.places() || self.crew.trying() > 0 {
+                let waits = self.crew.trying() > 0 && !self.waits_for_a_spare_alone(now);
+                if self.crew.working() < self.places() || waits {
                     return;
                 }
-                match self.sparable(rank) {
+                match self.sparable(now, rank) {
                     Some(lease) => return self.stop(lease),
                     None => continue,
                 }
@@ -361,15 +370,49 @@ impl Transfer {
         (at - lease.rest.start > soon.max(ALIGN) && cut > lease.rest.start).then_some(cut)
     }
 
-    /// The lease that is farthest ahead of every reader, if all lanes are busy elsewhere than where the demand of this rank
-    /// is; one that serves a reader only where there is no other, and none whose reader goes before.
-    fn sparable(&self, rank: usize) -> Option<LeaseId> {
-        let leases = self.ledger.leases();
-        let sparable = leases.filter(|(_, lease)| !self.demands.comes_before(rank, lease.rest));
-        let last = sparable.max_by_key(|(_, lease)| {
-            let serves = self.demands.comes_before(usize::MAX, lease.rest);
-            (!serves, lease.rest.start)
-        });
-        last.map(|(id, _)| id)
+    /// True if nothing is tried but for a spare lane, which may wait for hours where others have all connections.
+    fn waits_for_a_spare_alone(&self, now: Timestamp) -> bool {
+        let wants = |lane: &Lane| matches!(lane.state, State::Wanting(_));
+        let long = |lane: &Lane| wants(lane) && now >= lane.started + SPARE_WAIT;
+        self.crew.trying() == 1 && self.crew.iter().any(|(_, lane)| long(lane))
+    }
+
+    /// The lease that is farthest ahead of every reader, where all lanes are busy elsewhere than where the demand of this
+    /// rank is; one that serves a reader only where there is no other, and none whose reader goes before.
+    fn sparable(&mut self, now: Timestamp, rank: usize) -> Option<LeaseId> {
+        let mut best: Option<((bool, u64), LeaseId)> = None;
+        for (id, lease) in self.ledger.leases() {
+            let served = self.demands.newest_in(lease.rest);
+            let turn = served.and_then(|(_, end)| self.turn_of(now, lease, end));
+            let is_newer = served.is_some_and(|(other, _)| other < rank);
+            match turn.filter(|until| now < *until) {
+                _ if is_newer => {}
+                Some(until) => {
+                    let sooner = self.turn_over.map_or(until, |at| at.min(until));
+                    self.turn_over = Some(sooner);
+                }
+                None => {
+                    let worth = (served.is_none(), lease.rest.start);
+                    if best.is_none_or(|(other, _)| worth > other) {
+                        best = Some((worth, id));
+                    }
+                }
+            }
+        }
+        best.map(|(_, id)| id)
+    }
+
+    /// Until when a lane that serves a reader keeps to it, unless more bytes come: for so much that it has brought, or has
+    /// to bring. Else two readers would take one lane from each other again and again.
+    fn turn_of(&self, now: Timestamp, lease: &Lease, end: u64) -> Option<Timestamp> {
+        let fetch = self.crew.get(lease.lane).and_then(Lane::fetch)?;
+        let brought = lease.rest.start.saturating_sub(fetch.start);
+        let left = end - lease.rest.start;
+        let last = match fetch.stream {
+            Some(stream) if stream.held => now,
+            Some(stream) => stream.last,
+            None => fetch.asked_at,
+        };
+        (brought < TURN || left <= TURN).then_some(last + TURN_SILENCE)
     }
 }

@@ -108,6 +108,7 @@ impl Transfer {
             && !self.is_solo()
             && self.crew.streaming() > 0
             && self.crew.wanting() == 0
+            && now >= self.spare_after
             // There may be lanes from before the ceiling came down.
             && self.crew.active() < usize::from(self.config.lanes_max)
             && !self.has_warm();

@@ -242,6 +242,10 @@ pub struct Transfer {
     demands: Demands,
     /// When lanes were last given work.
     fed_at: Timestamp,
+    /// When a lane may be taken from one reader for another that waits.
+    turn_over: Option<Timestamp>,
+    /// No spare session is asked for before.
+    spare_after: Timestamp,
     /// When a rate limit last held a lane, or let it go.
     held_at: Option<Timestamp>,
     /// What setting up a lane costs, as last seen.
@@ -298,6 +302,8 @@ impl Transfer {
             excused: 0,
             demands: Demands::default(),
             fed_at: now,
+            turn_over: None,
+            spare_after: now,
             held_at: None,
             handshake: Duration::ZERO,
             rtt: Duration::ZERO,
@@ -380,7 +386,7 @@ impl Transfer {
                 fault,
                 session,
             } => self.refused(now, lease, fault, session),
-            Event::Gone { lane } => self.gone(lane),
+            Event::Gone { lane } => self.gone(now, lane),
             Event::Again { lease, session } => self.again(lease, session),
             Event::Moved {
                 lease,

@@ -77,9 +77,11 @@ fn a_permit_on_its_way_back_is_waited_for_and_one_that_stays_is_not() {
     desk.tell(DispatchEvent::Kept {
         ticket: TicketId(lane),
     });
+    assert!(desk.dispatch.promised.is_empty(), "nothing comes back");
     desk.now = desk.now + LOOK_EVERY;
     desk.tell(DispatchEvent::Tick);
     assert_eq!(desk.actions(), [preempt(1)], "another one is told");
+    assert_eq!(desk.dispatch.promised.len(), 1);
 }
 
 #[test]
