@@ -226,7 +226,6 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
                     session,
                     used: false,
                     asked: false,
-                    refused: false,
                     unwanted: false,
                 },
             ),

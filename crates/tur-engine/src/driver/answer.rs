@@ -33,8 +33,8 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
         let reply = match result {
             Ok(reply) => reply,
             Err(fault) => {
-                let session = self.survives(lane, &fault);
-                return self.refused(lane, &order, fault, session);
+                self.count_refusal(lane, &fault);
+                return self.refused(lane, &order, fault, false);
             }
         };
         self.hear(lane, &order, &reply.answer);
@@ -64,19 +64,17 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
         self.judge(lane, &order, (reply.answer, Ahead::new(reply.body)));
     }
 
-    /// What a fault before the head says of the session. True if it may have ended one stream of many, and not what carries
-    /// them: then it was not the session that others had left behind. Twice in a row, another one is to be tried.
-    fn survives(&mut self, lane: LaneId, fault: &Fault) -> bool {
+    /// A stream that ends before its head comes may have found no place beside others, and finds one elsewhere. Where that
+    /// happens again on the same session, nobody is to have it after this one: another connection may fare better.
+    fn count_refusal(&mut self, lane: LaneId, fault: &Fault) {
         let lane = self.lanes.get_mut(&lane);
         let Some(lent) = lane.and_then(|lane| lane.lent.as_mut()) else {
-            return false;
+            return;
         };
         let streams = lent.facts.protocol != "h1";
-        if !streams || !matches!(fault, Fault::Lost(_) | Fault::StreamRefused(_)) {
-            return false;
+        if streams && matches!(fault, Fault::Lost(_) | Fault::StreamRefused(_)) {
+            lent.unwanted |= !self.refused_on.insert(lent.id);
         }
-        lent.unwanted |= std::mem::replace(&mut lent.refused, true);
-        true
     }
 
     /// What the head says of who asks.

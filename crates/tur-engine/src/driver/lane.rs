@@ -62,8 +62,6 @@ pub(super) struct Lent<S> {
     pub(super) used: bool,
     /// True if it has carried a request.
     pub(super) asked: bool,
-    /// True if the last request on it was refused without an answer, though it stands.
-    pub(super) refused: bool,
     /// True if nobody is to have it after this one.
     pub(super) unwanted: bool,
 }

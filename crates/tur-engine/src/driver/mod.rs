@@ -25,7 +25,7 @@ mod tally;
 mod tests;
 mod widths;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
@@ -39,7 +39,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tur_core::port::{Session, Transport};
 use tur_core::{Challenge, Identity, Kind, Timestamp};
-use tur_sched::{Event, Failure, LaneId, LanesEvent, Priority, Transfer, TransferConfig};
+use tur_sched::{
+    Event, Failure, LaneId, LanesEvent, Priority, SessionId, Transfer, TransferConfig,
+};
 use tur_storage::Disk;
 
 use crate::board::Board;
@@ -219,6 +221,8 @@ struct Driver<'a, T: Transport, D: Disk + Clone, B: Store<D>> {
     stalls: Stalls,
     /// What the machine was told of the origin's sessions: they carry streams.
     streams: bool,
+    /// Sessions on which a stream ended before its head came, and none was answered since.
+    refused_on: BTreeSet<SessionId>,
     alarm: Alarm,
     published: Timestamp,
     opened: bool,
@@ -285,6 +289,7 @@ impl<'a, T: Transport, D: Disk + Clone, B: Store<D>> Driver<'a, T, D, B> {
             tally: Tally::default(),
             stalls: Stalls::new(world.hang),
             streams: false,
+            refused_on: BTreeSet::new(),
             alarm: Alarm::new(world.clock.instant(began + PUBLISH)),
             published: began,
             opened: false,

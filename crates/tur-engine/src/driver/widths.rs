@@ -184,8 +184,8 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
         let Some(lane) = self.lanes.get_mut(&id) else {
             return;
         };
-        if let Some(lent) = &mut lane.lent {
-            lent.refused = false;
+        if let Some(lent) = &lane.lent {
+            self.refused_on.remove(&lent.id);
         }
         let here = self.membership.origin.as_ref();
         let fetching = lane.fetching.as_ref();

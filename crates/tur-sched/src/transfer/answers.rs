@@ -15,9 +15,9 @@ const STRIKES_MAX: u32 = 3;
 /// After somebody more urgent has taken a spare session none is asked for so long: that one may well come again.
 const SPARE_AGAIN: Duration = Duration::from_secs(5);
 
-/// Requests that are made again at once and count for nothing, until a byte comes: as many sessions as others may have left
-/// behind, all of which may be dead. One by one they are found out by their first request.
-const EXCUSED_MAX: u32 = 64;
+/// Requests that are made again at once and count for nothing, until a byte comes: sessions that others have left behind
+/// and that are closed just then, which the first request on each finds out.
+const EXCUSED_MAX: u32 = 16;
 
 /// An admitted answer.
 pub(super) struct Opening {

@@ -260,5 +260,5 @@ fn sessions_that_others_left_behind_are_excused_so_often_and_no_more() {
         }
     }
     assert!(world.end.expect("an end").is_err());
-    assert_eq!(world.requests, 64 + 6);
+    assert_eq!(world.requests, 16 + 6);
 }
