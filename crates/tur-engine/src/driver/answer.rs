@@ -38,6 +38,9 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
             }
         };
         self.hear(lane, &order, &reply.answer);
+        if matches!(reply.answer, Answer::Refused { status: 421, .. }) {
+            self.leave_session(lane);
+        }
         if let Answer::Moved { location, .. } = &reply.answer {
             return match follow(&order.target, location, self.errand.redirects) {
                 Ok(hop) => {
@@ -62,6 +65,14 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
             return self.look(lane, reply);
         }
         self.judge(lane, &order, (reply.answer, Ahead::new(reply.body)));
+    }
+
+    /// Nobody is to have this session after its lane: 421 is the answer to a connection (RFC 9110, section 15.5.20).
+    fn leave_session(&mut self, lane: LaneId) {
+        let lane = self.lanes.get_mut(&lane);
+        if let Some(lent) = lane.and_then(|lane| lane.lent.as_mut()) {
+            lent.unwanted = true;
+        }
     }
 
     /// A stream that ends before its head comes may have found no place beside others, and finds one elsewhere. Where that

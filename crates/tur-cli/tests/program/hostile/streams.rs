@@ -2,7 +2,7 @@
 
 use tur_testkit::{Behaviour, Deed, Framing, Loopback, Ranges, Setup, Speaks, Tls, When};
 
-use super::{NAME, Row, SIZE, paced};
+use super::{NAME, Row, SIZE, paced, status};
 use crate::harness::Ran;
 
 /// An origin over TLS that speaks these, and its authority in `ca.pem`.
@@ -151,4 +151,30 @@ fn r143_h2_cl_mismatch() {
     let row = over_tls(Speaks::H2, short.ranges(Ranges::Ignored));
     let ran = run(&row, 7);
     ran.says("not as long as was told");
+}
+
+/// Whatever shuts its window: one stream brings nothing more, and the others do.
+#[test]
+fn x08_a_stream_that_gets_no_further_is_taken_over() {
+    let shut = paced(SIZE).rule(When::Only(2), Deed::StallAfter(1_000));
+    let row = over_tls(Speaks::H2, shut.pace(tur_core::Rate::per_second(128 << 10)));
+    let ran = run(&row, 0);
+    ran.says("2.0 MiB");
+    let seen = row.origin.seen();
+    let took = seen[seen.len() - 1].at.saturating_sub(seen[0].at);
+    assert!(took.as_secs() < 25, "before the read time-out: {took:?}");
+}
+
+/// What is said of a connection is not asked of it again.
+#[test]
+fn x11_a_connection_that_is_misdirected_is_left() {
+    for speaks in [Speaks::H2, Speaks::H1] {
+        let misdirected = paced(SIZE).rule(When::OnConnection(1), status(421, None));
+        let row = over_tls(speaks, misdirected);
+        row.tur(&["--ca-file", "ca.pem"], 0);
+        row.place.check(NAME, 0, SIZE);
+        let seen = row.origin.seen();
+        let first = seen.iter().filter(|seen| seen.connection == 1).count();
+        assert_eq!(first, 1, "{seen:?}");
+    }
 }
