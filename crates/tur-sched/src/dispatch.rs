@@ -365,6 +365,9 @@ impl<K: Ord + Clone> Dispatch<K> {
             DispatchEvent::Reserve(reserve) => self.board.set_reserve(reserve),
             DispatchEvent::Tick => {}
         }
+        // A number may come again, for another wish.
+        let board = &self.board;
+        self.promised.retain(|gift| board.is_waiting(gift.to));
         while let Some(site) = self.board.vacant.pop() {
             if let Some(name) = self.names.remove(&site) {
                 self.sites.remove(&name);
@@ -504,14 +507,12 @@ impl<K: Ord + Clone> Dispatch<K> {
     }
 
     /// Who was promised the start that another prefetch would have, and can have it.
-    fn promised(&mut self, usual: Candidate) -> Option<Candidate> {
-        let board = &self.board;
-        self.promised.retain(|gift| board.is_waiting(gift.to));
+    fn promised(&self, usual: Candidate) -> Option<Candidate> {
         if usual.slot.is_urgent() {
             return None;
         }
         let mut promised = self.promised.iter();
-        promised.find_map(|gift| board.startable(gift.to))
+        promised.find_map(|gift| self.board.startable(gift.to))
     }
 
     /// Who is due in place of the one whose start it would be.

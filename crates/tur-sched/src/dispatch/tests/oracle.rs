@@ -264,7 +264,7 @@ impl Naive {
         let for_origin = least(here) && self.blocked(here) > given;
         let process_full = self.runs(|_, _| true) >= self.config.permits;
         let for_process = process_full && least(None) && self.blocked(None) > self.closing(None);
-        if !for_origin && !for_process {
+        if to.is_some() || (!for_origin && !for_process) {
             let gifts = self.yielding();
             let mut gifts = gifts.iter().filter(|(from, _)| *from == ticket.0);
             let lawful = gifts.any(|(_, late)| to.is_none_or(|to| to == *late));
