@@ -1,4 +1,5 @@
-//! `cargo xtask fuzz`: every fuzz target for so many seconds, some at once, on a stable compiler, with its seeds and its dictionary.
+//! `cargo xtask fuzz`: every fuzz target for so many seconds, some at once, on a stable compiler, with its seeds and its
+//! dictionary.
 //!
 //! cargo-fuzz builds and starts the targets; without a sanitizer it needs no nightly compiler. What is found goes to
 //! `fuzz/artifacts`, inputs that reach new code to `fuzz/corpus`; neither is committed. What is worth keeping is moved

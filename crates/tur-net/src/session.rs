@@ -119,13 +119,11 @@ impl Session for HttpSession {
         }
     }
 
-    /// The same where nothing comes on the connection; else only this answer takes its time.
+    /// Over HTTP/2 the same. QUIC finds out by itself that a path is dead, and an answer that takes its time is no reason to
+    /// leave HTTP/3.
     fn unanswered(&self) {
-        match &self.inner {
-            Inner::H1(_) => {}
-            Inner::H2(session) => session.stalled(),
-            #[cfg(feature = "http3")]
-            Inner::H3(session) => session.unanswered(),
+        if let Inner::H2(session) = &self.inner {
+            session.stalled();
         }
     }
 }

@@ -486,11 +486,15 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
 
     fn abort(&mut self, lease: LeaseId) {
         let mut at = None;
+        let now = self.now();
         if let Some((id, lane)) = self.lane_of(lease) {
             // Stopped first: then nothing is between what the gate has granted and what is written.
             lane.stop();
             let fetching = lane.fetching.take();
-            let unanswered = |fetching: &Fetching| fetching.state == LaneState::Asking;
+            // What was asked just now, and is not wanted any more, says nothing of a session that had rested.
+            let unanswered = |fetching: &Fetching| {
+                fetching.state == LaneState::Asking && now.since(fetching.asked_at) >= UNANSWERED
+            };
             if let Some(lent) = lane
                 .lent
                 .as_ref()
@@ -507,7 +511,6 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
                 .lease(lease)
                 .map(|lease| lease.rest.start)
         });
-        let now = self.now();
         let event = Event::Ended {
             lease,
             at: at.unwrap_or_default(),
@@ -517,6 +520,9 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
         self.transfer.handle(now, event);
     }
 }
+
+/// A request that is given up sooner than this does not tell its session that no answer came.
+const UNANSWERED: Duration = Duration::from_secs(1);
 
 /// Requests that a session runs at once; 0 if it can take no other one.
 fn room<S: Session>(session: &S) -> usize {

@@ -100,13 +100,6 @@ impl H3Session {
         self.shared.retire();
     }
 
-    /// No answer came in time. One may take its time while others come.
-    pub(crate) fn unanswered(&self) {
-        if self.shared.gauge().is_silent() {
-            self.stalled();
-        }
-    }
-
     fn reply(
         &self,
         head: Response<()>,

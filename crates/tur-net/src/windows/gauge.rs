@@ -113,7 +113,7 @@ const SILENCE: Duration = Duration::from_secs(1);
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the age of a connection is measured where it lives; no decision of the engine is made of it"
+    reason = "the age of a connection, and its silence, are measured where it lives"
 )]
 fn now() -> Instant {
     Instant::now()
