@@ -146,8 +146,9 @@ pub trait Session: Send + Sync + 'static {
     /// The body of a reply.
     type Body: Body;
 
-    /// Sends one request and reads the head of its answer. As many fetches run at once as [`Session::capacity`] says; on
-    /// a session that runs one at a time the next may begin when the body has said [`Fill::End`].
+    /// Sends one request and reads the head of its answer. As many fetches run at once as [`Session::capacity`] says; one
+    /// beyond that waits, or is refused with `StreamRefused` before anything of it is sent. On a session that runs one at a
+    /// time the next may begin when the body has said [`Fill::End`].
     ///
     /// # Errors
     /// `Lost`, `Malformed`, `HeadTooLarge` or `TooManyInterim`; of protocols with streams also `StreamRefused` or `Calm`.

@@ -48,7 +48,7 @@ pub enum PoolEvent {
     Opened {
         /// Which.
         session: SessionId,
-        /// Requests that it runs at once; 1 at least.
+        /// Requests that it runs at once, as far as it knows; 1 at least. It counts as no more than the last one had.
         room: usize,
     },
     /// It could not be.
@@ -379,6 +379,11 @@ impl Pool {
         };
         let State::Opening(asker) = *state else {
             return;
+        };
+        // A session may not know yet what its peer allows, which others to the same origin have said.
+        let room = match self.room {
+            Some(known) if known > 1 => room.min(known),
+            _ => room,
         };
         let room = room.max(1);
         self.room = Some(room);

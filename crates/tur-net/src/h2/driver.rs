@@ -77,6 +77,7 @@ pub(crate) struct Driver {
     /// Bytes that were taken from parked streams: the peer may send as many more for the others.
     forgone: u32,
     limit: Duration,
+    /// Until the peer's SETTINGS hold.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
@@ -108,9 +109,6 @@ impl Driver {
             return Poll::Ready(());
         }
         self.parked.extend(orders.parked);
-        if orders.greeted {
-            self.deadline = None;
-        }
         if let Some(deadline) = &mut self.deadline
             && deadline.as_mut().poll(cx).is_ready()
         {
@@ -123,6 +121,9 @@ impl Driver {
                 tracing::debug!(error = %error, "connection ended");
             }
             return Poll::Ready(());
+        }
+        if self.deadline.is_some() && self.shared.settle() {
+            self.deadline = None;
         }
         self.drain(cx);
         Poll::Pending

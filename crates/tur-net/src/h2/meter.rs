@@ -36,6 +36,8 @@ pub(crate) struct Meter {
     have: usize,
     /// Bytes of the payload that are still to come.
     payload: usize,
+    began: bool,
+    /// True once its first frame has come whole.
     greeted: bool,
     control: usize,
     /// Bytes of the header section that is coming, or came last.
@@ -57,6 +59,7 @@ impl Meter {
             header: [0; HEADER],
             have: 0,
             payload: 0,
+            began: false,
             greeted: false,
             control: 0,
             section: 0,
@@ -64,7 +67,7 @@ impl Meter {
         }
     }
 
-    /// True once the peer's first frame was its SETTINGS.
+    /// True once the peer's first frame, its SETTINGS, has come whole.
     pub(crate) fn greeted(&self) -> bool {
         self.greeted
     }
@@ -93,6 +96,7 @@ impl Meter {
                 let step = self.payload.min(bytes.len());
                 self.payload -= step;
                 bytes = &bytes[step..];
+                self.greeted |= self.payload == 0;
                 continue;
             }
             let step = (HEADER - self.have).min(bytes.len());
@@ -102,6 +106,7 @@ impl Meter {
             if self.have == HEADER {
                 self.have = 0;
                 self.frame()?;
+                self.greeted |= self.payload == 0;
             }
         }
         Ok(())
@@ -111,11 +116,11 @@ impl Meter {
         let [a, b, c, kind, flags, ..] = self.header;
         let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
         self.payload = length;
-        if !self.greeted {
+        if !self.began {
             if kind != SETTINGS || flags & ACK != 0 {
                 return Err(Breach::NoPreface);
             }
-            self.greeted = true;
+            self.began = true;
             return Ok(());
         }
         match kind {
@@ -195,7 +200,15 @@ mod tests {
         for bytes in [&b"HTTP/1.1 400 Bad"[..], b"220 ready\r\n", &frame(6, 8)] {
             assert_eq!(Meter::new(LIMITS).read(bytes), Err(Breach::NoPreface));
         }
-        assert!(!Meter::new(LIMITS).greeted());
+        let mut meter = Meter::new(LIMITS);
+        for byte in frame(SETTINGS, 6) {
+            assert!(!meter.greeted(), "not before the last byte");
+            meter.read(&[byte]).unwrap();
+        }
+        assert!(meter.greeted());
+        let mut empty = Meter::new(LIMITS);
+        empty.read(&frame(SETTINGS, 0)).unwrap();
+        assert!(empty.greeted());
     }
 
     #[test]

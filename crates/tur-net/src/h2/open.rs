@@ -57,7 +57,7 @@ pub(crate) async fn open(opening: Opening<'_>) -> Result<H2Session, Fault> {
         opening.user_agent,
         config.interim_limit,
     );
-    if waits && !poll_fn(|cx| shared.poll_greeted(cx)).await {
+    if waits && !poll_fn(|cx| shared.poll_settled(cx)).await {
         let closed = || Fault::Lost("the peer closed it before it said anything".to_owned());
         return Err(shared.verdict().unwrap_or_else(closed));
     }

@@ -45,12 +45,20 @@ impl H2Session {
     }
 
     /// Faults that concern one stream leave the session open.
+    ///
+    /// A request beyond what the peer allows is refused here: in the queue of the h2 crate it would wait until another one
+    /// ends, while another connection may have room now. Before the peer's SETTINGS came [`EARLY`] are sent, and what is
+    /// beyond waits for them; an answer could bring no more than a congestion window until then.
     pub(crate) async fn fetch(&self, request: Request) -> Result<Reply<H2Body>, Fault> {
         let message = message::streamed(&request, &self.user_agent)?;
         if self.shared.life() != Life::Open {
             return Err(self.closed());
         }
-        let turn = self.shared.begin();
+        let mut turn = self.shared.begin(self.capacity()).ok_or_else(full)?;
+        if turn.ahead.is_some_and(|ahead| ahead >= EARLY) {
+            poll_fn(|cx| self.shared.poll_settled(cx)).await;
+            self.still_has_room(&mut turn)?;
+        }
         let mut sender = self.sender.clone();
         // A clone has nothing pending: this only says whether the connection stands.
         poll_fn(|cx| sender.poll_ready(cx))
@@ -64,8 +72,7 @@ impl H2Session {
             turn: Some(turn),
             interim: Interim::default(),
         };
-        let limit = self.interim_limit;
-        let answer = poll_fn(|cx| call.poll(cx, limit)).await?;
+        let answer = poll_fn(|cx| self.poll(&mut call, cx)).await?;
         self.reply(answer, call)
     }
 
@@ -111,6 +118,30 @@ impl H2Session {
         })
     }
 
+    fn poll(
+        &self,
+        call: &mut Call,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response<RecvStream>, Fault>> {
+        if let Some(turn) = call.turn.as_mut().filter(|turn| turn.ahead.is_some())
+            && self.shared.poll_settled(cx).is_ready()
+            && let Err(full) = self.still_has_room(turn)
+        {
+            // The peer refuses it, or it has not left and waits for others to end: not one that was given up.
+            call.response = None;
+            return Poll::Ready(Err(full));
+        }
+        call.poll(cx, self.interim_limit)
+    }
+
+    /// The peer has said how many it allows. A request that began before keeps its place if it is among them.
+    fn still_has_room(&self, turn: &mut Turn) -> Result<(), Fault> {
+        match turn.ahead.take() {
+            Some(ahead) if ahead >= self.capacity() => Err(full()),
+            _ => Ok(()),
+        }
+    }
+
     fn closed(&self) -> Fault {
         let closed = || Fault::Lost("the connection is closed".to_owned());
         self.shared.verdict().unwrap_or_else(closed)
@@ -121,6 +152,10 @@ impl Drop for H2Session {
     fn drop(&mut self) {
         self.shared.advance(Life::Closed);
     }
+}
+
+fn full() -> Fault {
+    Fault::StreamRefused("as many streams run as the server allows".to_owned())
 }
 
 /// A request that was sent and not answered yet; dropped, its stream is given up.
@@ -200,3 +235,5 @@ fn body_kind(head: &response::Parts, ended: bool) -> BodyKind {
 
 /// Streams at once, whatever the peer allows. RFC 9113, section 6.5.2, advises peers to allow no fewer.
 pub(crate) const STREAMS_MAX: usize = 100;
+/// Requests that are sent before it is known how many the peer allows. It may have to refuse all but one.
+const EARLY: usize = 8;

@@ -48,7 +48,10 @@ struct State {
     /// Streams that were given up and may not be reset, for the driver to take.
     parked: Vec<Parked>,
     driver: Option<Waker>,
-    opener: Option<Waker>,
+    /// True once the peer's SETTINGS hold here too.
+    settled: bool,
+    /// Who waits for that.
+    unsettled: Vec<Waker>,
 }
 
 /// How far a connection is.
@@ -85,7 +88,8 @@ impl Shared {
                 verdict: None,
                 parked: Vec::new(),
                 driver: None,
-                opener: None,
+                settled: false,
+                unsettled: Vec::new(),
             }),
             limits,
             terms,
@@ -98,16 +102,21 @@ impl Shared {
         &self.gauge
     }
 
-    /// A request begins.
-    pub(crate) fn begin(self: &Arc<Self>) -> Turn {
+    /// A request begins, if no more than `most` run with it.
+    pub(crate) fn begin(self: &Arc<Self>, most: usize) -> Option<Turn> {
         let mut state = self.state();
+        if state.running() >= most {
+            return None;
+        }
+        let ahead = (!state.settled).then(|| state.running());
         state.heads += 1;
         state.expect();
-        Turn {
+        Some(Turn {
             shared: Arc::clone(self),
+            ahead,
             reading: false,
             began: self.gauge.age(),
-        }
+        })
     }
 
     pub(crate) fn life(&self) -> Life {
@@ -118,9 +127,13 @@ impl Shared {
     pub(crate) fn advance(&self, life: Life) {
         let mut state = self.state();
         state.life = state.life.max(life);
-        let (driver, opener) = (state.driver.take(), state.opener.take());
+        let mut woken = match state.life {
+            Life::Over | Life::Closed => std::mem::take(&mut state.unsettled),
+            Life::Open | Life::Retired => Vec::new(),
+        };
+        woken.extend(state.driver.take());
         drop(state);
-        driver.into_iter().chain(opener).for_each(Waker::wake);
+        woken.into_iter().for_each(Waker::wake);
     }
 
     /// Tells why the connection ends; the first word counts.
@@ -160,17 +173,11 @@ impl Shared {
         self.gauge.received(bytes.len() as u64);
         let mut state = self.state();
         state.turn = state.turn.saturating_sub(bytes.len());
-        let greeted = state.meter.greeted();
         let breach = state.meter.read(bytes).err();
         if let Some(breach) = breach {
             let fault = self.fault(breach);
             state.verdict.get_or_insert(fault);
         }
-        let opener = (state.meter.greeted() != greeted || breach.is_some())
-            .then(|| state.opener.take())
-            .flatten();
-        drop(state);
-        opener.into_iter().for_each(Waker::wake);
         breach.is_none()
     }
 
@@ -179,17 +186,33 @@ impl Shared {
         self.state().turn > 0
     }
 
-    /// Ready once the peer's SETTINGS came, or the connection is over.
-    pub(crate) fn poll_greeted(&self, cx: &mut Context<'_>) -> Poll<bool> {
+    /// Ready once the peer's SETTINGS hold, or with false if the connection is over before.
+    pub(crate) fn poll_settled(&self, cx: &mut Context<'_>) -> Poll<bool> {
         let mut state = self.state();
-        if state.meter.greeted() {
+        if state.settled {
             return Poll::Ready(true);
         }
         if state.life >= Life::Over {
             return Poll::Ready(false);
         }
-        state.opener = Some(cx.waker().clone());
+        if !state.unsettled.iter().any(|w| w.will_wake(cx.waker())) {
+            state.unsettled.push(cx.waker().clone());
+        }
         Poll::Pending
+    }
+
+    /// The h2 crate has done what was read. True if the peer's SETTINGS were among that, once or before.
+    pub(crate) fn settle(&self) -> bool {
+        let mut state = self.state();
+        state.settled |= state.meter.greeted();
+        let settled = state.settled;
+        let woken = match settled {
+            true => std::mem::take(&mut state.unsettled),
+            false => Vec::new(),
+        };
+        drop(state);
+        woken.into_iter().for_each(Waker::wake);
+        settled
     }
 
     /// What the driver has to know before each of its turns.
@@ -199,9 +222,7 @@ impl Shared {
         state.driver = Some(cx.waker().clone());
         Orders {
             parked: std::mem::take(&mut state.parked),
-            greeted: state.meter.greeted(),
-            stop: state.life >= Life::Over
-                || (state.life == Life::Retired && state.heads + state.bodies == 0),
+            stop: state.life >= Life::Over || (state.life == Life::Retired && state.running() == 0),
         }
     }
 
@@ -232,13 +253,16 @@ impl Shared {
 pub(crate) struct Orders {
     /// Streams that it is to look after.
     pub(crate) parked: Vec<Parked>,
-    /// True once the peer's SETTINGS came.
-    pub(crate) greeted: bool,
     /// True if the connection is to be closed now.
     pub(crate) stop: bool,
 }
 
 impl State {
+    /// Requests that run, from before they are sent until their bodies have ended.
+    fn running(&self) -> usize {
+        self.heads + self.bodies
+    }
+
     fn expect(&mut self) {
         self.meter.expect(self.heads, self.bodies);
     }
@@ -247,6 +271,8 @@ impl State {
 /// A request that runs, from before it is sent until its body has ended or is given up.
 pub(crate) struct Turn {
     shared: Arc<Shared>,
+    /// Requests that ran when it began, where the peer had not said yet how many it allows.
+    pub(super) ahead: Option<usize>,
     reading: bool,
     /// The age of the connection then.
     began: Duration,
@@ -297,7 +323,7 @@ impl Drop for Turn {
             state.heads -= 1;
         }
         state.expect();
-        let idle = state.heads + state.bodies == 0;
+        let idle = state.running() == 0;
         // A retired connection is closed after its last stream.
         let driver = (state.life == Life::Retired)
             .then(|| state.driver.take())

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tur_core::port::{Body, Field, Fill, Request, Session, Transport};
 use tur_core::{Ask, ByteRange, Chunks, Fault, Target, Wait};
 use tur_net::{HttpTransport, NetConfig, Protocols, Spawner};
-use tur_testkit::{Behaviour, Deed, Link, Loopback, Setup, Speaks, Tls, When};
+use tur_testkit::{Behaviour, Deed, Gate, Link, Loopback, Setup, Speaks, Tls, When};
 
 use crate::frames::{
     DATA, END_STREAM, HEADERS, SETTINGS, after_request, frame, go_away, head, reset, setting,
@@ -36,8 +36,17 @@ fn origin_that(deed: Deed) -> (Loopback, Target) {
 }
 
 fn tls_origin(speaks: Speaks, behaviour: Behaviour) -> (Loopback, Target, NetConfig) {
+    tls_origin_on(Link::default(), speaks, behaviour)
+}
+
+fn tls_origin_on(
+    link: Link,
+    speaks: Speaks,
+    behaviour: Behaviour,
+) -> (Loopback, Target, NetConfig) {
     let setup = Setup {
         tls: Some(Tls::default()),
+        link,
         speaks,
         ..Setup::default()
     };
@@ -282,29 +291,70 @@ async fn the_capacity_is_what_the_peer_allows_now() {
 }
 
 #[tokio::test]
-async fn more_requests_than_the_peer_allows_wait_their_turn() {
-    let link = Link {
+async fn more_requests_than_the_peer_allows_are_refused_and_not_sent() {
+    let (origin, target) = origin(two_streams(), Behaviour::new(100_000));
+    let transport = streaming(NetConfig::default());
+    let session = transport.open(&target.origin).await.unwrap();
+    assert_eq!(session.capacity(), 2, "waited for where nobody agreed");
+    let fetch = || session.fetch(get(&target));
+    let (mut first, mut second) = (fetch().await.unwrap(), fetch().await.unwrap());
+    for _ in 0..10 {
+        let fault = fetch().await.map(|_| ()).unwrap_err();
+        assert!(matches!(fault, Fault::StreamRefused(_)), "{fault:?}");
+    }
+    assert!(session.is_open());
+    let (bytes, end) = drain(&mut first.body).await;
+    assert_eq!((bytes.len(), end), (100_000, Ok(())));
+    let mut third = fetch().await.unwrap();
+    for body in [&mut second.body, &mut third.body] {
+        let (bytes, end) = drain(body).await;
+        assert_eq!((bytes.len(), end), (100_000, Ok(())));
+    }
+    assert_eq!((origin.connections(), origin.requests()), (1, 3));
+}
+
+/// Where the peer has agreed to HTTP/2 its SETTINGS are not waited for: what was begun before they came is answered, or
+/// refused by one of the two, at once.
+#[tokio::test]
+async fn requests_that_began_before_the_peer_said_its_limit_do_not_wait_for_others() {
+    for pause in 0..20 {
+        let gate = Gate::at(0);
+        let held = Behaviour::new(100_000).rule(When::Always, Deed::HoldHead(gate.clone()));
+        let (origin, target, config) = tls_origin_on(two_streams(), Speaks::H2, held);
+        let transport = HttpTransport::new(config, spawner()).unwrap();
+        let session = Arc::new(transport.open(&target.origin).await.unwrap());
+        // Holds the thread that drives the connection: SETTINGS come meanwhile and are not read before the requests begin.
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "who comes first differs by it, and no result"
+        )]
+        std::thread::sleep(Duration::from_millis(pause));
+        let mut all = tokio::task::JoinSet::new();
+        for _ in 0..BEGUN {
+            let (session, target) = (session.clone(), target.clone());
+            all.spawn(async move { session.fetch(get(&target)).await });
+        }
+        for n in 0..BEGUN - 2 {
+            let next = tokio::time::timeout(Duration::from_secs(60), all.join_next());
+            let reply = next.await.expect("it waits for others").unwrap();
+            let fault = reply.unwrap().map(|_| ()).unwrap_err();
+            assert!(matches!(fault, Fault::StreamRefused(_)), "{n}: {fault:?}");
+        }
+        gate.open();
+        while let Some(reply) = all.join_next().await {
+            let (bytes, end) = drain(&mut reply.unwrap().unwrap().body).await;
+            assert_eq!((bytes.len(), end), (100_000, Ok(())));
+        }
+        assert_eq!((session.capacity(), origin.connections()), (2, 1));
+    }
+}
+
+fn two_streams() -> Link {
+    Link {
         streams: Some(2),
         frame: Some(1_000),
         ..Link::default()
-    };
-    let (origin, target) = origin(link, Behaviour::new(100_000));
-    let transport = streaming(NetConfig::default());
-    let session = Arc::new(transport.open(&target.origin).await.unwrap());
-    let mut all = tokio::task::JoinSet::new();
-    for _ in 0..12 {
-        let (session, target) = (session.clone(), target.clone());
-        all.spawn(async move {
-            let mut reply = session.fetch(get(&target)).await.unwrap();
-            drain(&mut reply.body).await
-        });
     }
-    while let Some(ended) = all.join_next().await {
-        let (bytes, end) = ended.unwrap();
-        assert_eq!((bytes.len(), end), (100_000, Ok(())));
-    }
-    assert_eq!(session.capacity(), 2);
-    assert_eq!((origin.connections(), origin.requests()), (1, 12));
 }
 
 #[tokio::test]
@@ -482,3 +532,6 @@ async fn many_bodies_are_whole_however_slowly_one_is_read() {
         assert_eq!(filled, Fill::More);
     }
 }
+
+/// Requests at once: more than tasks that the runtime runs before it looks at sockets, so that all begin and none leaves.
+const BEGUN: usize = 80;
