@@ -1,6 +1,7 @@
 //! Where connections with many streams run: on the data thread, beside the downloads; and how many streams that will be.
 
-use tur_net::{HttpTransport, Spawner};
+use tur_core::port::Session as _;
+use tur_net::{HttpSession, HttpTransport, Spawner};
 
 use crate::sessions::Rooms;
 
@@ -18,4 +19,9 @@ pub(crate) fn spawner() -> Spawner {
 pub(crate) fn rooms(transport: &HttpTransport) -> Rooms {
     let transport = transport.clone();
     Box::new(move |origin| transport.room(origin))
+}
+
+/// What a session says of that, once there is one.
+pub(crate) fn room_of(session: &HttpSession) -> usize {
+    session.capacity()
 }

@@ -207,6 +207,7 @@ impl DownloaderBuilder {
         };
         let sessions = Sessions::with_dispatch(self.caps, dispatch)
             .with_rooms(connections::rooms(&transport))
+            .asking(connections::room_of)
             .told_in(bus.scope().clone());
         let (starts, inbox) = mpsc::unbounded_channel();
         let (post, messages) = mpsc::unbounded_channel();

@@ -105,6 +105,8 @@ struct Shared<S> {
     origins: BTreeMap<Origin, Entry<S>>,
     drivers: Drivers<S>,
     rooms: Rooms,
+    /// Says how many requests a session runs at once by now.
+    room_of: Option<fn(&S) -> usize>,
     /// What the budget came to, and why it shrank; told when the lock is let go.
     changes: Vec<(usize, Option<Shortage>)>,
 }
@@ -167,6 +169,7 @@ impl<S> Sessions<S> {
             origins: BTreeMap::new(),
             drivers: BTreeMap::new(),
             rooms: Box::new(|_| Some(1)),
+            room_of: None,
             changes: Vec::new(),
         };
         Self {
@@ -180,6 +183,12 @@ impl<S> Sessions<S> {
     /// Asks `rooms` what a session to an origin will be; otherwise each runs one request at a time.
     pub(crate) fn with_rooms(self, rooms: Rooms) -> Self {
         self.lock().rooms = rooms;
+        self
+    }
+
+    /// Has each session say how many requests it runs at once, whenever somebody wants one.
+    pub(crate) fn asking(self, room_of: fn(&S) -> usize) -> Self {
+        self.lock().room_of = Some(room_of);
         self
     }
 

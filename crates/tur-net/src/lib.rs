@@ -23,12 +23,12 @@ mod h2;
 #[cfg(feature = "http3")]
 mod h3;
 mod head;
-mod legacy;
 mod local;
 mod message;
 mod proxy;
 mod public;
 mod race;
+mod recent;
 mod session;
 mod spawner;
 mod spread;

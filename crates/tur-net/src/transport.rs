@@ -13,8 +13,8 @@ use crate::h1::H1Session;
 use crate::h2::{self, Opening, Terms};
 #[cfg(feature = "http3")]
 use crate::h3;
-use crate::legacy::Legacy;
 use crate::proxy::Via;
+use crate::recent::Recent;
 use crate::session::{HttpSession, Inner};
 use crate::stream::Stream;
 use crate::wanted::{Spoken, Wanted};
@@ -40,7 +40,10 @@ struct Shared {
     spawner: Spawner,
     windows: Windows,
     products: Products,
-    legacy: Legacy,
+    /// Origins that want HTTP/1.1 (RFC 9113, section 7): few say it, mostly for client certificates.
+    legacy: Recent<()>,
+    /// Requests at once that connections over HTTP/2 allowed.
+    streams: Recent<usize>,
     #[cfg(feature = "http3")]
     endpoints: h3::Endpoints,
 }
@@ -64,7 +67,8 @@ impl HttpTransport {
             spawner,
             windows: Windows::new(),
             products: Products::default(),
-            legacy: Legacy::default(),
+            legacy: Recent::default(),
+            streams: Recent::default(),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -95,17 +99,20 @@ impl HttpTransport {
     }
 
     /// How many requests a session to this origin will run at once, as far as that is known before there is one: one, where
-    /// only HTTP/1.1 can come of it.
+    /// only HTTP/1.1 can come of it, or as many as the last one over HTTP/2 allowed.
     #[must_use]
     pub fn room(&self, origin: &Origin) -> Option<usize> {
         let h1_only = match (self.config.protocols, origin.scheme) {
             (Protocols::Http1, _) | (Protocols::Auto, Scheme::Http) => true,
-            (Protocols::Auto, Scheme::Https) => self.shared.legacy.contains(origin),
+            (Protocols::Auto, Scheme::Https) => self.shared.legacy.of(origin).is_some(),
             (Protocols::Http2, _) => false,
             #[cfg(feature = "http3")]
             (Protocols::Http3, _) => false,
         };
-        h1_only.then_some(1)
+        match h1_only {
+            true => Some(1),
+            false => self.shared.streams.of(origin),
+        }
     }
 
     /// What the user should be told about this transport, such as that bundled root certificates are in use.
@@ -200,7 +207,7 @@ impl HttpTransport {
         wanted: Wanted,
     ) -> Result<(Inner, String), Fault> {
         let (ways, buffer) = (&self.shared.ways, self.config.receive_buffer);
-        let offered = wanted.offered(self.shared.legacy.contains(origin));
+        let offered = wanted.offered(self.shared.legacy.of(origin).is_some());
         let Way {
             stream,
             address,
@@ -245,6 +252,8 @@ impl HttpTransport {
                     prior_knowledge: !agreed,
                     alone: self.config.protocols == Protocols::Http2,
                     legacy: self.shared.legacy.note(origin),
+                    streams: self.shared.streams.note(origin),
+                    allowed: self.shared.streams.of(origin),
                 },
             })
             .await

@@ -48,7 +48,14 @@ pub enum PoolEvent {
     Opened {
         /// Which.
         session: SessionId,
-        /// Requests that it runs at once, as far as it knows; 1 at least. It counts as no more than the last one had.
+        /// Requests that it runs at once, as far as it knows; 1 at least.
+        room: usize,
+    },
+    /// A session says how many requests it runs at once by now; what is lent stays lent.
+    Room {
+        /// Which.
+        session: SessionId,
+        /// Requests that it runs at once; 1 at least.
         room: usize,
     },
     /// It could not be.
@@ -145,6 +152,7 @@ impl Pool {
             PoolEvent::Want(asker) => self.waiting.push_back(asker),
             PoolEvent::Withdraw(asker) => self.withdraw(asker),
             PoolEvent::Opened { session, room } => self.opened(now, session, room),
+            PoolEvent::Room { session, room } => self.widen(session, room),
             PoolEvent::Failed(id) => {
                 self.sessions.remove(&id);
                 // Nothing is known by it, and those that wait must not all fail one after the other.
@@ -380,11 +388,6 @@ impl Pool {
         let State::Opening(asker) = *state else {
             return;
         };
-        // A session may not know yet what its peer allows, which others to the same origin have said.
-        let room = match self.room {
-            Some(known) if known > 1 => room.min(known),
-            _ => room,
-        };
         let room = room.max(1);
         self.room = Some(room);
         *state = State::Up(Up {
@@ -393,6 +396,15 @@ impl Pool {
             since: now,
         });
         self.lend(now, id, asker);
+    }
+
+    fn widen(&mut self, id: SessionId, room: usize) {
+        if let Some(State::Up(up)) = self.sessions.get_mut(&id)
+            && up.room > 0
+        {
+            up.room = room.max(1);
+            self.room = Some(up.room);
+        }
     }
 
     fn withdraw(&mut self, asker: Asker) {

@@ -51,10 +51,28 @@ impl<S> Shared<S> {
                 }
             }
             PoolEvent::Returned { session, asker, .. } => self.rest(now, origin, (session, asker)),
-            PoolEvent::Opened { .. } | PoolEvent::Tick => {}
+            PoolEvent::Opened { .. } | PoolEvent::Room { .. } | PoolEvent::Tick => {}
+        }
+        if matches!(event, PoolEvent::Want(_)) {
+            self.ask_rooms(origin);
         }
         self.entry(origin).pool.handle(now, event);
         self.allow_crowd(origin);
+    }
+
+    /// Has the sessions of an origin say how many requests they run at once. Where that is one it stays one.
+    fn ask_rooms(&mut self, origin: &Origin) {
+        let (now, entry) = (self.now, self.origins.get_mut(origin));
+        let (Some(entry), Some(room_of)) = (entry, self.room_of) else {
+            return;
+        };
+        if entry.pool.room() == Some(1) {
+            return;
+        }
+        for (id, session) in &entry.live {
+            let (session, room) = (*id, room_of(session));
+            entry.pool.handle(now, PoolEvent::Room { session, room });
+        }
     }
 
     /// What is lent to somebody who wants it no longer, or wants something again: it has not come there yet.
@@ -109,6 +127,7 @@ impl<S> Shared<S> {
             match turn {
                 Turn::Want(asker, origin) => {
                     let now = self.now;
+                    self.ask_rooms(&origin);
                     self.entry(&origin).pool.handle(now, PoolEvent::Want(asker));
                     self.report(&origin);
                 }

@@ -15,6 +15,7 @@ use tur_core::{Fault, Wait};
 
 use crate::stream::Stream;
 
+use super::session::STREAMS_MAX;
 use super::shared::{Life, Parked, Shared};
 
 /// A stream as the h2 crate sees it: each read passes the meter.
@@ -116,14 +117,18 @@ impl Driver {
                 .condemn(Fault::TimedOut(Wait::Connect, self.limit));
             return Poll::Ready(());
         }
-        if let Poll::Ready(ended) = Pin::new(&mut self.connection).poll(cx) {
+        let polled = Pin::new(&mut self.connection).poll(cx);
+        if self.deadline.is_some() {
+            let streams = self.connection.max_concurrent_send_streams();
+            if self.shared.settle(streams.clamp(1, STREAMS_MAX)) {
+                self.deadline = None;
+            }
+        }
+        if let Poll::Ready(ended) = polled {
             if let Err(error) = ended {
                 tracing::debug!(error = %error, "connection ended");
             }
             return Poll::Ready(());
-        }
-        if self.deadline.is_some() && self.shared.settle() {
-            self.deadline = None;
         }
         self.drain(cx);
         Poll::Pending
@@ -206,7 +211,7 @@ mod tests {
     use super::super::shared::{TURN_BYTES, Terms};
     use super::*;
     use crate::carrier::Carrier;
-    use crate::legacy::Legacy;
+    use crate::recent::Recent;
     use crate::windows::{Gauge, Known, Windows};
 
     /// More than two turns.
@@ -246,7 +251,9 @@ mod tests {
         let terms = Terms {
             prior_knowledge: false,
             alone: false,
-            legacy: Legacy::default().note(&origin),
+            legacy: Recent::default().note(&origin),
+            streams: Recent::default().note(&origin),
+            allowed: None,
         };
         let window = Windows::new().share(1 << 20, Known::default());
         let shared = Shared::new(limits, terms, Gauge::new(window, None));

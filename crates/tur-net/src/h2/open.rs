@@ -44,7 +44,7 @@ pub(crate) async fn open(opening: Opening<'_>) -> Result<H2Session, Fault> {
     let shared = Shared::new(limits, opening.terms, opening.gauge);
     let wire = Metered::new(opening.stream, Arc::clone(&shared));
     let (sender, connection): (SendRequest<Bytes>, Connection<Metered, Bytes>) =
-        builder(config, shared.gauge().window())
+        builder(config, &shared)
             .handshake(wire)
             .await
             .map_err(|error| faults::of_head(&error, &shared))?;
@@ -64,7 +64,8 @@ pub(crate) async fn open(opening: Opening<'_>) -> Result<H2Session, Fault> {
     Ok(session)
 }
 
-fn builder(config: &NetConfig, window: u32) -> Builder {
+fn builder(config: &NetConfig, shared: &Shared) -> Builder {
+    let window = shared.gauge().window();
     let small = config.receive_buffer.is_some();
     let mut builder = Builder::new();
     builder
@@ -73,7 +74,7 @@ fn builder(config: &NetConfig, window: u32) -> Builder {
         .initial_connection_window_size(window)
         .max_frame_size(if small { FRAME_MIN } else { FRAME_MAX })
         .max_header_list_size(u32::try_from(config.head_limit).unwrap_or(u32::MAX))
-        .initial_max_send_streams(STREAMS_MAX)
+        .initial_max_send_streams(shared.allowed().unwrap_or(STREAMS_MAX))
         .max_concurrent_reset_streams(resets::RESETS_MAX as usize)
         .reset_stream_duration(REMEMBERED)
         .max_send_buffer_size(SEND_BUFFER);

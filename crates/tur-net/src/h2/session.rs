@@ -47,23 +47,29 @@ impl H2Session {
     /// Faults that concern one stream leave the session open.
     ///
     /// A request beyond what the peer allows is refused here: in the queue of the h2 crate it would wait until another one
-    /// ends, while another connection may have room now. Before the peer's SETTINGS came [`EARLY`] are sent, and what is
-    /// beyond waits for them; an answer could bring no more than a congestion window until then.
+    /// ends, while another connection may have room now. Before the peer's SETTINGS came one is sent, or as many as its
+    /// last connection allowed; the others wait for them. Once given up, those that the h2 crate holds would still be sent.
     pub(crate) async fn fetch(&self, request: Request) -> Result<Reply<H2Body>, Fault> {
         let message = message::streamed(&request, &self.user_agent)?;
         if self.shared.life() != Life::Open {
             return Err(self.closed());
         }
-        let mut turn = self.shared.begin(self.capacity()).ok_or_else(full)?;
-        if turn.ahead.is_some_and(|ahead| ahead >= EARLY) {
-            poll_fn(|cx| self.shared.poll_settled(cx)).await;
-            self.still_has_room(&mut turn)?;
+        let (turn, ahead) = self.shared.begin(self.capacity()).ok_or_else(full)?;
+        let waits = ahead >= self.shared.allowed().unwrap_or(1);
+        if waits && !poll_fn(|cx| self.shared.poll_settled(cx)).await {
+            return Err(self.closed());
+        }
+        if waits && self.shared.life() == Life::Retired {
+            return Err(self.closed());
         }
         let mut sender = self.sender.clone();
         // A clone has nothing pending: this only says whether the connection stands.
         poll_fn(|cx| sender.poll_ready(cx))
             .await
             .map_err(|error| faults::of_head(&error, &self.shared))?;
+        if ahead >= self.capacity() {
+            return Err(full());
+        }
         let (response, _no_body) = sender
             .send_request(message, true)
             .map_err(|error| faults::of_head(&error, &self.shared))?;
@@ -72,7 +78,8 @@ impl H2Session {
             turn: Some(turn),
             interim: Interim::default(),
         };
-        let answer = poll_fn(|cx| self.poll(&mut call, cx)).await?;
+        let limit = self.interim_limit;
+        let answer = poll_fn(|cx| call.poll(cx, limit)).await?;
         self.reply(answer, call)
     }
 
@@ -89,7 +96,8 @@ impl H2Session {
         self.shared.gauge().facts()
     }
 
-    /// What the peer's SETTINGS allow; [`STREAMS_MAX`] before they came, and never more.
+    /// What the peer's SETTINGS allow, or what its last connection allowed before they came; [`STREAMS_MAX`] before the first
+    /// ones, and never more.
     pub(crate) fn capacity(&self) -> usize {
         self.sender.current_max_send_streams().clamp(1, STREAMS_MAX)
     }
@@ -116,30 +124,6 @@ impl H2Session {
             answer: head::answer(&parts, kind)?,
             body,
         })
-    }
-
-    fn poll(
-        &self,
-        call: &mut Call,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Response<RecvStream>, Fault>> {
-        if let Some(turn) = call.turn.as_mut().filter(|turn| turn.ahead.is_some())
-            && self.shared.poll_settled(cx).is_ready()
-            && let Err(full) = self.still_has_room(turn)
-        {
-            // The peer refuses it, or it has not left and waits for others to end: not one that was given up.
-            call.response = None;
-            return Poll::Ready(Err(full));
-        }
-        call.poll(cx, self.interim_limit)
-    }
-
-    /// The peer has said how many it allows. A request that began before keeps its place if it is among them.
-    fn still_has_room(&self, turn: &mut Turn) -> Result<(), Fault> {
-        match turn.ahead.take() {
-            Some(ahead) if ahead >= self.capacity() => Err(full()),
-            _ => Ok(()),
-        }
     }
 
     fn closed(&self) -> Fault {
@@ -235,5 +219,3 @@ fn body_kind(head: &response::Parts, ended: bool) -> BodyKind {
 
 /// Streams at once, whatever the peer allows. RFC 9113, section 6.5.2, advises peers to allow no fewer.
 pub(crate) const STREAMS_MAX: usize = 100;
-/// Requests that are sent before it is known how many the peer allows. It may have to refuse all but one.
-const EARLY: usize = 8;

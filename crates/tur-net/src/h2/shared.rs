@@ -8,7 +8,7 @@ use ::h2::RecvStream;
 use ::h2::client::ResponseFuture;
 use tur_core::Fault;
 
-use crate::legacy::LegacyNote;
+use crate::recent::Note;
 use crate::windows::Gauge;
 
 use super::meter::{Breach, CONTROL_MAX, Meter, MeterLimits};
@@ -31,7 +31,11 @@ pub(crate) struct Terms {
     /// True if no other protocol may be spoken in its place.
     pub(crate) alone: bool,
     /// To say that the origin wants HTTP/1.1.
-    pub(crate) legacy: LegacyNote,
+    pub(crate) legacy: Note<()>,
+    /// To say how many requests at once it allows.
+    pub(crate) streams: Note<usize>,
+    /// What it allowed last.
+    pub(crate) allowed: Option<usize>,
 }
 
 struct State {
@@ -102,21 +106,26 @@ impl Shared {
         &self.gauge
     }
 
-    /// A request begins, if no more than `most` run with it.
-    pub(crate) fn begin(self: &Arc<Self>, most: usize) -> Option<Turn> {
+    /// A request begins, if no more than `most` run with it; and how many ran before.
+    pub(crate) fn begin(self: &Arc<Self>, most: usize) -> Option<(Turn, usize)> {
         let mut state = self.state();
-        if state.running() >= most {
+        let ahead = state.running();
+        if ahead >= most {
             return None;
         }
-        let ahead = (!state.settled).then(|| state.running());
         state.heads += 1;
         state.expect();
-        Some(Turn {
+        let turn = Turn {
             shared: Arc::clone(self),
-            ahead,
             reading: false,
             began: self.gauge.age(),
-        })
+        };
+        Some((turn, ahead))
+    }
+
+    /// What the last connection to the origin allowed, if there was one.
+    pub(crate) fn allowed(&self) -> Option<usize> {
+        self.terms.allowed
     }
 
     pub(crate) fn life(&self) -> Life {
@@ -148,7 +157,7 @@ impl Shared {
 
     /// The origin wants HTTP/1.1: the next session is another one. Says what that means for this request.
     pub(crate) fn wants_http1(&self) -> Fault {
-        self.terms.legacy.set();
+        self.terms.legacy.set(());
         self.advance(Life::Retired);
         if self.terms.alone {
             return Fault::ProtocolUnavailable(
@@ -201,18 +210,18 @@ impl Shared {
         Poll::Pending
     }
 
-    /// The h2 crate has done what was read. True if the peer's SETTINGS were among that, once or before.
-    pub(crate) fn settle(&self) -> bool {
+    /// The h2 crate has done what was read. True if the peer's SETTINGS were among that, by which it allows so many requests.
+    pub(crate) fn settle(&self, streams: usize) -> bool {
         let mut state = self.state();
-        state.settled |= state.meter.greeted();
-        let settled = state.settled;
-        let woken = match settled {
-            true => std::mem::take(&mut state.unsettled),
-            false => Vec::new(),
-        };
+        if !state.meter.greeted() {
+            return false;
+        }
+        state.settled = true;
+        let woken = std::mem::take(&mut state.unsettled);
         drop(state);
+        self.terms.streams.set(streams);
         woken.into_iter().for_each(Waker::wake);
-        settled
+        true
     }
 
     /// What the driver has to know before each of its turns.
@@ -271,8 +280,6 @@ impl State {
 /// A request that runs, from before it is sent until its body has ended or is given up.
 pub(crate) struct Turn {
     shared: Arc<Shared>,
-    /// Requests that ran when it began, where the peer had not said yet how many it allows.
-    pub(super) ahead: Option<usize>,
     reading: bool,
     /// The age of the connection then.
     began: Duration,

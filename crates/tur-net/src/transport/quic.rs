@@ -24,7 +24,7 @@ impl HttpTransport {
         let guide = self.guide.as_ref()?;
         let possible = self.config.protocols == Protocols::Auto
             && origin.scheme == Scheme::Https
-            && !self.shared.legacy.contains(origin)
+            && self.shared.legacy.of(origin).is_none()
             && self.shared.ways.by_udp(origin).is_ok();
         let (alternative, head_start, attempt) =
             possible.then(|| guide.race_to(origin)).flatten()?;

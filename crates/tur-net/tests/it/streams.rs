@@ -313,8 +313,8 @@ async fn more_requests_than_the_peer_allows_are_refused_and_not_sent() {
     assert_eq!((origin.connections(), origin.requests()), (1, 3));
 }
 
-/// Where the peer has agreed to HTTP/2 its SETTINGS are not waited for: what was begun before they came is answered, or
-/// refused by one of the two, at once.
+/// Where the peer has agreed to HTTP/2 its SETTINGS are not waited for by the first request: the others are sent, or refused
+/// and not sent, once they are there.
 #[tokio::test]
 async fn requests_that_began_before_the_peer_said_its_limit_do_not_wait_for_others() {
     for pause in 0..20 {
@@ -345,7 +345,11 @@ async fn requests_that_began_before_the_peer_said_its_limit_do_not_wait_for_othe
             let (bytes, end) = drain(&mut reply.unwrap().unwrap().body).await;
             assert_eq!((bytes.len(), end), (100_000, Ok(())));
         }
-        assert_eq!((session.capacity(), origin.connections()), (2, 1));
+        assert_eq!((session.capacity(), origin.requests()), (2, 2));
+        // The next connection need not wait to know.
+        assert_eq!(transport.room(&target.origin), Some(2));
+        let next = transport.open(&target.origin).await.unwrap();
+        assert_eq!(next.capacity(), 2);
     }
 }
 

@@ -247,29 +247,36 @@ fn who_waits_for_a_session_of_its_own_holds_up_nobody() {
 }
 
 #[test]
-fn a_session_counts_as_no_more_than_the_last_one_had_until_it_says_so() {
+fn what_a_session_says_of_its_room_counts_from_then_on() {
     let mut pool = Pool::new(2, IDLE_MAX, None);
     want(&mut pool, (0..6).map(|n| lane(n, 0)));
     allow_all(&mut pool);
     open(&mut pool, 0, 100);
     assert_eq!(lent(&mut pool).len(), 6);
-    // Four of them were refused: only now is it known what the peer allows.
-    for n in 2..6 {
-        give_back(&mut pool, 0, lane(n, 0), 2);
-        want(&mut pool, [lane(n, 0)]);
-    }
+    let say = |pool: &mut Pool, id, room| {
+        let session = SessionId(id);
+        pool.handle(Timestamp::ZERO, PoolEvent::Room { session, room });
+    };
+    // More have it than it runs: it is lent to nobody until there are fewer.
+    say(&mut pool, 0, 2);
+    assert_eq!(pool.room(), Some(2));
+    want(&mut pool, (6..9).map(|n| lane(n, 0)));
     assert_eq!(lent(&mut pool), []);
-    assert_eq!(allow_all(&mut pool), 1);
-    open(&mut pool, 1, 100);
-    assert_eq!(lent(&mut pool).len(), 2, "and no more than on the first");
-    give_back(&mut pool, 1, lane(2, 0), 100);
-    assert_eq!(lent(&mut pool).len(), 2, "it has said so");
-    // One that runs one at a time says nothing of those that run many.
-    let mut pool = Pool::new(2, IDLE_MAX, Some(1));
-    want(&mut pool, [lane(0, 0), lane(1, 0)]);
-    allow_all(&mut pool);
-    open(&mut pool, 0, 100);
-    assert_eq!(pool.room(), Some(100));
+    for n in 0..4 {
+        give_back(&mut pool, 0, lane(n, 0), 2);
+        assert_eq!(lent(&mut pool), []);
+    }
+    give_back(&mut pool, 0, lane(4, 0), 2);
+    assert_eq!(lent(&mut pool), [(0, lane(6, 0))]);
+    say(&mut pool, 0, 4);
+    assert_eq!(lent(&mut pool).len(), 2);
+    // One that is closed, or that takes no more, has nothing to say.
+    pool.owe(1);
+    give_back(&mut pool, 0, lane(5, 0), 4);
+    say(&mut pool, 0, 100);
+    say(&mut pool, 7, 100);
+    want(&mut pool, [lane(9, 0)]);
+    assert_eq!((lent(&mut pool), pool.room()), (Vec::new(), Some(4)));
 }
 
 #[test]
