@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::sign::SingleCertAndKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    AlertDescription, CertificateError, ClientConfig, ConfigBuilder, KeyLog, NoKeyLog,
+    AlertDescription, CertificateError, ClientConfig, ConfigBuilder, KeyLog, NoKeyLog, OtherError,
     RootCertStore, SupportedProtocolVersion,
 };
 use rustls_platform_verifier::Verifier;
@@ -425,6 +425,11 @@ fn distrust(error: &CertificateError) -> String {
         CertificateError::Revoked => "revoked".to_owned(),
         CertificateError::BadSignature => "bad signature".to_owned(),
         CertificateError::BadEncoding => "cannot be read".to_owned(),
+        CertificateError::Other(OtherError(why)) => match why.to_string().as_str() {
+            // What many make for themselves; the library says so by the name of its variant alone.
+            "CaUsedAsEndEntity" => "it is that of an authority, not of a host".to_owned(),
+            other => other.to_owned(),
+        },
         other => other.to_string(),
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tur_core::port::{Session, Transport};
 use tur_core::{Fault, Scheme, Target, TlsCause, Wait};
@@ -135,6 +135,49 @@ fn roots_that_cannot_be_used_are_refused_at_once() {
     assert!(matches!(made, Err(NetError::UserAgent)));
 }
 
+fn showing(certificate: CertificateDer<'static>, key: &KeyPair) -> ServerConfig {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![certificate],
+            PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+        )
+        .unwrap()
+}
+
+/// What `openssl req -x509` makes unless told otherwise: trusted as an authority, it is shown as that of the host.
+#[tokio::test]
+async fn an_authority_that_shows_its_own_certificate_is_told_in_words() {
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    let config = showing(certificate.der().clone(), &key);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = target(
+        Scheme::Https,
+        "localhost",
+        listener.local_addr().unwrap().port(),
+    );
+    std::thread::spawn(move || {
+        let (tcp, _) = listener.accept().unwrap();
+        let session = ServerConnection::new(Arc::new(config)).unwrap();
+        // It ends with an alert.
+        assert!(StreamOwned::new(session, tcp).read(&mut [0; 10]).is_err());
+    });
+    let config = NetConfig::default().roots_pem(certificate.pem().into_bytes());
+    let transport = HttpTransport::new(config, spawner()).unwrap();
+    assert_eq!(
+        refused(&transport, &target).await,
+        Fault::Tls(TlsCause::Untrusted(
+            "it is that of an authority, not of a host".to_owned()
+        ))
+    );
+}
+
 /// Serves `answer` once over TLS and closes, with or without `close_notify`.
 fn serve_once(answer: &'static [u8], close_notify: bool) -> (HttpTransport, Target) {
     let mut params = CertificateParams::default();
@@ -145,16 +188,7 @@ fn serve_once(answer: &'static [u8], close_notify: bool) -> (HttpTransport, Targ
         .unwrap()
         .signed_by(&key, &issuer)
         .unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![leaf.der().clone()],
-            PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
-        )
-        .unwrap();
+    let config = showing(leaf.der().clone(), &key);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
