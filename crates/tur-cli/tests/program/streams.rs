@@ -68,6 +68,19 @@ fn a_file_goes_to_standard_output_in_order() {
     assert_bytes(&output.expect("it starts"), 0);
 }
 
+/// The first request asks for a piece of the window, and the answer is all there is.
+#[test]
+fn a_server_without_ranges_is_asked_once() {
+    const LONG: u64 = 40 * MIB;
+    let (origin, url) = origin(Behaviour::new(LONG).ranges(Ranges::Ignored));
+    let place = Place::new();
+    let output = stream(&place, &["-x", "8", &url]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let meant = content(0, ByteRange::new(0, LONG));
+    assert!(output.stdout == meant, "{} bytes", output.stdout.len());
+    assert_eq!(origin.requests(), 1);
+}
+
 #[test]
 fn events_are_told_beside_it() {
     let (_origin, url) = origin(Behaviour::new(SIZE));

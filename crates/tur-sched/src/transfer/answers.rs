@@ -145,6 +145,9 @@ impl Transfer {
         if !partial {
             // While an overlap is compared, a sample from further behind will tell whether there are ranges.
             self.whole(first);
+            if first && !self.is_proving() {
+                self.run_on(lease_id, place.end);
+            }
             return;
         }
         if self.ranges == Ranges::Absent {
@@ -165,6 +168,15 @@ impl Transfer {
             self.note(Decision::SingleStream {
                 why: "the server does not serve ranges".to_string(),
             });
+        }
+    }
+
+    /// A lease that a window has bounded takes all that the body brings: asked for later, it would come from 0 again.
+    fn run_on(&mut self, id: LeaseId, body_end: u64) {
+        let behind = self.ledger.lease(id).map(|lease| lease.rest.end);
+        let hole = behind.and_then(|at| self.ledger.holes().range_at(at));
+        if hole.is_some_and(|hole| hole.end <= body_end) {
+            self.extend(id);
         }
     }
 

@@ -383,10 +383,7 @@ impl Transfer {
             return;
         };
         self.void(ByteRange::from(end));
-        if let Some(end) = self.ledger.extend(lease) {
-            self.ledger.asked(lease, end);
-            self.actions.push_back(Action::Extend { lease, end });
-        }
+        self.extend(lease);
     }
 
     pub(super) fn void(&mut self, range: ByteRange) {

@@ -382,9 +382,14 @@ impl Transfer {
             let hole = self.ledger.holes().range_at(end)?;
             (hole.start == end && hole.end <= body_end).then_some(id)
         });
-        if let Some(id) = next
-            && let Some(end) = self.ledger.extend(id)
-        {
+        if let Some(id) = next {
+            self.extend(id);
+        }
+    }
+
+    /// A lease takes the hole that follows it; its body brings that too.
+    pub(super) fn extend(&mut self, id: LeaseId) {
+        if let Some(end) = self.ledger.extend(id) {
             self.ledger.asked(id, end);
             self.actions.push_back(Action::Extend { lease: id, end });
         }

@@ -1,5 +1,6 @@
 //! What readers ask for: demands and windows, with ranges and without, before and after the first answer.
 
+use super::spans;
 use super::world::{KIB, World, config, identity, status};
 use crate::{Event, Proof, Resumed, TransferConfig};
 use std::vec::Vec;
@@ -84,6 +85,28 @@ fn without_ranges_the_whole_comes_from_the_front_whatever_a_reader_wants() {
     assert_eq!((order.ask, order.grant), (Ask::Whole, ByteRange::from(0)));
     world.finish();
     world.assert_whole();
+}
+
+/// An origin without ranges answers the first piece of a window with the whole: all of that is taken, and asked for once.
+#[test]
+fn the_whole_in_answer_to_a_piece_of_a_window_is_all_taken() {
+    for total in [Some(8 * MIB), None] {
+        let mut world = World::new(config(4), 8 * MIB);
+        let window = |end| Event::Window(Some(RangeSet::from_iter([ByteRange::new(0, end)])));
+        world.tell(window(2 * MIB));
+        world.grant_all();
+        let first = world.first();
+        assert!(world.running[&first].order.grant.end < 2 * MIB);
+        spans::whole(&mut world, first, total, 8 * MIB);
+        for end in 3..=8 {
+            world.flow(first, MIB);
+            world.tell(window(end * MIB));
+            world.grant_all();
+        }
+        world.finish();
+        world.assert_whole();
+        assert_eq!(world.requests, 1);
+    }
 }
 
 #[test]

@@ -50,7 +50,7 @@ fn failure(world: &World) -> &Failure {
 }
 
 /// An answer with the whole, of which `end` bytes are told if any are.
-fn whole(world: &mut World, lease: LeaseId, total: Option<u64>, body_end: u64) {
+pub(super) fn whole(world: &mut World, lease: LeaseId, total: Option<u64>, body_end: u64) {
     let run = world.running.get_mut(&lease).expect("runs");
     run.body_end = Some(body_end);
     let identity = Identity {
