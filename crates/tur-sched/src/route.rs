@@ -18,6 +18,8 @@ pub(crate) struct Route {
     current: Target,
     hops: usize,
     resolves: u32,
+    /// Those since bytes came last.
+    fruitless: u32,
     last_resolve: Option<Timestamp>,
     resolving: bool,
     proven: bool,
@@ -31,6 +33,7 @@ impl Route {
             current,
             hops: 0,
             resolves: 0,
+            fruitless: 0,
             last_resolve: None,
             resolving: false,
             proven: false,
@@ -69,9 +72,10 @@ impl Route {
         Ok(())
     }
 
-    /// Bytes came: redirects are counted anew.
+    /// Bytes came: redirects are counted anew, and resolutions in a row.
     pub(crate) fn served(&mut self) {
         self.hops = 0;
+        self.fruitless = 0;
     }
 
     /// A good answer came from the current target.
@@ -81,12 +85,15 @@ impl Route {
     }
 
     /// The current target no longer serves the file. Returns when the user's URL may be asked, or `None` if there is
-    /// nothing to be gained: nothing was derived, nothing ever worked, or the budget is used up.
-    pub(crate) fn expired(&mut self, now: Timestamp) -> Option<Timestamp> {
-        if !self.proven || self.current == self.user || self.resolves >= RESOLVES_MAX {
+    /// nothing to be gained: nothing was derived, nothing ever worked, or the budget is used up, of all or of those in a
+    /// row that brought no byte: `in_a_row`, but one at least, for a URL that has expired is no failure.
+    pub(crate) fn expired(&mut self, now: Timestamp, in_a_row: u32) -> Option<Timestamp> {
+        let used_up = self.resolves >= RESOLVES_MAX || self.fruitless >= in_a_row.max(1);
+        if !self.proven || self.current == self.user || used_up {
             return None;
         }
         self.resolves += 1;
+        self.fruitless += 1;
         let at = self
             .last_resolve
             .map_or(now, |last| now.max(last + RESOLVE_PAUSE));

@@ -259,7 +259,7 @@ impl Transfer {
     }
 
     fn resolve_again(&mut self, now: Timestamp, id: LaneId, fault: Fault) {
-        match self.route.expired(now) {
+        match self.route.expired(now, self.pace.policy().retries) {
             Some(at) => {
                 self.generation += 1;
                 self.hold_all(at);

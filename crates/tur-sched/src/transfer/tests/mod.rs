@@ -1,5 +1,6 @@
 //! The transfer against a small world: chosen answers for the rules, random ones for the invariants.
 
+mod expiry;
 mod held;
 mod outages;
 mod proofs;
@@ -212,40 +213,6 @@ fn a_server_that_never_answers_ends_in_bounded_time_and_requests() {
     let failure = world.end.expect("ended").expect_err("nothing came");
     assert_eq!(failure.message, "no answer in 30 s (6 tries)");
     assert_eq!(world.requests, 6);
-}
-
-#[test]
-fn an_expired_url_is_resolved_again_from_the_users() {
-    let mut world = World::new(config(1), 1024 * KIB);
-    world.grant_all();
-    let lease = world.first();
-    world.running.remove(&lease);
-    world.tell(Event::Moved {
-        lease,
-        target: target("/signed"),
-        session: true,
-    });
-    let lease = world.first();
-    assert_eq!(world.running[&lease].order.target.path, "/signed");
-    world.open(lease);
-    world.flow(lease, 64 * KIB);
-    world.break_off(lease, Fault::Truncated("cut".into()));
-    while world.running.is_empty() {
-        world.grant_all();
-        if world.running.is_empty() {
-            assert!(world.jump());
-        }
-    }
-    let lease = world.first();
-    world.refuse(lease, status(403, None));
-    while world.running.is_empty() {
-        world.grant_all();
-        if world.running.is_empty() {
-            assert!(world.jump());
-        }
-    }
-    assert_eq!(world.running[&world.first()].order.target.path, "/file");
-    assert!(world.end.is_none());
 }
 
 #[test]
