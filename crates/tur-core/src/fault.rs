@@ -181,13 +181,13 @@ pub enum Fault {
     #[error("not a valid HTTP answer: {0}")]
     Malformed(String),
     /// The head is larger than we take.
-    #[error("the header section is over {limit} bytes")]
+    #[error("the header section is too large: over {limit} bytes, or too many fields")]
     HeadTooLarge {
-        /// The bound.
+        /// The bound, in bytes.
         limit: usize,
     },
-    /// More interim (1xx) answers than we take.
-    #[error("more than {limit} interim answers")]
+    /// More interim (1xx) answers than we take, or too many bytes of them.
+    #[error("too many interim answers: more than {limit}, or too many bytes")]
     TooManyInterim {
         /// The bound.
         limit: usize,

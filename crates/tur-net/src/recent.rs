@@ -59,12 +59,27 @@ pub(crate) struct Note<T> {
 
 impl<T: Copy> Note<T> {
     pub(crate) fn set(&self, word: T) {
-        let mut words = self.recent.lock();
+        self.put(&mut self.recent.lock(), word);
+    }
+
+    fn put(&self, words: &mut VecDeque<(Origin, T)>, word: T) {
         words.retain(|(there, _)| *there != self.origin);
         if words.len() >= ORIGINS_MAX {
             words.pop_front();
         }
         words.push_back((self.origin.clone(), word));
+    }
+}
+
+impl<T: Copy + Default> Note<T> {
+    /// Changes what is noted, and returns what `change` does.
+    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
+        let mut words = self.recent.lock();
+        let noted = words.iter().find(|(there, _)| *there == self.origin);
+        let mut word = noted.map(|(_, word)| *word).unwrap_or_default();
+        let result = change(&mut word);
+        self.put(&mut words, word);
+        result
     }
 }
 
@@ -91,9 +106,11 @@ mod tests {
         // Said again, it is no longer the oldest.
         recent.note(&origin(36)).set(7);
         recent.note(&origin(100)).set(100);
+        recent.note(&origin(37)).change(|word| *word = 38);
         assert_eq!(recent.of(&origin(35)), None);
         assert_eq!(recent.of(&origin(36)), Some(7));
-        assert_eq!(recent.of(&origin(37)), None);
-        assert!((38..=100).all(|port| recent.of(&origin(port)) == Some(port)));
+        assert_eq!(recent.of(&origin(37)), Some(38));
+        assert_eq!(recent.of(&origin(38)), None);
+        assert!((39..=100).all(|port| recent.of(&origin(port)) == Some(port)));
     }
 }

@@ -10,6 +10,7 @@ use tur_core::{Fault, Origin, Scheme};
 
 use crate::config::Protocols;
 use crate::h1::H1Session;
+use crate::h2::setbacks::Setbacks;
 use crate::h2::{self, Opening, Terms};
 #[cfg(feature = "http3")]
 use crate::h3;
@@ -42,6 +43,8 @@ struct Shared {
     products: Products,
     /// Origins that want HTTP/1.1 (RFC 9113, section 7): few say it, mostly for client certificates.
     legacy: Recent<()>,
+    /// How requests over HTTP/2 have fared.
+    setbacks: Recent<Setbacks>,
     /// Requests at once that connections over HTTP/2 allowed.
     streams: Recent<usize>,
     #[cfg(feature = "http3")]
@@ -68,6 +71,7 @@ impl HttpTransport {
             windows: Windows::new(),
             products: Products::default(),
             legacy: Recent::default(),
+            setbacks: Recent::default(),
             streams: Recent::default(),
         };
         Ok(Self {
@@ -252,6 +256,7 @@ impl HttpTransport {
                     prior_knowledge: !agreed,
                     alone: self.config.protocols == Protocols::Http2,
                     legacy: self.shared.legacy.note(origin),
+                    setbacks: self.shared.setbacks.note(origin),
                     streams: self.shared.streams.note(origin),
                     allowed: self.shared.streams.of(origin),
                 },

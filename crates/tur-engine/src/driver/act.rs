@@ -318,14 +318,26 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
             let back = returned(lent.id, asker, room(&*lent.session));
             return self.world.sessions.tell(now, &lent.origin, back);
         };
+        let fresh = lane.connected == Some(lent.id);
         if !lent.session.is_open() {
-            // Closed by the origin while nobody looked: another one, then.
             let sessions = &self.world.sessions;
             sessions.tell(now, &lent.origin, returned(lent.id, asker, 0));
-            return sessions.tell(now, &lent.origin, PoolEvent::Want(asker));
+            if !fresh && self.closed_in_a_row < CLOSED_MAX {
+                // Closed by the origin while nobody looked: another one, then.
+                self.closed_in_a_row += 1;
+                return sessions.tell(now, &lent.origin, PoolEvent::Want(asker));
+            }
+            lane.wanting = None;
+            let text = "the server closed the connection before anything was asked";
+            let fault = Fault::Lost(text.to_owned());
+            return self.tell_machine(Event::Denied {
+                lane: lane_id,
+                fault,
+            });
         }
         lane.wanting = None;
-        let fresh = lane.connected.take() == Some(lent.id);
+        lane.connected = None;
+        self.closed_in_a_row = 0;
         let lent = Lent {
             used: !fresh,
             asked: !fresh,
@@ -520,6 +532,9 @@ impl<T: Transport, D: Disk + Clone, B: Store<D>> Driver<'_, T, D, B> {
         self.transfer.handle(now, event);
     }
 }
+
+/// So many sessions in a row may be found closed without that being anybody's failure.
+const CLOSED_MAX: u32 = 16;
 
 /// A request that is given up sooner than this does not tell its session that no answer came.
 const UNANSWERED: Duration = Duration::from_secs(1);

@@ -223,6 +223,8 @@ struct Driver<'a, T: Transport, D: Disk + Clone, B: Store<D>> {
     streams: bool,
     /// Sessions on which a stream ended before its head came, and none was answered since.
     refused_on: BTreeSet<SessionId>,
+    /// Sessions that were closed when they were lent, since one was not.
+    closed_in_a_row: u32,
     alarm: Alarm,
     published: Timestamp,
     opened: bool,
@@ -290,6 +292,7 @@ impl<'a, T: Transport, D: Disk + Clone, B: Store<D>> Driver<'a, T, D, B> {
             stalls: Stalls::new(world.hang),
             streams: false,
             refused_on: BTreeSet::new(),
+            closed_in_a_row: 0,
             alarm: Alarm::new(world.clock.instant(began + PUBLISH)),
             published: began,
             opened: false,

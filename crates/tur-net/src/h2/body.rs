@@ -81,8 +81,12 @@ impl H2Body {
                     }
                 }
                 Poll::Ready(Some(Err(error))) => {
+                    turn.failed(&error);
                     let shared = turn.shared().clone();
-                    let fault = faults::of_body(&error, &shared, &self.progress());
+                    let fault = match self.is_whole() {
+                        true => faults::behind_body(&error, &shared, &self.progress()),
+                        false => faults::of_body(&error, &shared, &self.progress()),
+                    };
                     return Poll::Ready(self.fail(fault));
                 }
                 // Trailers, if there are any, say nothing a download needs.
@@ -115,6 +119,9 @@ impl H2Body {
                 "the body is not as long as was told: {progress}"
             )));
         }
+        if let State::Reading { turn, .. } = &self.state {
+            turn.passed();
+        }
         self.state = State::Ended;
         Ok(Fill::End)
     }
@@ -127,6 +134,11 @@ impl H2Body {
 
     fn cut(&self, why: &str) -> Fault {
         Fault::Truncated(format!("{}, {why}", self.progress()))
+    }
+
+    /// True if all bytes that were told have come.
+    fn is_whole(&self) -> bool {
+        matches!(self.kind, BodyKind::Length(length) if length == self.received)
     }
 
     fn progress(&self) -> String {

@@ -15,6 +15,7 @@ use tur_core::{Fault, Wait};
 
 use crate::stream::Stream;
 
+use super::faults;
 use super::session::STREAMS_MAX;
 use super::shared::{Life, Parked, Shared};
 
@@ -118,7 +119,14 @@ impl Driver {
             return Poll::Ready(());
         }
         let polled = Pin::new(&mut self.connection).poll(cx);
-        if self.deadline.is_some() {
+        let breach = match &polled {
+            Poll::Ready(Err(error)) => faults::breach(error),
+            _ => None,
+        };
+        if let Some(breach) = breach {
+            // Who waits for its SETTINGS is told, and who comes later.
+            self.shared.condemn(breach);
+        } else if self.deadline.is_some() {
             let streams = self.connection.max_concurrent_send_streams();
             if self.shared.settle(streams.clamp(1, STREAMS_MAX)) {
                 self.deadline = None;
@@ -252,6 +260,7 @@ mod tests {
             prior_knowledge: false,
             alone: false,
             legacy: Recent::default().note(&origin),
+            setbacks: Recent::default().note(&origin),
             streams: Recent::default().note(&origin),
             allowed: None,
         };

@@ -63,6 +63,16 @@ pub(crate) fn of_body(error: &Error, shared: &Shared, progress: &str) -> Fault {
     }
 }
 
+/// As [`of_body`], where all bytes that were told have come.
+pub(crate) fn behind_body(error: &Error, shared: &Shared, progress: &str) -> Fault {
+    match cause(error, shared) {
+        Cause::Message => Fault::Malformed(format!(
+            "the body goes on behind the length that was told: {progress}"
+        )),
+        _ => of_body(error, shared, progress),
+    }
+}
+
 fn cause(error: &Error, shared: &Shared) -> Cause {
     if let Some(verdict) = shared.verdict() {
         return Cause::Verdict(verdict);
@@ -90,6 +100,12 @@ fn cause(error: &Error, shared: &Shared) -> Cause {
         Reason::REFUSED_STREAM => Cause::Refused("REFUSED_STREAM".to_owned()),
         reason => Cause::Broken(format!("stream reset ({reason:?})")),
     }
+}
+
+/// The rule of the connection that the peer has broken, if that is why it ended.
+pub(crate) fn breach(error: &Error) -> Option<Fault> {
+    let reason = error.reason().filter(|_| !error.is_remote())?;
+    Some(rule(reason))
 }
 
 fn rule(reason: Reason) -> Fault {

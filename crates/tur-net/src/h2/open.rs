@@ -66,19 +66,30 @@ pub(crate) async fn open(opening: Opening<'_>) -> Result<H2Session, Fault> {
 
 fn builder(config: &NetConfig, shared: &Shared) -> Builder {
     let window = shared.gauge().window();
-    let small = config.receive_buffer.is_some();
+    let frame = match config.receive_buffer {
+        Some(_small) => FRAME_MIN,
+        None => FRAME_MAX,
+    };
     let mut builder = Builder::new();
     builder
         .enable_push(false)
         .initial_window_size(config.h2_stream_window.min(window))
         .initial_connection_window_size(window)
-        .max_frame_size(if small { FRAME_MIN } else { FRAME_MAX })
-        .max_header_list_size(u32::try_from(config.head_limit).unwrap_or(u32::MAX))
+        .max_frame_size(frame)
+        .max_header_list_size(section(config.head_limit, frame))
         .initial_max_send_streams(shared.allowed().unwrap_or(STREAMS_MAX))
         .max_concurrent_reset_streams(resets::RESETS_MAX as usize)
         .reset_stream_duration(REMEMBERED)
         .max_send_buffer_size(SEND_BUFFER);
     builder
+}
+
+/// Bytes of a header section for the h2 crate. It reckons from them and the largest frame how many frames a section may have,
+/// but peers send small ones, whatever is allowed: so it is told of as many frames of the least size. What is too large, the
+/// meter and the session find.
+fn section(limit: usize, frame: u32) -> u32 {
+    let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+    limit.saturating_mul(frame / FRAME_MIN)
 }
 
 /// Largest DATA frame taken: beyond it a frame costs no less per byte, and each is read into one buffer.

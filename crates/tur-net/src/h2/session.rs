@@ -115,10 +115,9 @@ impl H2Session {
         let kind = body_kind(&parts, stream.is_end_stream());
         let turn = call.turn.take().expect("a call has its turn until now");
         let body = H2Body::new(stream, turn, kind);
-        if parts.headers.len() > FIELDS_MAX {
-            return Err(Fault::HeadTooLarge {
-                limit: self.shared.head_limit(),
-            });
+        let limit = self.shared.head_limit();
+        if parts.headers.len() > FIELDS_MAX || head::size(&parts.headers) > limit {
+            return Err(Fault::HeadTooLarge { limit });
         }
         Ok(Reply {
             answer: head::answer(&parts, kind)?,
@@ -187,7 +186,10 @@ impl Call {
         // It has given what it had; dropped later it would count as given up.
         self.response = None;
         turn.head_came();
-        Poll::Ready(answer.map_err(|error| faults::of_head(&error, &shared)))
+        Poll::Ready(answer.map_err(|error| {
+            turn.failed(&error);
+            faults::of_head(&error, &shared)
+        }))
     }
 }
 

@@ -13,6 +13,7 @@ use crate::windows::Gauge;
 
 use super::meter::{Breach, CONTROL_MAX, Meter, MeterLimits};
 use super::resets::Resets;
+use super::setbacks::Setbacks;
 
 /// The shared state of one connection.
 pub(crate) struct Shared {
@@ -32,6 +33,8 @@ pub(crate) struct Terms {
     pub(crate) alone: bool,
     /// To say that the origin wants HTTP/1.1.
     pub(crate) legacy: Note<()>,
+    /// How requests to it have fared.
+    pub(crate) setbacks: Note<Setbacks>,
     /// To say how many requests at once it allows.
     pub(crate) streams: Note<usize>,
     /// What it allowed last.
@@ -119,6 +122,7 @@ impl Shared {
             shared: Arc::clone(self),
             reading: false,
             began: self.gauge.age(),
+            number: self.terms.setbacks.change(Setbacks::ask),
         };
         Some((turn, ahead))
     }
@@ -283,11 +287,32 @@ pub(crate) struct Turn {
     reading: bool,
     /// The age of the connection then.
     began: Duration,
+    /// Its number at the origin.
+    number: u64,
 }
 
 impl Turn {
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// It has ended in order.
+    pub(crate) fn passed(&self) {
+        self.shared.terms.setbacks.change(Setbacks::pass);
+    }
+
+    /// It has failed. Where it was the peer who ended this request and others before it, HTTP/1.1 is spoken next.
+    pub(crate) fn failed(&self, error: &::h2::Error) {
+        if !error.is_remote() || error.reason().is_none() {
+            return;
+        }
+        let terms = &self.shared.terms;
+        let often = terms.setbacks.change(|setbacks| setbacks.meet(self.number));
+        if often && !terms.alone && !terms.prior_knowledge {
+            tracing::debug!("HTTP/2 does not work here: HTTP/1.1 is spoken from now on");
+            terms.legacy.set(());
+            self.shared.advance(Life::Retired);
+        }
     }
 
     /// The head has come.

@@ -36,7 +36,10 @@ async fn reason_phrases_of_interim_answers_count_too() {
     let last = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
     let script = Script::answer((interim.repeat(5) + last).as_bytes());
     let found = outcome(&transport(), &script.target()).await;
-    assert_eq!(found, "more than 100 interim answers");
+    assert_eq!(
+        found,
+        "too many interim answers: more than 100, or too many bytes"
+    );
 }
 
 #[tokio::test]

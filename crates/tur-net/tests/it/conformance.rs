@@ -59,7 +59,10 @@ async fn streams_in_small_windows_keep_the_rules_of_the_port() {
 async fn streams_over_tls_keep_the_rules_of_the_port() {
     let rig = rig(Some(Tls::default()), Speaks::Both);
     let pem = rig.loopback.ca_pem().unwrap().as_bytes().to_vec();
-    let transport = HttpTransport::new(NetConfig::default().roots_pem(pem), spawner()).unwrap();
+    let config = NetConfig::default().roots_pem(pem);
+    // Left to itself it would turn to HTTP/1.1 after so many resets.
+    let config = config.protocols(Protocols::Http2);
+    let transport = HttpTransport::new(config, spawner()).unwrap();
     conformance::run(&transport, &rig).await;
 }
 

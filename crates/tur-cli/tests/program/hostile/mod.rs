@@ -14,6 +14,7 @@ mod proxy;
 mod range;
 mod redirect;
 mod resume;
+mod rules;
 mod status;
 mod streams;
 mod tls;

@@ -109,6 +109,27 @@ fn r140_h2_refused_always() {
     assert!(row.place.names().contains(&format!("{NAME}.part")));
 }
 
+/// Three in a row, and HTTP/1.1 is spoken; where HTTP/2 alone was asked for, it is not.
+#[test]
+fn where_streams_never_end_well_http_1_is_spoken() {
+    for deed in [
+        Deed::ResetStream(2),
+        Deed::ResetStream(11),
+        Deed::GoAway(11),
+        Deed::ResetAfter(1_000),
+    ] {
+        let behaviour = || (1..=3).fold(paced(SIZE), |to, n| to.rule(When::Only(n), deed.clone()));
+        let row = over_tls(Speaks::Both, behaviour());
+        row.tur(&["--ca-file", "ca.pem", "-x", "1", "-s", "1"], 0);
+        row.place.check(NAME, 0, SIZE);
+        let protocols: Vec<_> = row.origin.seen().iter().map(|seen| seen.protocol).collect();
+        assert_eq!(protocols[..3], ["h2"; 3], "{deed:?}");
+        assert!(protocols[3..].iter().all(|protocol| *protocol == "h1"));
+        let row = over_tls(Speaks::Both, behaviour());
+        run(&row, 0);
+    }
+}
+
 /// A path that has died says nothing; TCP would find out after many minutes.
 #[test]
 fn a_connection_that_falls_silent_is_replaced() {
