@@ -275,7 +275,7 @@ impl Book {
         });
         self.bare.extend(bare);
         for range in lost.iter() {
-            self.seen().covered.remove(range);
+            self.seen().lose(range);
             self.bare.remove(range);
             self.unhashed.remove(range);
         }

@@ -37,10 +37,12 @@ impl<D: Disk> Part<D> {
             let book = shared.lock();
             let mut seen = book.seen();
             let last = before.checked_sub(1);
-            let Some(run) = last.and_then(|last| seen.covered.range_at(last)) else {
+            let run = last.and_then(|last| seen.covered.range_at(last));
+            // What was given back and lost comes again from there on.
+            let Some(run) = run.or_else(|| seen.covered.range_at(seen.gone)) else {
                 return Ok(());
             };
-            let end = before / GIVE_BACK * GIVE_BACK;
+            let end = before.min(run.end) / GIVE_BACK * GIVE_BACK;
             let start = seen.gone.max(run.start);
             if start >= end {
                 return Ok(());

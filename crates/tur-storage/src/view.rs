@@ -55,6 +55,15 @@ impl Seen {
         (missing < range.end).then_some(missing)
     }
 
+    /// These bytes are void. If they are all that was given back last, they may come again, and be read.
+    pub(crate) fn lose(&mut self, range: ByteRange) {
+        self.covered.remove(range);
+        if range.start < self.gone && self.gone <= range.end {
+            let before = self.covered.intersect(ByteRange::new(0, range.start));
+            self.gone = before.iter().next_back().map_or(0, |run| run.end);
+        }
+    }
+
     /// One past the last covered byte: the file is at least so long.
     pub(crate) fn high(&self) -> u64 {
         self.covered.iter().next_back().map_or(0, |range| range.end)

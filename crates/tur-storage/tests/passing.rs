@@ -90,6 +90,19 @@ fn what_has_passed_takes_no_room_and_is_never_read_as_zeros() {
         assert!(matches!(read, Err(StorageError::GivenBack { .. })));
         assert_bytes(&reader, 1, range(12 * MIB, total));
         assert!(missing() >= before + 10 * MIB, "the room is free");
+        // What is void comes again: it can be read, and goes as it came.
+        part.forget(ByteRange::from(0)).unwrap();
+        fill(&part, 0, 1, range(0, 9 * MIB)).unwrap();
+        assert_bytes(&reader, 1, range(0, 9 * MIB));
+        let before = missing();
+        part.give_back(13 * MIB).unwrap();
+        assert!(missing() >= before + 7 * MIB, "as far as it has come");
+        let read = reader.read_at(8 * MIB - 1, &mut [0; 9]);
+        assert!(matches!(read, Err(StorageError::GivenBack { before, .. }) if before == 8 * MIB));
+        assert_bytes(&reader, 1, range(8 * MIB, 9 * MIB));
+        // Lost in part, the rest of what was given back is gone still.
+        part.forget(range(MIB, 2 * MIB)).unwrap();
+        assert!(reader.read_at(3 * MIB, &mut [0; 9]).is_err());
         // Begun anew, all of it can be read.
         part.begin(URL, &identity(2, total), false).unwrap();
         fill(&part, 0, 2, range(0, MIB)).unwrap();

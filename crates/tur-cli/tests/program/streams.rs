@@ -81,6 +81,32 @@ fn a_server_without_ranges_is_asked_once() {
     assert_eq!(origin.requests(), 1);
 }
 
+/// A body without ranges broke off, and comes again from 0: what had passed is digested and given back once more.
+#[test]
+fn what_comes_again_is_verified_again() {
+    const LONG: u64 = 24 * MIB;
+    let behaviour = Behaviour::new(LONG)
+        .ranges(Ranges::Ignored)
+        .rule(When::Only(1), Deed::CutAfter(20 * MIB));
+    let digest = format!("sha256:{}", sha256(0, LONG));
+    let meant = content(0, ByteRange::new(0, LONG));
+    for to_nowhere in [false, true] {
+        let (origin, url) = origin(behaviour.clone());
+        let place = Place::new();
+        let output = match to_nowhere {
+            false => stream(&place, &["--checksum", &digest, &url]),
+            true => {
+                let mut command = place.command(&["-o", "/dev/null", "--checksum", &digest, &url]);
+                let output = command.env("TMPDIR", place.path()).output();
+                output.expect("it starts")
+            }
+        };
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        assert!(to_nowhere || output.stdout == meant);
+        assert!(origin.requests() <= 4, "{}", origin.requests());
+    }
+}
+
 #[test]
 fn events_are_told_beside_it() {
     let (_origin, url) = origin(Behaviour::new(SIZE));
