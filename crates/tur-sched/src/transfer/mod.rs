@@ -499,7 +499,7 @@ impl Transfer {
     #[must_use]
     pub fn may_give_way(&self, brought: u64) -> bool {
         let resumes = self.ranges == Ranges::Proven && self.may_ask_from_the_middle();
-        let begins_anew = brought <= LEAD_MAX && (!self.given || self.is_recognisable());
+        let begins_anew = brought <= LEAD_MAX && (!self.given || self.is_validated());
         brought == 0 || resumes || begins_anew
     }
 

@@ -3,10 +3,13 @@
 //! Read [`LEAD_MAX`]. Everything else about a span is the ledger's: nobody owns a byte outside of its extent, so none is
 //! asked for, and the transfer is complete when the extent is.
 
-use tur_core::{ByteRange, Fault, Kind};
+use tur_core::{ByteRange, Fault, Identity, Kind};
 
 use super::{Ranges, Transfer};
-use crate::Failure;
+use crate::{Action, Decision, Failure};
+
+/// Why one stream that broke off is not gone on with.
+const DOUBT: &str = "it broke off, and nothing tells whether the file is still the same";
 
 /// Where an origin serves no ranges, one stream from 0 has to do, and what lies before the span comes in vain: at most
 /// this many bytes. It takes as long as a round trip or two to have them, over a link that makes downloading in spans
@@ -51,7 +54,7 @@ impl Transfer {
     }
 
     /// One stream from 0 has to do. What lies before the span is had too, if that is little; and what was given away
-    /// comes again, if something tells that it is the same. False if the transfer has failed.
+    /// comes again, if something tells that it is the same; else what was there is void. False if the transfer has failed.
     pub(super) fn begin_at_zero(&mut self) -> bool {
         let before = self.ledger.span().start;
         if before > LEAD_MAX {
@@ -61,14 +64,35 @@ impl Transfer {
             self.fail_for_good(Kind::Protocol, message);
             return false;
         }
-        if self.given && !self.is_recognisable() {
-            let message = "it broke off, and nothing tells whether the file is still the same";
-            self.fail_for_good(Kind::NotResumable, message.into());
+        let is_known = self.is_validated();
+        if self.given && !is_known {
+            self.fail_for_good(Kind::NotResumable, DOUBT.into());
             return false;
         }
-        self.void(ByteRange::from(0));
+        if is_known || self.is_proving() || self.ledger.landed().is_empty() {
+            self.void(ByteRange::from(0));
+        } else {
+            self.anew();
+        }
         self.ledger.lead_in();
         true
+    }
+
+    /// What comes from now on may be another file, and nothing will tell: whoever has read of the one that broke off must not
+    /// go on reading in it.
+    fn anew(&mut self) {
+        self.ledger.restart();
+        self.identity = None;
+        let why = alloc::string::String::from(DOUBT);
+        self.actions.push_back(Action::Restart { why: why.clone() });
+        self.note(Decision::Restarted { why });
+    }
+
+    /// True if the origin has said something by which a file that changed can be told from one that did not.
+    pub(super) fn is_validated(&self) -> bool {
+        let says =
+            |identity: &Identity| identity.etag.is_some() || identity.last_modified.is_some();
+        self.identity.as_ref().is_some_and(says)
     }
 
     /// Bytes in `fresh` have landed: whoever takes them has them now.

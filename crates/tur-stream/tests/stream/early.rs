@@ -165,6 +165,25 @@ fn a9_another_entity_tag_is_never_spliced() {
     assert_never_spliced(Behaviour::new(SIZE).changes_after(1, 1), SIZE);
 }
 
+/// Where nothing tells whether it is the same file, and it comes from 0 again, nobody reads on in it.
+#[test]
+fn a9_what_nothing_vouches_for_is_never_spliced() {
+    for framing in [Framing::Length, Framing::Chunked] {
+        for size in [SIZE, SIZE + 7] {
+            let other = Deed::Serve {
+                version: 1,
+                etag: None,
+                size,
+            };
+            let behaviour = Behaviour::new(SIZE)
+                .no_validators()
+                .framing(framing.clone());
+            let behaviour = behaviour.ranges(Ranges::Ignored);
+            assert_never_spliced(behaviour.rule(When::After(1), other), size);
+        }
+    }
+}
+
 /// Who has read nothing yet when the file changes reads the new one, without an error.
 #[test]
 fn a9_who_has_read_nothing_begins_with_the_new_version() {
