@@ -82,7 +82,8 @@ impl Credentials {
     }
 }
 
-/// Fields as they may be sent: names are tokens, values hold no line break (RFC 9110, sections 5.1 and 5.5).
+/// Fields as they may be sent: names are tokens, values hold no line break (RFC 9110, sections 5.1 and 5.5), and `Host` is a
+/// host, which HTTP/1.1 would not look at, and HTTP/2 and HTTP/3 cannot send otherwise.
 fn checked(fields: &[Field]) -> Result<Vec<Field>, Error> {
     let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     let one = |field: &Field| {
@@ -109,6 +110,10 @@ fn checked(fields: &[Field]) -> Result<Vec<Field>, Error> {
                 Kind::Usage,
                 format!("{name:?} cannot be sent as a request field"),
             ));
+        }
+        if name.eq_ignore_ascii_case("host") && !tur_http::is_host(value.trim_ascii()) {
+            let text = format!("{name}: a name or an address is expected, with :PORT or without");
+            return Err(Error::new(Kind::Usage, text));
         }
         if name.eq_ignore_ascii_case("proxy-authorization") {
             // An origin must never see it, and a field goes to an origin.
@@ -201,10 +206,22 @@ mod tests {
             ("If-None-Match", "x"),
             ("TE", "trailers"),
             ("Proxy-Authorization", "x"),
+            ("Host", ""),
+            ("hOST", "a b"),
+            ("Host", "a/b"),
+            ("Host", "my.host:1 evil"),
         ] {
-            assert!(checked(&[field(name, value)]).is_err(), "{name}");
+            let error = checked(&[field(name, value)]).map(drop).expect_err(name);
+            assert_eq!(error.kind(), Kind::Usage, "{name}: {error}");
         }
-        assert!(checked(&[field("X-Api-Key", "s3cret")]).is_ok());
+        for (name, value) in [
+            ("X-Api-Key", "s3cret"),
+            ("Host", " a.example:8080 "),
+            ("host", "10.0.0.1"),
+            ("Host", "[::1]:1"),
+        ] {
+            assert!(checked(&[field(name, value)]).is_ok(), "{name}: {value}");
+        }
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod date;
 mod digest;
 mod disposition;
 mod fields;
+mod host;
 mod hosts;
 mod name;
 mod netrc;
@@ -49,6 +50,7 @@ pub use crate::cookies::{
 };
 pub use crate::date::{http_date, retry_after};
 pub use crate::digest::DigestAuth;
+pub use crate::host::is_host;
 pub use crate::hosts::{HostEntry, HostEntryError};
 pub use crate::name::{NAME_BYTES_MAX, SafeName};
 pub use crate::netrc::{NETRC_BYTES_MAX, Netrc, NetrcError};

@@ -84,6 +84,11 @@ fn fields(request: &Request, user_agent: &HeaderValue) -> Result<HeaderMap, Faul
                 "request field {name} is not the caller's to set"
             )));
         }
+        if name == HOST && !tur_http::is_host(field.value.expose()) {
+            // Over HTTP/1.1 it would be sent as it is.
+            let text = "request field host is neither a name nor an address";
+            return Err(Fault::Malformed(text.to_owned()));
+        }
         let mut value = value(name.as_str(), field.value.expose())?;
         // It may be a secret: then its `Debug`, and an index of a later protocol, must not have it.
         value.set_sensitive(true);

@@ -116,6 +116,9 @@ fn what_cannot_or_must_not_be_sent_is_refused() {
         ("If-None-Match", "*"),
         ("Content-Length", "5"),
         ("Transfer-Encoding", "chunked"),
+        ("Host", ""),
+        ("Host", "a b"),
+        ("Host", "a/b"),
     ] {
         let fault = lines(&request(Ask::Whole, &[(name, value)])).unwrap_err();
         assert!(fault.contains("request field"), "{name:?}: {fault}");
@@ -146,9 +149,25 @@ fn a_streamed_request_has_its_target_in_parts() {
     let mut names: Vec<&str> = message.headers().keys().map(HeaderName::as_str).collect();
     names.sort_unstable();
     assert_eq!(names, ["accept", "accept-encoding", "user-agent", "x-key"]);
-    let hosted = streamed(&request(Ask::Whole, &[("host", "v.example")]), &agent).unwrap();
-    assert_eq!(hosted.uri().authority().unwrap(), "v.example");
-    for (name, value) in [("host", "a b"), ("host", ""), ("te", "trailers")] {
+    for host in [
+        "v.example",
+        "a_b:8080",
+        "a:",
+        "-._~!$&'()*+,;=",
+        "10.0.0.1:80",
+        "[::1]:1",
+    ] {
+        assert!(tur_http::is_host(host.as_bytes()), "{host}");
+        let hosted = streamed(&request(Ask::Whole, &[("host", host)]), &agent).unwrap();
+        assert_eq!(hosted.uri().authority().unwrap(), host);
+    }
+    for (name, value) in [
+        ("host", "a b"),
+        ("host", "a/b"),
+        ("host", "me:secret@a"),
+        ("host", ""),
+        ("te", "trailers"),
+    ] {
         let refused = streamed(&request(Ask::Whole, &[(name, value)]), &agent);
         assert!(
             matches!(refused, Err(Fault::Malformed(_))),

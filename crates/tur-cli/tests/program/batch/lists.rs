@@ -106,6 +106,10 @@ fn a_wrong_line_is_a_mistake_before_anything_is_done() {
             "tur: list:1: Range: ",
         ),
         (
+            format!("{url}\n  header=Host: a/hunter2\n"),
+            "tur: list:1: Host: a name or an address",
+        ),
+        (
             format!("{url}\n  out=x/\n"),
             "tur: list:1: x/: not a file name",
         ),
