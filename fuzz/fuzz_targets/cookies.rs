@@ -6,7 +6,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use tur_core::{Secret, Target, Wall};
-use tur_http::{COOKIE_BYTES_MAX, COOKIES_PER_DOMAIN_MAX, Jar};
+use tur_http::{COOKIE_BYTES_MAX, COOKIES_PER_DOMAIN_MAX, CookieFile, Jar};
 
 fuzz_target!(|data: &[u8]| {
     tur_fuzz::remember(data);
@@ -39,8 +39,9 @@ fn file(data: &[u8]) {
         return;
     };
     let mut jar = Jar::new();
-    if let Err(error) = jar.read(text, NOW) {
-        assert!((1..=text.lines().count()).contains(&error.line));
+    match CookieFile::parse(text) {
+        Ok(file) => jar.take(&file, NOW),
+        Err(error) => assert!((1..=text.lines().count()).contains(&error.line)),
     }
     if !text.to_ascii_lowercase().contains("invalid") {
         assert!(jar.value(&at("https://unnamed.invalid/"), NOW).is_none());

@@ -3,13 +3,14 @@
 //! [`Typed`] are the flags, [`SignIn::read`] reads the files that they name. No sentence here repeats what a file holds.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{ArgAction, Args};
-use tur_engine::{Download, Netrc, Secret};
+use tur_engine::{CookieFile, Download, Netrc, Secret};
 
 use crate::bounds::SIGN_IN_FILE_BYTES;
 use crate::field::{Credentials, line};
@@ -55,7 +56,7 @@ pub(crate) struct SignIn {
     bearer: Option<Secret>,
     netrc: Option<Arc<Netrc>>,
     cookies: Vec<Secret>,
-    cookie_files: Vec<Secret>,
+    cookie_files: Vec<Arc<CookieFile>>,
     all_origins: bool,
 }
 
@@ -82,11 +83,11 @@ impl SignIn {
                 let text = line(text).ok_or("-b: a cookie has a control character")?;
                 read.cookies.push(text.into());
             } else {
-                read.cookie_files.push(file("-b", Path::new(text))?);
+                read.cookie_files.push(cookie_file("-b", Path::new(text))?);
             }
         }
         for path in &typed.cookie_files {
-            read.cookie_files.push(file("--cookie-file", path)?);
+            read.cookie_files.push(cookie_file("--cookie-file", path)?);
         }
         Ok((read, warnings))
     }
@@ -108,8 +109,8 @@ impl SignIn {
         for text in &self.cookies {
             download = download.cookies(text.clone());
         }
-        for text in &self.cookie_files {
-            download = download.cookie_file(text.clone());
+        for file in &self.cookie_files {
+            download = download.cookie_file(Arc::clone(file));
         }
         download.fields_for_all_origins(self.all_origins)
     }
@@ -157,11 +158,24 @@ fn netrc(
             path.display()
         ));
     }
-    let text = file(flag, &path)?;
+    parsed(flag, &path, Netrc::parse).map(Some)
+}
+
+fn cookie_file(flag: &str, path: &Path) -> Result<Arc<CookieFile>, String> {
+    parsed(flag, path, CookieFile::parse)
+}
+
+/// What the text of a file says.
+fn parsed<T, E: fmt::Display>(
+    flag: &str,
+    path: &Path,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<Arc<T>, String> {
+    let text = file(flag, path)?;
     let wrong = |why: String| format!("{flag} {}: {why}", path.display());
     let text = str::from_utf8(text.expose()).map_err(|_| wrong("it is not UTF-8".to_owned()))?;
-    let netrc = Netrc::parse(text).map_err(|error| wrong(error.to_string()))?;
-    Ok(Some(Arc::new(netrc)))
+    let read = parse(text).map_err(|error| wrong(error.to_string()))?;
+    Ok(Arc::new(read))
 }
 
 #[cfg(unix)]

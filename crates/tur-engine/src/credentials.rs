@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tur_core::port::Field;
 use tur_core::{Kind, Secret, Target};
-use tur_http::{Jar, Netrc, Userinfo, basic};
+use tur_http::{CookieFile, Jar, Netrc, Userinfo, basic};
 
 use crate::Error;
 use crate::clock::Clock;
@@ -17,8 +17,8 @@ use crate::passport::SignIn;
 pub(crate) struct Given {
     pub(crate) credentials: Option<Credentials>,
     pub(crate) netrc: Option<Arc<Netrc>>,
-    /// For the origin of the URL; then the texts of cookie files.
-    pub(crate) cookies: (Vec<Secret>, Vec<Secret>),
+    /// For the origin of the URL; then files.
+    pub(crate) cookies: (Vec<Secret>, Vec<Arc<CookieFile>>),
     /// True if fields go to each origin of a chain of redirects.
     pub(crate) everywhere: bool,
 }
@@ -159,20 +159,18 @@ fn stored(
 }
 
 /// The cookies that were given.
-fn jar(target: &Target, (pairs, files): &(Vec<Secret>, Vec<Secret>)) -> Result<Jar, Error> {
-    let wrong = |message: String| Error::new(Kind::Usage, message);
+fn jar(
+    target: &Target,
+    (pairs, files): &(Vec<Secret>, Vec<Arc<CookieFile>>),
+) -> Result<Jar, Error> {
     let mut jar = Jar::new();
-    for text in files {
-        let text = str::from_utf8(text.expose());
-        let text = text.map_err(|_bytes| wrong("a cookie file is not UTF-8".to_owned()))?;
-        jar.read(text, Clock::wall())
-            .map_err(|error| wrong(format!("a cookie file, {error}")))?;
+    for file in files {
+        jar.take(file, Clock::wall());
     }
     for text in pairs {
         if jar.give(&target.origin, text) == 0 {
-            return Err(wrong(
-                "cookies are given as NAME=VALUE; NAME=VALUE".to_owned(),
-            ));
+            let text = "cookies are given as NAME=VALUE; NAME=VALUE".to_owned();
+            return Err(Error::new(Kind::Usage, text));
         }
     }
     Ok(jar)

@@ -8,7 +8,7 @@ use std::time::Duration;
 use sha2::Digest as _;
 use tur_core::port::Field;
 use tur_core::{Kind, RangeSet, Rate, Secret};
-use tur_http::{Netrc, RedirectPolicy, SafeName, Terms, TypeGlob};
+use tur_http::{CookieFile, Netrc, RedirectPolicy, SafeName, Terms, TypeGlob};
 use tur_sched::{OnChange, Priority, RetryPolicy, Schedule, SpeedFloor};
 use tur_storage::{FileName, Stay};
 
@@ -324,9 +324,9 @@ impl Download {
         self
     }
 
-    /// The text of a cookie file in Netscape's format: its cookies go to whom they are for, along redirects too.
-    pub fn cookie_file(mut self, text: impl Into<Secret>) -> Self {
-        self.given.cookies.1.push(text.into());
+    /// A cookie file: its cookies go to whom they are for, along redirects too.
+    pub fn cookie_file(mut self, file: Arc<CookieFile>) -> Self {
+        self.given.cookies.1.push(file);
         self
     }
 

@@ -96,8 +96,8 @@ pub use pipe::Body;
 pub use reading::{Demand, Reading, Status, Version, Wait};
 pub use tur_core::{ByteRange, Challenge, Kind, RangeSet, Rate, Secret};
 pub use tur_http::{
-    HostEntry, HostEntryError, Netrc, NetrcError, NoProxy, Proxies, ProxiesError, Proxy,
-    ProxyError, ProxyKind, TypeGlob, TypeGlobError, is_hidden, printable,
+    CookieFile, CookieLineError, HostEntry, HostEntryError, Netrc, NetrcError, NoProxy, Proxies,
+    ProxiesError, Proxy, ProxyError, ProxyKind, TypeGlob, TypeGlobError, is_hidden, printable,
 };
 pub use tur_net::{ClientIdentity, IpFamily, Protocols, TlsVersion};
 pub use tur_sched::abr;

@@ -1,12 +1,14 @@
 //! Cookies (RFC 6265): which are taken, and which go along with a request.
 //!
 //! Read [`Jar`]. It is kept for one run, is bounded, and shows no value to anybody but the request that it is for. Names that
-//! many people share (public suffixes, such as `co.uk`) take no cookies; the list of those is that of the crate `psl`.
+//! many people share (public suffixes, such as `co.uk`) take no cookies; the list of those is that of the crate `psl`. A
+//! [`CookieFile`] is read once, and fills any number of jars.
 
 use alloc::borrow::ToOwned as _;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+use core::num::IntErrorKind;
 
 use psl::Psl as _;
 use tur_core::{Origin, Scheme, Secret, Target, Wall};
@@ -48,24 +50,53 @@ pub const COOKIES_MAX: usize = 1024;
 /// Longer cookies, name and value together, are not taken (RFC 6265, section 6.1).
 pub const COOKIE_BYTES_MAX: usize = 4096;
 
-/// A line of a cookie file that is none.
+/// A file of cookies in Netscape's format, as browsers and other programs write it: seven fields with tabs between them.
+/// `#HttpOnly_` before the domain is no comment. An expiry that is too large to be counted is never, as in curl.
+#[derive(Clone, Debug)]
+pub struct CookieFile {
+    /// Each line is void or a cookie.
+    text: Secret,
+}
+
+/// What is wrong with a cookie file, and in which line. It shows nothing of what the file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CookieLineError {
     /// Counted from 1.
     pub line: usize,
+    /// What is wrong there.
+    pub what: &'static str,
 }
 
 impl fmt::Display for CookieLineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "line {}: seven fields with tabs between them make a cookie",
-            self.line
-        )
+        write!(f, "line {}: {}", self.line, self.what)
     }
 }
 
 impl core::error::Error for CookieLineError {}
+
+impl CookieFile {
+    /// Looks at each line of a file.
+    ///
+    /// # Errors
+    /// A line is neither a cookie nor a comment.
+    pub fn parse(text: &str) -> Result<Self, CookieLineError> {
+        for (line, cookie) in cookies(text) {
+            cookie.map_err(|what| CookieLineError { line, what })?;
+        }
+        Ok(Self { text: text.into() })
+    }
+}
+
+/// The cookies of a file, each with the number of its line.
+fn cookies(text: &str) -> impl Iterator<Item = (usize, Result<Cookie, &'static str>)> {
+    let lines = text.lines().zip(1..);
+    lines.filter_map(|(line, number)| {
+        let line = line.strip_prefix("#HttpOnly_").unwrap_or(line);
+        let void = line.trim().is_empty() || line.starts_with('#');
+        (!void).then(|| (number, from_line(line)))
+    })
+}
 
 impl Jar {
     /// No cookies.
@@ -86,7 +117,7 @@ impl Jar {
     pub fn give(&mut self, origin: &Origin, text: &Secret) -> usize {
         let pairs = text.expose().split(|byte| *byte == b';');
         let mut count = 0;
-        for (name, value) in pairs.filter_map(pair) {
+        for (name, value) in pairs.filter_map(|text| pair(text).ok()) {
             count += 1;
             self.put(Cookie {
                 name,
@@ -100,23 +131,15 @@ impl Jar {
         count
     }
 
-    /// Takes the cookies of a file in Netscape's format: seven fields with tabs between them. `#HttpOnly_` before the domain is
-    /// no comment. What has expired is left out.
-    ///
-    /// # Errors
-    /// A line is neither a cookie nor a comment.
-    pub fn read(&mut self, file: &str, now: Wall) -> Result<(), CookieLineError> {
-        for (at, line) in file.lines().enumerate() {
-            let line = line.strip_prefix("#HttpOnly_").unwrap_or(line);
-            if line.trim().is_empty() || line.starts_with('#') {
-                continue;
-            }
-            let cookie = from_line(line).ok_or(CookieLineError { line: at + 1 })?;
+    /// Takes the cookies of a file. What has expired is left out.
+    pub fn take(&mut self, file: &CookieFile, now: Wall) {
+        let text = core::str::from_utf8(file.text.expose()).expect("it was made of a text");
+        for (_, cookie) in cookies(text) {
+            let cookie = cookie.expect("parse has looked at each line");
             if cookie.expires.is_none_or(|at| at > now) {
                 self.put(cookie);
             }
         }
-        Ok(())
     }
 
     /// Takes a `Set-Cookie` of an answer from `from` (RFC 6265, section 5.3). False if it is none, or not for that origin to set.
@@ -240,27 +263,45 @@ fn is_shared(domain: &str) -> bool {
     suffix.is_some_and(|suffix| suffix == domain)
 }
 
-/// A name and its value, as far as they can be sent.
-fn pair(text: &[u8]) -> Option<(String, Secret)> {
-    let at = text.iter().position(|byte| *byte == b'=')?;
+/// A name and its value, as far as they can be sent; or why they cannot.
+fn pair(text: &[u8]) -> Result<(String, Secret), &'static str> {
+    let at = text.iter().position(|byte| *byte == b'=');
+    let at = at.ok_or("a cookie has an equals sign")?;
     let (name, value) = (text[..at].trim_ascii(), text[at + 1..].trim_ascii());
     let sound = |bytes: &[u8]| {
         bytes
             .iter()
             .all(|byte| *byte >= 0x20 && *byte != 0x7f && *byte != b';')
     };
-    let fits = name.len() + value.len() <= COOKIE_BYTES_MAX;
-    if name.is_empty() || !fits || !sound(name) || !sound(value) {
-        return None;
+    if name.is_empty() {
+        return Err("the cookie has no name");
     }
-    let name = core::str::from_utf8(name).ok()?;
-    Some((name.to_owned(), Secret::from(value.to_vec())))
+    if !sound(name) || !sound(value) {
+        return Err("the name or the value has a control character or a semicolon");
+    }
+    if name.len() + value.len() > COOKIE_BYTES_MAX {
+        return Err("name and value have more bytes than a cookie may have");
+    }
+    let name = core::str::from_utf8(name).map_err(|_| "the name is not UTF-8")?;
+    Ok((name.to_owned(), Secret::from(value.to_vec())))
+}
+
+/// A number of seconds. One that is too large to be counted is the largest, whatever its sign.
+fn seconds(text: &str) -> Option<i64> {
+    match text.parse::<i64>() {
+        Ok(seconds) => Some(seconds),
+        Err(error) => match error.kind() {
+            IntErrorKind::PosOverflow => Some(i64::MAX),
+            IntErrorKind::NegOverflow => Some(i64::MIN),
+            _ => None,
+        },
+    }
 }
 
 /// RFC 6265, sections 5.2 and 5.3.
 fn from_field(from: &Target, value: &[u8], now: Wall) -> Option<Cookie> {
     let mut parts = value.split(|byte| *byte == b';');
-    let (name, value) = pair(parts.next()?)?;
+    let (name, value) = pair(parts.next()?).ok()?;
     let host = &from.origin.host;
     let mut cookie = Cookie {
         name,
@@ -280,7 +321,7 @@ fn from_field(from: &Target, value: &[u8], now: Wall) -> Option<Cookie> {
             "path" if value.starts_with('/') => value.clone_into(&mut cookie.path),
             "path" => default_path(from).clone_into(&mut cookie.path),
             "expires" => cookie.expires = http_date(value).or(cookie.expires),
-            "max-age" => max_age = value.parse::<i64>().ok().or(max_age),
+            "max-age" => max_age = seconds(value).or(max_age),
             "domain" => cookie.scope = scope(host, value)?,
             _ => {}
         }
@@ -320,23 +361,35 @@ fn scope(host: &str, value: &str) -> Option<Scope> {
 }
 
 /// Domain, whether what is below it counts, path, secure, expiry, name, value.
-fn from_line(line: &str) -> Option<Cookie> {
+fn from_line(line: &str) -> Result<Cookie, &'static str> {
     let mut fields = line.trim_end_matches(['\r', '\n']).splitn(7, '\t');
-    let domain = fields.next()?;
-    let below = fields.next()?.eq_ignore_ascii_case("TRUE");
-    let path = fields.next()?;
-    let secure = fields.next()?.eq_ignore_ascii_case("TRUE");
-    // Some programs write fractions.
-    let expires = fields.next()?.split('.').next()?.parse::<i64>().ok()?;
-    let name = fields.next()?;
+    let mut next = || {
+        let field = fields.next();
+        field.ok_or("seven fields with tabs between them make a cookie")
+    };
+    let domain = next()?;
+    let below = next()?.eq_ignore_ascii_case("TRUE");
+    let path = next()?;
+    let secure = next()?.eq_ignore_ascii_case("TRUE");
+    let expires = next()?;
+    let name = next()?;
     // Of an empty value, some editors leave nothing.
-    let value = fields.next().unwrap_or("");
+    let value = next().unwrap_or("");
+    // Some programs write fractions.
+    let whole = expires.split_once('.').map_or(expires, |(whole, _)| whole);
+    let expires = seconds(whole).ok_or("the expiry is not a number of seconds")?;
     let (name, value) = pair(&[name.as_bytes(), b"=", value.as_bytes()].concat())?;
     let domain = domain
         .strip_prefix('.')
         .unwrap_or(domain)
         .to_ascii_lowercase();
-    (!domain.is_empty() && path.starts_with('/')).then(|| Cookie {
+    if domain.is_empty() {
+        return Err("the cookie has no domain");
+    }
+    if !path.starts_with('/') {
+        return Err("the path does not begin with a slash");
+    }
+    Ok(Cookie {
         name,
         value,
         scope: match below && !is_shared(&domain) {

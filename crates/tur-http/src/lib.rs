@@ -46,7 +46,7 @@ pub use crate::challenge::{
     LOOK_BYTES_MAX, Sight, challenge, may_be_page, may_challenge, names_a_file,
 };
 pub use crate::cookies::{
-    COOKIE_BYTES_MAX, COOKIES_MAX, COOKIES_PER_DOMAIN_MAX, CookieLineError, Jar,
+    COOKIE_BYTES_MAX, COOKIES_MAX, COOKIES_PER_DOMAIN_MAX, CookieFile, CookieLineError, Jar,
 };
 pub use crate::date::{http_date, retry_after};
 pub use crate::digest::DigestAuth;

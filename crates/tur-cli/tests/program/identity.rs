@@ -240,6 +240,27 @@ fn the_users_own_field_wins_over_cookies() {
 }
 
 #[test]
+fn a_mistake_in_a_cookie_file_is_told_with_the_file() {
+    let origin = Loopback::start([("/f", Behaviour::new(5_000))]);
+    let place = Place::new();
+    let url = origin.url("/f");
+    let far = "127.0.0.1\tFALSE\t/\tFALSE\t99999999999999999999\tk\tv\n";
+    place.put("good", far.as_bytes());
+    let bad = "# x\n127.0.0.1\tFALSE\t/\tFALSE\t0\tk\ts3c;ret\n";
+    place.put("bad", bad.as_bytes());
+    let said = "bad: line 2: the name or the value has a control character or a semicolon";
+    for flag in ["--cookie-file", "-b"] {
+        let args = ["--cookie-file", "good", flag, "bad", &url];
+        let ran = place.tur(&args).ends_with(2);
+        assert_eq!(ran.stderr, format!("tur: {flag} {said}\n"));
+    }
+    assert_eq!(origin.requests(), 0);
+    place.tur(&["--cookie-file", "good", &url]).ends_with(0);
+    place.check("f", 0, 5_000);
+    assert_eq!(all_sent(&origin, "cookie"), ["k=v"]);
+}
+
+#[test]
 fn what_a_server_needed_is_remembered_without_the_secret() {
     let page =
         "<!doctype html><title>Just a moment...</title><script>window._cf_chl_opt={}</script>";

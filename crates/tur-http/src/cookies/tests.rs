@@ -285,7 +285,8 @@ fn a_cookie_file_is_read() {
         .com\tTRUE\t/\tFALSE\t0\twide\tx\n\
         a.example\tFALSE\t/\tFALSE\t0\tempty\n";
     let mut jar = Jar::new();
-    assert_eq!(jar.read(file, NOW), Ok(()));
+    let file = CookieFile::parse(file).expect("each line is sound");
+    jar.take(&file, NOW);
     assert_eq!(
         sent(&jar, "https://a.example/d/e"),
         "k=v w; session=s3cret; empty="
@@ -293,16 +294,51 @@ fn a_cookie_file_is_read() {
     assert_eq!(sent(&jar, "http://a.example/"), "empty=");
     assert_eq!(sent(&jar, "https://b.a.example/"), "session=s3cret");
     assert_eq!(sent(&jar, "https://b.com/"), "");
-    assert!(!format!("{jar:?}").contains("s3cret"));
-    for bad in [
-        "a.example TRUE / FALSE 0 k v",
-        "a\tTRUE\t/\tTRUE\tsoon\tk\tv",
-        "<html>",
+    assert!(!format!("{jar:?} {file:?}").contains("s3cret"));
+}
+
+#[test]
+fn a_line_of_a_file_that_is_no_cookie_is_told_with_what_is_wrong_in_it() {
+    let long = format!("a\tTRUE\t/\tTRUE\t0\tk\t{}", "s3cret".repeat(700));
+    for (bad, what) in [
+        ("a.example TRUE / FALSE 0 k s3cret", "seven fields"),
+        ("a\tTRUE\t/\tTRUE\t0", "seven fields"),
+        ("<html>", "seven fields"),
+        ("a\tTRUE\t/\tTRUE\tsoon\tk\ts3cret", "the expiry"),
+        ("a\tTRUE\t/\tTRUE\t\tk\ts3cret", "the expiry"),
+        ("a\tTRUE\t/\tTRUE\t0\tk\ts3cret\u{1}", "a control character"),
+        ("a\tTRUE\t/\tTRUE\t0\tk\ts3cret\tx", "a control character"),
+        ("a\tTRUE\t/\tTRUE\t0\tk\ts3;cret", "a semicolon"),
+        ("a\tTRUE\t/\tTRUE\t0\tk;\ts3cret", "a semicolon"),
+        ("a\tTRUE\t/\tTRUE\t0\t\ts3cret", "no name"),
+        ("\tTRUE\t/\tTRUE\t0\tk\ts3cret", "no domain"),
+        ("a\tTRUE\tb\tTRUE\t0\tk\ts3cret", "the path"),
+        (&long, "more bytes"),
     ] {
-        let error = Jar::new().read(&format!("# x\n{bad}"), NOW).expect_err(bad);
-        assert_eq!(error.line, 2);
-        assert!(error.to_string().starts_with("line 2: "));
+        let error = CookieFile::parse(&format!("# x\n{bad}")).expect_err(bad);
+        let text = error.to_string();
+        assert!(
+            text.starts_with("line 2: ") && text.contains(what),
+            "{text}"
+        );
+        assert!(!text.contains("s3"), "{text}");
     }
+}
+
+#[test]
+fn an_expiry_beyond_counting_is_never_and_one_before_is_past() {
+    let far = "a.example\tFALSE\t/\tFALSE\t99999999999999999999\tk\tv\n";
+    let mut jar = Jar::new();
+    jar.take(&CookieFile::parse(far).expect("it is sound"), NOW);
+    assert_eq!(sent(&jar, "https://a.example/"), "k=v");
+    let from = "https://a.example/";
+    let jar = set(
+        from,
+        "k=v; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=99999999999999999999",
+    );
+    assert_eq!(sent(&jar, from), "k=v");
+    let jar = set(from, "k=v; Max-Age=-99999999999999999999");
+    assert_eq!(sent(&jar, from), "");
 }
 
 #[test]
@@ -343,9 +379,9 @@ proptest! {
 
     #[test]
     fn no_file_panics(file in "([a.]+\tTRUE\t/\tFALSE\t[0-9]{1,3}\t|[a-z\t\n#.]){0,9}") {
-        let mut jar = Jar::new();
-        if let Err(error) = jar.read(&file, NOW) {
-            prop_assert!(error.line <= file.lines().count());
+        match CookieFile::parse(&file) {
+            Ok(file) => Jar::new().take(&file, NOW),
+            Err(error) => prop_assert!(error.line <= file.lines().count()),
         }
     }
 }
