@@ -19,15 +19,18 @@ pub(super) fn read(
     let wrong = |text: &str| NetError::ClientCertificate(text.to_owned());
     let chain: Vec<_> = CertificateDer::pem_slice_iter(&identity.certificates_pem)
         .collect::<Result<_, _>>()
-        .map_err(|error| NetError::ClientCertificate(error.to_string()))?;
+        .map_err(|error| match is_encrypted(&identity.certificates_pem) {
+            // It may stand beside its certificate.
+            true => wrong(ENCRYPTED),
+            false => NetError::ClientCertificate(error.to_string()),
+        })?;
     if chain.is_empty() {
         return Err(wrong("no certificate in the file"));
     }
     let pem = identity.key_pem.expose();
     let key = PrivateKeyDer::from_pem_slice(pem).map_err(|error| match error {
-        pem::Error::NoItemsFound if is_encrypted(pem) => {
-            wrong("the key is encrypted; decrypt it first, as with openssl pkey")
-        }
+        // The older form has fields in front of its content, which are no base64.
+        _ if is_encrypted(pem) => wrong(ENCRYPTED),
         pem::Error::NoItemsFound => wrong("no private key in the file"),
         _ => wrong("the private key is damaged"),
     })?;
@@ -46,7 +49,16 @@ pub(super) fn read(
     }
 }
 
+/// True if there is an encrypted key: as PKCS #8 has them (RFC 7468, section 11), or in the older form that begins with fields
+/// (RFC 1421, section 4.6.1.1).
 fn is_encrypted(pem: &[u8]) -> bool {
-    let begins = b"-----BEGIN ENCRYPTED PRIVATE KEY-----";
-    pem.windows(begins.len()).any(|window| window == begins)
+    let field = |line: &[u8]| {
+        let value = line.strip_prefix(b"Proc-Type:");
+        value.is_some_and(|value| value.trim_ascii() == b"4,ENCRYPTED")
+    };
+    pem.split(|byte| *byte == b'\n')
+        .map(<[u8]>::trim_ascii)
+        .any(|line| line == b"-----BEGIN ENCRYPTED PRIVATE KEY-----" || field(line))
 }
+
+const ENCRYPTED: &str = "the key is encrypted; decrypt it first, as with openssl pkey";

@@ -207,6 +207,14 @@ fn identities_that_cannot_be_used_are_told_apart() {
     let (mine, key) = leaf(&issuer, "me");
     let (other, other_key) = leaf(&issuer, "you");
     let encrypted = key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
+    let older = |kind: &str, end: &str| {
+        let fields = ["Proc-Type: 4,ENCRYPTED", "DEK-Info: AES-256-CBC,00", ""];
+        let begin = format!("-----BEGIN {kind} PRIVATE KEY-----{end}");
+        let body = fields.map(|line| line.to_owned() + end).concat();
+        format!("{begin}{body}AAAA{end}-----END {kind} PRIVATE KEY-----{end}")
+    };
+    let (ec, rsa) = (older("EC", "\n"), older("RSA", "\r\n"));
+    let ec_beside = mine.clone() + &ec;
     let damaged = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n".to_owned();
     let cut = "-----BEGIN PRIVATE KEY-----\nAAAA".to_owned();
     let bad = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_owned();
@@ -220,6 +228,9 @@ fn identities_that_cannot_be_used_are_told_apart() {
         (&bad, &key, Some("certificate cannot be read")),
         (&mine, &mine, Some("no private key")),
         (&mine, &encrypted, Some("encrypted")),
+        (&mine, &ec, Some("encrypted")),
+        (&mine, &rsa, Some("encrypted")),
+        (&ec_beside, &ec_beside, Some("encrypted")),
         (&mine, &damaged, Some("key cannot be read")),
         (&mine, &cut, Some("damaged")),
     ] {
