@@ -16,6 +16,7 @@ use tur_http::{Proxy, basic};
 
 use crate::message::Message;
 use crate::stream::io_text;
+use crate::tls::refused_by;
 
 /// An HTTP proxy that a request in clear text is handed to (RFC 9112, section 3.2.2).
 pub(crate) struct Via {
@@ -122,7 +123,10 @@ fn failed(proxy: &Proxy, detail: impl Into<String>) -> Fault {
 
 /// What broke while the proxy was spoken with.
 fn broke(proxy: &Proxy, error: &io::Error) -> Fault {
-    failed(proxy, format!("broke the connection: {}", io_text(error)))
+    match refused_by(proxy, error) {
+        Some(cause) => Fault::Tls(cause),
+        None => failed(proxy, format!("broke the connection: {}", io_text(error))),
+    }
 }
 
 /// The beginning of what a proxy says.

@@ -30,6 +30,7 @@ use crate::{NetConfig, NetError, TlsVersion};
 use anybody::Anybody;
 use keys::Teller;
 
+mod alerts;
 mod anybody;
 mod identity;
 mod keys;
@@ -336,9 +337,8 @@ fn cause(error: &rustls::Error) -> TlsCause {
     let rustls::Error::InvalidCertificate(certificate) = error else {
         let text = match error {
             rustls::Error::InvalidMessage(_) => "the peer does not speak TLS here".to_owned(),
-            rustls::Error::AlertReceived(alert) if is_about_client(*alert) => about_client(*alert),
-            rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)
-            | rustls::Error::PeerIncompatible(_) => {
+            rustls::Error::AlertReceived(alert) => alerts::text(*alert),
+            rustls::Error::PeerIncompatible(_) => {
                 format!("no version or cipher in common: {error}")
             }
             other => other.to_string(),
@@ -355,37 +355,23 @@ fn cause(error: &rustls::Error) -> TlsCause {
     }
 }
 
-/// What the peer thinks of the client's certificate, if that broke the connection. With TLS 1.3 it is heard after the
-/// handshake, in place of an answer (RFC 8446, section 4.4.2.4).
-pub(crate) fn client_refused(error: &io::Error) -> Option<TlsCause> {
+/// What the peer thinks of our part of the handshake, if that broke the connection. With TLS 1.3 it is heard after the
+/// handshake, in place of an answer.
+pub(crate) fn refused(error: &io::Error) -> Option<TlsCause> {
     match tls_error(error)? {
-        rustls::Error::AlertReceived(alert) if is_about_client(*alert) => {
-            Some(TlsCause::Handshake(about_client(*alert)))
-        }
+        rustls::Error::AlertReceived(alert) => of_alert(*alert),
         _ => None,
     }
 }
 
-/// RFC 8446, section 6.2: what is said of certificates, and a client hears it of its own.
-const fn is_about_client(alert: AlertDescription) -> bool {
-    matches!(
-        alert,
-        AlertDescription::BadCertificate
-            | AlertDescription::UnsupportedCertificate
-            | AlertDescription::CertificateRevoked
-            | AlertDescription::CertificateExpired
-            | AlertDescription::CertificateUnknown
-            | AlertDescription::UnknownCA
-            | AlertDescription::AccessDenied
-            | AlertDescription::CertificateRequired
-    )
+/// The same, of a proxy.
+pub(crate) fn refused_by(proxy: &Proxy, error: &io::Error) -> Option<TlsCause> {
+    refused(error).map(|cause| of_whom(cause, Peer::Proxy(proxy)))
 }
 
-fn about_client(alert: AlertDescription) -> String {
-    match alert {
-        AlertDescription::CertificateRequired => "the peer wants a client certificate".to_owned(),
-        other => format!("the peer does not take our client certificate, or wants one: {other:?}"),
-    }
+/// What an alert means that came after the handshake; `None` if it does not speak of that.
+pub(crate) fn of_alert(alert: AlertDescription) -> Option<TlsCause> {
+    alerts::is_about_handshake(alert).then(|| TlsCause::Handshake(alerts::text(alert)))
 }
 
 /// At most three of the names that were presented: the list is the peer's.

@@ -219,15 +219,23 @@ impl Claim {
             }
         })
         .await
-        .map_err(|()| lost("the peer closed the connection while it was idle"))
+        .map_err(|()| {
+            let idle = || lost("the peer closed the connection while it was idle");
+            self.refused().unwrap_or_else(idle)
+        })
+    }
+
+    /// What the peer thinks of our part of the handshake, if that broke the connection.
+    fn refused(&self) -> Option<Fault> {
+        self.link.tap.refused().map(Fault::Tls)
     }
 
     fn head_fault(&self, error: &hyper::Error, raw: &[u8]) -> Fault {
         if error.is_parse() {
             return diagnose(raw, self.link.limits);
         }
-        if let Some(cause) = self.link.tap.client_refused() {
-            return Fault::Tls(cause);
+        if let Some(fault) = self.refused() {
+            return fault;
         }
         if let Some(text) = self.broken() {
             return Fault::Lost(text);

@@ -13,7 +13,7 @@ use tur_core::TlsCause;
 
 use crate::config::INTERIM_BYTES_MAX;
 use crate::stream::{Stream, io_text};
-use crate::tls::client_refused;
+use crate::tls::refused;
 
 /// A stream as hyper sees it.
 pub(crate) struct Wire {
@@ -154,8 +154,8 @@ impl Tap {
         self.state().broken.clone()
     }
 
-    /// Why the peer broke the connection, if it was about the client's certificate.
-    pub(crate) fn client_refused(&self) -> Option<TlsCause> {
+    /// Why the peer broke the connection, if it was about the handshake.
+    pub(crate) fn refused(&self) -> Option<TlsCause> {
         self.state().tls.clone()
     }
 
@@ -192,7 +192,7 @@ impl Tap {
         let mut state = self.state();
         if state.broken.is_none() {
             state.broken = Some(io_text(error));
-            state.tls = client_refused(error);
+            state.tls = refused(error);
         }
     }
 

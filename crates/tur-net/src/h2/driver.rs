@@ -14,6 +14,7 @@ use tokio::time::Sleep;
 use tur_core::{Fault, Wait};
 
 use crate::stream::Stream;
+use crate::tls::refused;
 
 use super::faults;
 use super::session::STREAMS_MAX;
@@ -42,7 +43,12 @@ impl AsyncRead for Metered {
             return Poll::Pending;
         }
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
+        // The h2 crate keeps the text of an error alone.
+        if let Some(cause) = read.as_ref().err().and_then(refused) {
+            self.shared.condemn(Fault::Tls(cause));
+        }
+        read?;
         let allowed = self.shared.received(&buf.filled()[before..]);
         Poll::Ready(if allowed {
             Ok(())

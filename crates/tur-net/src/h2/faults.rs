@@ -11,7 +11,7 @@ use super::shared::Shared;
 
 /// What an error says, whatever it interrupted.
 enum Cause {
-    /// Said by the meter or by the deadline of the preface, or about the protocol.
+    /// Said by the meter, by TLS or by the deadline of the preface, or about the protocol.
     Verdict(Fault),
     /// The request was not processed: another connection may take it at once (RFC 9113, section 8.7).
     Refused(String),
@@ -51,6 +51,8 @@ pub(crate) fn of_body(error: &Error, shared: &Shared, progress: &str) -> Fault {
         Cause::Verdict(fault @ (Fault::HeadTooLarge { .. } | Fault::TooManyInterim { .. })) => {
             Fault::Truncated(format!("{progress}, the connection was closed: {fault}"))
         }
+        // Hands were shaken, or there would be no body.
+        Cause::Verdict(Fault::Tls(cause)) => Fault::Truncated(format!("{progress}, {cause}")),
         Cause::Verdict(fault) => fault,
         Cause::Calm(text) => Fault::Calm(text),
         Cause::Refused(text) | Cause::Broken(text) | Cause::Ours(text) => {

@@ -7,6 +7,8 @@ use ::h3::quic::ConnectionErrorIncoming;
 use rustls::AlertDescription;
 use tur_core::{Fault, TlsCause};
 
+use crate::tls::of_alert;
+
 use super::meter::Breach;
 use super::shared::Shared;
 
@@ -48,6 +50,8 @@ pub(super) fn of_head(error: &StreamError, shared: &Shared, id: Option<u64>) -> 
 /// The fault of a body; `progress` says how far it came.
 pub(super) fn of_body(error: &StreamError, shared: &Shared, progress: &str) -> Fault {
     match cause(error, shared) {
+        // Hands were shaken, or there would be no body.
+        Cause::Verdict(Fault::Tls(cause)) => Fault::Truncated(format!("{progress}, {cause}")),
         Cause::Verdict(fault) => fault,
         Cause::Calm(text) => Fault::Calm(text),
         Cause::Refused(text) | Cause::Broken(text) => {
@@ -64,9 +68,8 @@ pub(super) fn of_setup(error: &ConnectionError) -> Fault {
         Cause::Calm(text) => Fault::Calm(text),
         Cause::Rule(text) => Fault::Malformed(text),
         Cause::Refused(text) | Cause::Broken(text) => Fault::Lost(text),
-        Cause::Verdict(_) | Cause::Message(_) | Cause::Head => {
-            Fault::Lost("the connection was closed".to_owned())
-        }
+        Cause::Verdict(fault) => fault,
+        Cause::Message(_) | Cause::Head => Fault::Lost("the connection was closed".to_owned()),
     }
 }
 
@@ -87,6 +90,16 @@ pub(super) fn of_handshake(error: &quinn::ConnectionError) -> Option<Fault> {
         ),
         other => Fault::Tls(TlsCause::Handshake(format!("{other:?}"))),
     })
+}
+
+/// What the peer thinks of our part of the handshake, if it closed the connection for that: the client has had its handshake by
+/// then (RFC 9001, section 4.1.1).
+pub(super) fn refused(error: &quinn::ConnectionError) -> Option<Fault> {
+    let quinn::ConnectionError::ConnectionClosed(closed) = error else {
+        return None;
+    };
+    let cause = alert(closed.error_code.into()).and_then(of_alert);
+    cause.map(Fault::Tls)
 }
 
 /// The alert of TLS in a code of QUIC (RFC 9001, section 4.8).
@@ -129,7 +142,7 @@ fn of_connection(error: &ConnectionError) -> Cause {
             ConnectionErrorIncoming::ApplicationClose { error_code } => {
                 of_code(Code::from(*error_code), "connection closed")
             }
-            ConnectionErrorIncoming::Undefined(error) => Cause::Broken(quic_text(error)),
+            ConnectionErrorIncoming::Undefined(error) => of_quic(error),
             other => Cause::Broken(other.to_string()),
         },
         ConnectionError::Timeout { .. } => Cause::Broken(SILENT.to_owned()),
@@ -149,10 +162,10 @@ fn of_code(code: Code, what: &str) -> Cause {
     }
 }
 
-fn quic_text(error: &Arc<dyn std::error::Error + Send + Sync>) -> String {
+fn of_quic(error: &Arc<dyn std::error::Error + Send + Sync>) -> Cause {
     match error.downcast_ref::<quinn::ConnectionError>() {
-        Some(error) => text(error),
-        None => error.to_string(),
+        Some(error) => refused(error).map_or_else(|| Cause::Broken(text(error)), Cause::Verdict),
+        None => Cause::Broken(error.to_string()),
     }
 }
 

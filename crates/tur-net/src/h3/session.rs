@@ -121,7 +121,10 @@ impl H3Session {
 
     fn closed(&self) -> Fault {
         let told = match self.connection.close_reason() {
-            Some(error) => Fault::Lost(faults::text(&error)),
+            Some(error) => {
+                let lost = || Fault::Lost(faults::text(&error));
+                faults::refused(&error).unwrap_or_else(lost)
+            }
             None => Fault::StreamRefused("the connection takes no more requests".to_owned()),
         };
         self.shared.verdict().unwrap_or(told)

@@ -83,7 +83,7 @@ impl Server {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the test owns its runtime")]
-fn run(server: impl Future<Output = ()> + Send + 'static) {
+pub(crate) fn run(server: impl Future<Output = ()> + Send + 'static) {
     drop(tokio::spawn(server));
 }
 

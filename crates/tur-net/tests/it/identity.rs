@@ -4,16 +4,18 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener};
 use std::sync::{Arc, Mutex};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::{
     ProtocolVersion, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
     SupportedProtocolVersion, version,
 };
 use tur_core::port::{Session, Transport};
 use tur_core::{Fault, Scheme, Target, TlsCause};
-use tur_net::{ClientIdentity, HttpTransport, KeyLog, NetConfig, NetError, TlsVersion};
+use tur_http::Proxies;
+use tur_net::{ClientIdentity, HttpTransport, KeyLog, NetConfig, NetError, Protocols, TlsVersion};
 
 use crate::script::{drain, get, spawner, target};
 
@@ -37,8 +39,14 @@ impl Server {
     }
 }
 
+/// All of them have one name.
 fn authority() -> Issuer {
+    called("authority")
+}
+
+fn called(name: &str) -> Issuer {
     let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
@@ -57,27 +65,42 @@ fn serve(
     versions: &[&'static SupportedProtocolVersion],
     clients: Option<&Issuer>,
 ) -> Server {
+    serve_with(server_config(issuer, versions, clients.map(verifier)))
+}
+
+/// Wants a certificate of this authority.
+fn verifier(clients: &Issuer) -> Arc<dyn ClientCertVerifier> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut roots = RootCertStore::empty();
+    roots.add(clients.der().clone()).unwrap();
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+        .build()
+        .unwrap()
+}
+
+fn server_config(
+    issuer: &Issuer,
+    versions: &[&'static SupportedProtocolVersion],
+    clients: Option<Arc<dyn ClientCertVerifier>>,
+) -> ServerConfig {
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     let certificate = params.signed_by(&key, issuer).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+    let builder = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)
         .unwrap();
     let builder = match clients {
         None => builder.with_no_client_auth(),
-        Some(issuer) => {
-            let mut roots = RootCertStore::empty();
-            roots.add(issuer.der().clone()).unwrap();
-            let verifier =
-                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
-            builder.with_client_cert_verifier(verifier.unwrap())
-        }
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
     };
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let config = builder
+    builder
         .with_single_cert(vec![certificate.der().clone()], key)
-        .unwrap();
+        .unwrap()
+}
+
+fn serve_with(config: ServerConfig) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let met = std::thread::spawn(move || {
@@ -173,6 +196,82 @@ async fn a_client_certificate_is_shown_to_who_asks() {
         assert_eq!(fault.kind(), tur_core::Kind::Tls, "{fault:?}");
         assert_eq!(server.met(), None);
     }
+}
+
+/// With TLS 1.3 an alert about our part of the handshake comes in place of the first answer. Where a stranger has the name of
+/// the authority, its signature is found wrong.
+#[tokio::test]
+async fn what_a_server_finds_wrong_with_our_handshake_is_of_tls_over_each_protocol() {
+    let issuer = authority();
+    let identity = |clients: &Issuer| {
+        let (certificates, key) = leaf(clients, "me");
+        Some(ClientIdentity {
+            certificates_pem: certificates.into_bytes(),
+            key_pem: key.into(),
+        })
+    };
+    let rows = [
+        (identity(&authority()), "cannot verify what we signed"),
+        (identity(&called("other")), "does not take our client"),
+        (None, "wants a client certificate"),
+    ];
+    for (protocols, alpn) in [
+        (Protocols::Http1, &b"http/1.1"[..]),
+        (Protocols::Http2, b"h2"),
+        #[cfg(feature = "http3")]
+        (Protocols::Http3, b"h3"),
+    ] {
+        for (client, said) in &rows {
+            let wanted = Some(verifier(&issuer));
+            let mut tls = server_config(&issuer, &[&version::TLS13], wanted);
+            tls.alpn_protocols = vec![alpn.to_vec()];
+            let server = match protocols {
+                #[cfg(feature = "http3")]
+                Protocols::Http3 => refuse_over_quic(tls),
+                _ => serve_with(tls).target,
+            };
+            let config = trusting(&issuer).client(client.clone());
+            let fault = fetch(config.protocols(protocols), &server).await;
+            let fault = fault.unwrap_err();
+            assert_eq!(fault.kind(), tur_core::Kind::Tls, "{alpn:?}: {fault:?}");
+            assert!(fault.to_string().contains(*said), "{alpn:?}: {fault}");
+        }
+    }
+}
+
+/// Shakes hands with whoever comes.
+#[cfg(feature = "http3")]
+fn refuse_over_quic(tls: ServerConfig) -> Target {
+    let tls = quinn::crypto::rustls::QuicServerConfig::try_from(tls).unwrap();
+    let config = quinn::ServerConfig::with_crypto(Arc::new(tls));
+    let address = (std::net::Ipv4Addr::LOCALHOST, 0).into();
+    let endpoint = quinn::Endpoint::server(config, address).unwrap();
+    let port = endpoint.local_addr().unwrap().port();
+    crate::h3::run(async move {
+        while let Some(incoming) = endpoint.accept().await {
+            drop(incoming.await);
+        }
+    });
+    target(Scheme::Https, "localhost", port)
+}
+
+#[tokio::test]
+async fn what_a_proxy_finds_wrong_with_our_handshake_is_of_tls_too() {
+    let (issuer, clients) = (authority(), authority());
+    let proxy = serve(&issuer, &[&version::TLS13], Some(&clients));
+    let url = format!("https://localhost:{}", proxy.target.origin.port);
+    let proxies = Proxies::all(url.parse().unwrap());
+    let config = trusting(&issuer).proxies(proxies);
+    let fault = fetch(config, &target(Scheme::Https, "localhost", 9))
+        .await
+        .unwrap_err();
+    let text = fault.to_string();
+    assert_eq!(fault.kind(), tur_core::Kind::Tls, "{fault:?}");
+    assert!(
+        text.contains("client certificate") && text.contains("this is the proxy"),
+        "{text}"
+    );
+    assert_eq!(proxy.met(), None);
 }
 
 /// Whoever is only led to learns nothing of the client, before and after another origin of the same host has.
