@@ -14,6 +14,7 @@ use psl::Psl as _;
 use tur_core::{Origin, Scheme, Secret, Target, Wall};
 
 use crate::date::http_date;
+use crate::host::ascii_name;
 
 /// The cookies of one run.
 #[derive(Clone, Debug, Default)]
@@ -379,10 +380,7 @@ fn from_line(line: &str) -> Result<Cookie, &'static str> {
     let whole = expires.split_once('.').map_or(expires, |(whole, _)| whole);
     let expires = seconds(whole).ok_or("the expiry is not a number of seconds")?;
     let (name, value) = pair(&[name.as_bytes(), b"=", value.as_bytes()].concat())?;
-    let domain = domain
-        .strip_prefix('.')
-        .unwrap_or(domain)
-        .to_ascii_lowercase();
+    let domain = ascii_name(domain.strip_prefix('.').unwrap_or(domain));
     if domain.is_empty() {
         return Err("the cookie has no domain");
     }

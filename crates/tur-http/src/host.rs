@@ -1,6 +1,9 @@
 //! Hosts as people write them.
 
+use alloc::string::String;
 use core::net::Ipv6Addr;
+
+use ::url::Host;
 
 /// True for what a `Host` field may say (RFC 9110, section 7.2): a name, an IPv4 address or an IPv6 one in brackets, with
 /// `:PORT` or without. Names are in ASCII, and percent-encoding, which no name of a server has, is not known here.
@@ -22,6 +25,17 @@ pub fn is_host(value: &[u8]) -> bool {
     // RFC 3986, section 3.2.3: a port may be left out behind its colon. A sign, which `parse` takes, is none.
     let digits = port.bytes().all(|byte| byte.is_ascii_digit());
     sound && digits && (port.is_empty() || port.parse::<u16>().is_ok())
+}
+
+/// A name as URLs have it: in its ASCII form and in lower case. What has none only comes in lower case, and is the name of no
+/// host.
+pub(crate) fn ascii_name(name: &str) -> String {
+    if !name.is_ascii()
+        && let Ok(Host::Domain(name)) = Host::parse(name)
+    {
+        return name;
+    }
+    name.to_ascii_lowercase()
 }
 
 /// RFC 3986, section 3.2.2: what is neither reserved nor encoded in a name.
@@ -79,5 +93,24 @@ mod tests {
             assert!(!is_host(bad.as_bytes()), "{bad}");
         }
         assert!(!is_host(b"a\xff"));
+    }
+
+    #[test]
+    fn names_have_the_form_that_they_have_in_urls() {
+        for (name, form) in [
+            ("A.Example.", "a.example."),
+            ("a_b%20*", "a_b%20*"),
+            ("bücher.test", "xn--bcher-kva.test"),
+            ("BÜCHER.Test.", "xn--bcher-kva.test."),
+            ("bu\u{308}cher.test", "xn--bcher-kva.test"),
+            ("a。Example", "a.example"),
+            // No form, and no name.
+            ("Ü b", "Ü b"),
+            ("xn--ü", "xn--ü"),
+            ("１２７.0.0.1", "１２７.0.0.1"),
+            ("", ""),
+        ] {
+            assert_eq!(ascii_name(name), form, "{name}");
+        }
     }
 }

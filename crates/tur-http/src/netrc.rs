@@ -11,6 +11,7 @@ use core::fmt;
 use tur_core::Secret;
 
 use crate::Userinfo;
+use crate::host::ascii_name;
 
 /// The entries of a netrc file, in their order.
 #[derive(Debug, Default)]
@@ -20,7 +21,7 @@ pub struct Netrc {
 
 #[derive(Debug, Default)]
 struct Entry {
-    /// `None` for `default`.
+    /// In lower case and in its ASCII form; `None` for `default`.
     machine: Option<String>,
     login: Secret,
     password: Secret,
@@ -67,7 +68,7 @@ impl Netrc {
             let last = netrc.entries.last_mut();
             match (&*word, last) {
                 ("machine", _) => {
-                    let name = words.value()?.to_ascii_lowercase();
+                    let name = ascii_name(&words.value()?);
                     netrc.begin(Some(name));
                 }
                 ("default", _) => netrc.begin(None),
@@ -85,15 +86,15 @@ impl Netrc {
         Ok(netrc)
     }
 
-    /// The credentials for a host (IPv6 in brackets or without); with `user`, only those of that user. The first entry that
-    /// fits counts, and `default` fits all behind it.
+    /// The credentials for a host (IPv6 in brackets or without, an international name in either form); with `user`, only those
+    /// of that user. The first entry that fits counts, and `default` fits all behind it.
     #[must_use]
     pub fn find(&self, host: &str, user: Option<&str>) -> Option<Userinfo> {
+        let host = ascii_name(host);
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let fits = |entry: &&Entry| {
-            let here = entry.machine.as_deref().is_none_or(|name| {
-                name.eq_ignore_ascii_case(host) || name.eq_ignore_ascii_case(bare)
-            });
+            let machine = entry.machine.as_deref();
+            let here = machine.is_none_or(|name| name == host || name == bare);
             here && user.is_none_or(|user| entry.login.expose() == user.as_bytes())
         };
         let entry = self.entries.iter().find(fits)?;
@@ -224,6 +225,11 @@ mod tests {
             let told = told.map(|(user, password)| (user.into(), password.into()));
             assert_eq!(found(file, host, user), told, "{host} {user:?}");
         }
+        let file = "machine BÜCHER.test login x password y\nmachine ü/b login x password y\n";
+        let told = Some(("x".into(), "y".into()));
+        assert_eq!(found(file, "xn--bcher-kva.test", None), told);
+        assert_eq!(found(file, "bücher.test", None), told);
+        assert_eq!(found(file, "xn--tda/b", None), None);
         assert_eq!(found("machine a login x password y", "aa", None), None);
         assert_eq!(found("", "a", None), None);
     }

@@ -4,12 +4,14 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
+use crate::host::ascii_name;
+
 /// A list of hosts, as curl reads it, and with ports. The default is empty.
 ///
 /// Names stand for themselves and everything below them (`example.com`, `.example.com` and `*.example.com` are the same),
 /// addresses and networks (`10.0.0.0/8`, `fd00::/8`) for hosts that are given as addresses; no name is looked up. `:PORT`
 /// narrows an entry to one port. `*` stands for all hosts. Entries are separated by commas or spaces, case and a
-/// trailing dot do not count, and what cannot be read matches nothing.
+/// trailing dot do not count, an international name is the same in either form, and what cannot be read matches nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NoProxy {
     entries: Vec<Entry>,
@@ -25,7 +27,7 @@ struct Entry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Hosts {
     All,
-    /// In lower case, without dots at its ends.
+    /// In lower case and in its ASCII form, without dots at its ends.
     Below(String),
     /// An address of the network, and the length of its prefix.
     Network(IpAddr, u32),
@@ -47,7 +49,7 @@ impl NoProxy {
     /// True if the list has this host, which is a name in any case or an IP literal, in brackets or not.
     #[must_use]
     pub fn has(&self, host: &str, port: u16) -> bool {
-        let name = bare(host).to_ascii_lowercase();
+        let name = ascii_name(bare(host));
         let name = name.strip_suffix('.').unwrap_or(&name);
         let address = name.parse().ok().map(|ip: IpAddr| ip.to_canonical());
         self.entries
@@ -59,8 +61,7 @@ impl NoProxy {
 
 impl Entry {
     fn read(word: &str) -> Option<Self> {
-        let word = word.to_ascii_lowercase();
-        let (host, port) = split_port(&word)?;
+        let (host, port) = split_port(word)?;
         Some(Self {
             hosts: Hosts::read(host)?,
             port,
@@ -93,8 +94,8 @@ impl Hosts {
             let len = prefix.map_or(Some(most), |prefix| prefix.parse().ok())?;
             return (len <= most).then_some(Hosts::Network(ip, len));
         }
-        let name = host.strip_prefix('*').unwrap_or(host);
-        let name = name.strip_prefix('.').unwrap_or(name);
+        let name = ascii_name(host.strip_prefix('*').unwrap_or(host));
+        let name = name.strip_prefix('.').unwrap_or(&name);
         let name = name.strip_suffix('.').unwrap_or(name);
         (!name.is_empty() && prefix.is_none()).then(|| Hosts::Below(name.to_string()))
     }
@@ -138,7 +139,7 @@ mod tests {
 
     #[test]
     fn hosts_and_lists() {
-        let rows: [(&str, &str, u16, bool); 45] = [
+        let rows: [(&str, &str, u16, bool); 56] = [
             ("", "a.example", 80, false),
             ("*", "a.example", 80, true),
             ("*", "[::1]", 80, true),
@@ -184,6 +185,17 @@ mod tests {
             ("[::1]:81", "[::1]", 80, false),
             ("fd00::/8,::1/128", "[fd12::9]", 80, true),
             ("::/0", "10.0.0.1", 80, false),
+            ("bücher.test", "xn--bcher-kva.test", 80, true),
+            ("BÜCHER.test.", "xn--bcher-kva.test", 80, true),
+            ("bücher.test", "a.xn--bcher-kva.test", 80, true),
+            (".bücher.test", "a.xn--bcher-kva.test", 80, true),
+            ("*.bücher.test:80", "xn--bcher-kva.test", 80, true),
+            ("bücher.test:81", "xn--bcher-kva.test", 80, false),
+            ("xn--bcher-kva.test", "bücher.test", 80, true),
+            ("bücher.test", "axn--bcher-kva.test", 80, false),
+            ("bücher.test", "bucher.test", 80, false),
+            ("xn--ü", "xn--a", 80, false),
+            ("１０.0.0.1", "10.0.0.1", 80, false),
         ];
         for (list, host, port, has) in rows {
             let read = NoProxy::read(list);

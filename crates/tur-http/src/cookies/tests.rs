@@ -283,7 +283,8 @@ fn a_cookie_file_is_read() {
         a.example\tFALSE\t/d\tFALSE\t1900000000.5\tk\tv w\n\
         a.example\tFALSE\t/\tFALSE\t1\told\tx\n\
         .com\tTRUE\t/\tFALSE\t0\twide\tx\n\
-        a.example\tFALSE\t/\tFALSE\t0\tempty\n";
+        a.example\tFALSE\t/\tFALSE\t0\tempty\n\
+        .bücher.test\tTRUE\t/\tFALSE\t0\tname\tv\n";
     let mut jar = Jar::new();
     let file = CookieFile::parse(file).expect("each line is sound");
     jar.take(&file, NOW);
@@ -294,6 +295,7 @@ fn a_cookie_file_is_read() {
     assert_eq!(sent(&jar, "http://a.example/"), "empty=");
     assert_eq!(sent(&jar, "https://b.a.example/"), "session=s3cret");
     assert_eq!(sent(&jar, "https://b.com/"), "");
+    assert_eq!(sent(&jar, "https://a.bücher.test/"), "name=v");
     assert!(!format!("{jar:?} {file:?}").contains("s3cret"));
 }
 
