@@ -3,11 +3,14 @@
 //! [`run()`] does it. The bytes pass through a file without a name, of which a window is fetched ahead of what was written,
 //! and what lies behind that is given back: who reads slowly stops the connections, and that is no stall.
 
+use std::future::pending;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
 use std::thread;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::Interval;
 use tur_engine::{Completed, Error, Event, Kind, What};
 use tur_stream::{Fill, Media, Options, Place, ReadError};
 
@@ -39,6 +42,9 @@ const LOOK_AHEAD: u64 = 32 << 20;
 const PIECE: usize = 256 << 10;
 /// How often it is said that what was handed on will not be read again.
 const PASSED_STEP: u64 = 4 << 20;
+/// Once it is to end, writing has so long to end by itself, and the download to say why: without a reader that stands still it
+/// takes a few milliseconds.
+const LAST: Duration = Duration::from_millis(100);
 
 /// Does what the plan says. What comes back is the exit code; everything was said.
 pub(crate) fn run(mut plan: Plan, passage: Passage) -> u8 {
@@ -58,7 +64,10 @@ pub(crate) fn run(mut plan: Plan, passage: Passage) -> u8 {
     let options = Options::new().place(Place::Passing);
     let options = options.fill(Fill::Window).look_ahead(LOOK_AHEAD);
     let media = Media::of(download, options);
-    let code = runtime.block_on(pass(&media, passage, &mut show, &mut stopped));
+    let code = runtime.block_on(async {
+        let patience = Patience::new(plan.job.limits.whole);
+        pass(&media, passage, patience, &mut show, &mut stopped).await
+    });
     run::part(&downloader, &show, &told);
     code
 }
@@ -73,10 +82,57 @@ enum Written {
     Output(io::Error),
     /// The file does not come.
     Failed(Error),
+    /// Not at all: it was to end, and who reads stands still.
+    Left,
+}
+
+/// How long writing may go on.
+struct Patience {
+    /// Until `--max-time` is over.
+    limit: Option<(Duration, Interval)>,
+    /// Until it is left behind, and why that is.
+    last: Option<(Interval, Error)>,
+}
+
+impl Patience {
+    fn new(limit: Option<Duration>) -> Self {
+        // An interval has to have a length.
+        let ticks = |limit: Duration| (limit, run::ticks(limit.max(Duration::from_millis(1))));
+        Self {
+            limit: limit.map(ticks),
+            last: None,
+        }
+    }
+
+    /// It is to end now.
+    fn end(&mut self, why: Error) {
+        self.last.get_or_insert_with(|| (run::ticks(LAST), why));
+    }
+
+    /// Ready when it is to be left behind.
+    async fn over(&mut self) {
+        if let (None, Some((limit, ticks))) = (&self.last, &mut self.limit) {
+            ticks.tick().await;
+            let message = format!("not written after {} s", limit.as_secs_f32());
+            self.end(Error::new(Kind::Network, message));
+        }
+        match &mut self.last {
+            Some((ticks, _)) => {
+                ticks.tick().await;
+            }
+            None => pending().await,
+        }
+    }
 }
 
 /// Hands the file on, and shows what happens meanwhile. What comes back is the exit code.
-async fn pass(media: &Media, passage: Passage, show: &mut Show, stopped: &mut Stopped) -> u8 {
+async fn pass(
+    media: &Media,
+    passage: Passage,
+    mut patience: Patience,
+    show: &mut Show,
+    stopped: &mut Stopped,
+) -> u8 {
     let wanted = show.wanted();
     let needed = |what: &What| matches!(what, What::Started { .. }) || run::outcome(what).is_some();
     let mut events = media
@@ -100,7 +156,12 @@ async fn pass(media: &Media, passage: Passage, show: &mut Show, stopped: &mut St
                 let gone = |_gone| Written::Output(io::ErrorKind::Other.into());
                 written = Some(ended.unwrap_or_else(gone));
             }
-            () = stopped.ask() => media.cancel(),
+            () = stopped.ask() => {
+                media.cancel();
+                patience.end(Error::new(Kind::Signal, "interrupted"));
+            }
+            // Its thread may sit in a write for ever: nothing that it holds outlives the process.
+            () = patience.over() => written = Some(Written::Left),
             () = run::tick(&mut draws) => show.tick(&media.progress()),
         }
     }
@@ -108,6 +169,11 @@ async fn pass(media: &Media, passage: Passage, show: &mut Show, stopped: &mut St
         Written::Whole(bytes) if passage.from > 0 => Ok(told.of_part(media, bytes)),
         Written::Whole(_) => told.outcome.expect("it was waited for"),
         Written::Failed(error) => Err(error),
+        Written::Left => {
+            let own = patience.last.map(|(_, why)| why);
+            let failed = told.outcome.and_then(Result::err).or(own);
+            Err(failed.expect("it was to end"))
+        }
         // Who reads has had enough, as in `tur stream URL | head`: there is nobody to tell.
         Written::Unread => return Kind::Local.exit_code(),
         Written::Output(error) => {

@@ -26,7 +26,8 @@ struct Inner {
 }
 
 impl Error {
-    pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
+    /// A failure of the caller's own with what a download brought, to be told as one of the download is.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         let message = message.into();
         Self {
             inner: Arc::new(Inner {

@@ -217,6 +217,19 @@ impl Ran {
     }
 }
 
+/// Waits for the end of a program that nobody reads, and returns its exit code. One that is stuck is killed, and fails the test.
+pub(crate) fn end_within(child: &mut Child, limit: Duration) -> Option<i32> {
+    let period = Duration::from_millis(50);
+    for _ in 0..limit.as_millis() / period.as_millis() {
+        if let Some(status) = child.try_wait().expect("it can be asked") {
+            return status.code();
+        }
+        std::thread::sleep(period);
+    }
+    child.kill().expect("it runs");
+    panic!("it does not end");
+}
+
 /// The program with `--json` while it runs.
 pub(crate) struct Running {
     child: Child,
@@ -303,14 +316,7 @@ impl Running {
 
     /// Waits for its end without reading what it says. One that is stuck is killed, and fails the test.
     pub(crate) fn end_unread(mut self) -> Option<i32> {
-        for _ in 0..1_200 {
-            if let Some(status) = self.child.try_wait().expect("it can be asked") {
-                return status.code();
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        self.signal(Signal::KILL);
-        panic!("it does not end");
+        end_within(&mut self.child, Duration::from_secs(60))
     }
 
     /// Reads on to the end.

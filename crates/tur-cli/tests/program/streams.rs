@@ -2,12 +2,13 @@
 
 use std::io::Read as _;
 use std::process::{Child, ChildStdout, Output, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tur_core::{ByteRange, Rate};
 use tur_testkit::{Behaviour, Deed, Gate, Loopback, Ranges, When, content};
 
-use crate::harness::{Place, Ran, sha256};
+use crate::harness::{Place, Ran, end_within, sha256};
 
 const MIB: u64 = 1 << 20;
 const SIZE: u64 = 5 * MIB + 3;
@@ -235,9 +236,9 @@ fn a_reader_that_waits_stops_the_connections() {
     let mut have = vec![0; MIB as usize];
     out.read_exact(&mut have).expect("it comes");
     // All that may be fetched comes, and no more.
-    let soon = std::time::Duration::from_secs(60);
+    let soon = Duration::from_secs(60);
     assert!(origin.wait_for_bytes(32 * MIB, soon));
-    let beyond = std::time::Duration::from_secs(2);
+    let beyond = Duration::from_secs(2);
     assert!(!origin.wait_for_bytes(45 * MIB, beyond));
     out.read_to_end(&mut have).expect("the rest comes");
     assert!(have == content(0, ByteRange::new(0, BIG)));
@@ -268,10 +269,44 @@ fn a_signal_ends_it_and_leaves_nothing() {
     let (child, mut out) = begun(&place, &[&url]);
     out.read_exact(&mut vec![0; MIB as usize])
         .expect("it comes");
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    kill_process(pid.expect("a pid"), Signal::INT).expect("it runs");
+    send(&child, Signal::INT);
     assert_eq!(out.read(&mut [0; 8]).ok(), Some(0));
     let output = child.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(130), "{}", said(&output));
     assert_eq!(place.names(), [""; 0]);
+}
+
+fn send(child: &Child, signal: Signal) {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    kill_process(pid.expect("a pid"), signal).expect("it runs");
+}
+
+/// Who reads has the pipe open and takes nothing from it: that must not hold up an end, whether all of the file is there or not.
+#[test]
+fn a_reader_that_stands_still_holds_up_no_end() {
+    const SOON: Duration = Duration::from_secs(10);
+    let whole = Behaviour::new(SIZE);
+    let part = whole.clone().rule(When::Always, Deed::Hold(Gate::at(MIB)));
+    for (behaviour, sent) in [(whole, SIZE), (part, MIB)] {
+        let (origin, url) = origin(behaviour);
+        let place = Place::new();
+        for (signal, code) in [
+            (Some(Signal::INT), 130),
+            (Some(Signal::TERM), 143),
+            (None, 4),
+        ] {
+            let before = origin.bytes_sent();
+            let limit = signal.map_or("2", |_| "120");
+            let (mut child, mut out) = begun(&place, &["-q", "--max-time", limit, &url]);
+            out.read_exact(&mut [0; 100]).expect("it comes");
+            assert!(origin.wait_for_bytes(before + sent, SOON));
+            if let Some(signal) = signal {
+                send(&child, signal);
+            }
+            assert_eq!(end_within(&mut child, SOON), Some(code), "{signal:?}");
+            let output = child.wait_with_output().expect("it has ended");
+            assert_eq!(said(&output).lines().count(), 1, "{}", said(&output));
+            assert_eq!(place.names(), [""; 0]);
+        }
+    }
 }
