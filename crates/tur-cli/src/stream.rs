@@ -41,7 +41,7 @@ const LOOK_AHEAD: u64 = 32 << 20;
 /// Bytes that are handed on at a time.
 const PIECE: usize = 256 << 10;
 /// How often it is said that what was handed on will not be read again.
-const PASSED_STEP: u64 = 4 << 20;
+const PASSED_STEP: u64 = 1 << 20;
 /// Once it is to end, writing has so long to end by itself, and the download to say why: without a reader that stands still it
 /// takes a few milliseconds.
 const LAST: Duration = Duration::from_millis(100);

@@ -132,6 +132,10 @@ pub trait Disk: Send + Sync + 'static {
     fn sync_dir(&self, dir: &Self::Dir) -> io::Result<()>;
     /// Bytes that this user may still write on the file system; [`u64::MAX`] if it keeps no account of them.
     fn available(&self, dir: &Self::Dir) -> io::Result<u64>;
+    /// How far ahead of a writer room is reserved.
+    fn reserves_ahead(&self) -> u64 {
+        crate::room::WINDOW
+    }
     /// The largest file this process may write.
     fn file_size_limit(&self) -> Option<u64>;
     /// The largest file that the file system can hold, where it is small enough to be met: 4 GiB on FAT.

@@ -240,6 +240,13 @@ impl Disk for FileDisk {
         }
     }
 
+    fn reserves_ahead(&self) -> u64 {
+        match self.stay {
+            Stay::Kept | Stay::Temporary => PosixDisk.reserves_ahead(),
+            Stay::Passing => crate::room::PASSING_WINDOW,
+        }
+    }
+
     fn file_size_limit(&self) -> Option<u64> {
         PosixDisk.file_size_limit()
     }

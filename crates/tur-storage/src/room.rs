@@ -10,7 +10,9 @@ use crate::shared::{Shared, retry};
 use crate::{Disk, Part, StorageError};
 
 /// How far ahead of a writer room is reserved: few calls, and little reserved in vain where a lane ends early.
-const WINDOW: u64 = 64 << 20;
+pub(crate) const WINDOW: u64 = 64 << 20;
+/// The same of a file that passes: what is reserved there and not written takes room that it is to do without.
+pub(crate) const PASSING_WINDOW: u64 = 1 << 20;
 
 /// Room for a file: what it still needs, and what there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,7 +126,8 @@ impl<D: Disk> Shared<D> {
             if book.allocated.covers(range) {
                 return Ok(());
             }
-            let end = range.start.saturating_add(WINDOW).min(total);
+            let ahead = self.disk.reserves_ahead();
+            let end = range.start.saturating_add(ahead).min(total);
             let window = ByteRange::new(range.start, end.max(range.end));
             let gaps = book.allocated.gaps(window);
             // Entered first, so that no other writer asks for the same; taken out again if it fails.

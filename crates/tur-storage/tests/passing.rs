@@ -109,3 +109,20 @@ fn what_has_passed_takes_no_room_and_is_never_read_as_zeros() {
         assert_bytes(&reader, 2, range(0, MIB));
     }
 }
+
+/// It is to do with little more than a window: of a large file too, no more is reserved than is written soon.
+#[test]
+fn a_passing_file_reserves_little() {
+    for (kind, root) in kinds_and_roots() {
+        let taken = |stay: Stay| {
+            let dir = tempfile::tempdir_in(&root).unwrap();
+            let part = open(FileDisk::new(kind).staying(stay), &place(dir.path())).part;
+            let total = 200 * MIB;
+            part.begin(URL, &identity(1, total), false).unwrap();
+            fill(&part, 0, 1, range(0, MIB / 2)).unwrap();
+            total - part.room().unwrap().unwrap().missing
+        };
+        assert!(taken(Stay::Passing) <= 2 * MIB);
+        assert!(taken(Stay::Kept) >= MIB / 2);
+    }
+}
