@@ -257,6 +257,8 @@ fn copy(media: &Media, passage: Passage) -> Written {
     };
     let (mut piece, mut bytes, mut passed) = (vec![0; PIECE], 0, 0);
     let mut reader = media.reader();
+    // An origin without ranges brings what stands before, too.
+    media.passed(passage.from);
     if let Err(error) = reader.seek(SeekFrom::Start(passage.from)) {
         return Written::Output(error);
     }

@@ -110,6 +110,26 @@ fn what_has_passed_takes_no_room_and_is_never_read_as_zeros() {
     }
 }
 
+/// Who begins to read in the middle has passed what comes before, whenever it comes.
+#[test]
+fn what_comes_after_it_was_passed_takes_no_room_either() {
+    for (kind, root) in kinds_and_roots() {
+        let dir = tempfile::tempdir_in(&root).unwrap();
+        let disk = FileDisk::new(kind).staying(Stay::Passing);
+        let total = 20 * MIB;
+        let part = open(disk, &place(dir.path())).part;
+        part.begin(URL, &identity(1, total), false).unwrap();
+        let before = part.room().unwrap().unwrap().missing;
+        for n in 0..10 {
+            fill(&part, 0, 1, range(n * 2 * MIB, (n + 1) * 2 * MIB)).unwrap();
+            part.give_back(17 * MIB).unwrap();
+            let taken = before - part.room().unwrap().unwrap().missing;
+            assert!(taken <= 8 * MIB, "{taken} after {n}");
+        }
+        assert_bytes(&part.reader(), 1, range(17 * MIB, total));
+    }
+}
+
 /// It is to do with little more than a window: of a large file too, no more is reserved than is written soon.
 #[test]
 fn a_passing_file_reserves_little() {

@@ -338,3 +338,38 @@ fn an_output_that_is_closed_is_an_error() {
         assert_eq!(place.names(), [""; 0]);
     }
 }
+
+/// Room that the program's files without names take, in bytes.
+#[cfg(target_os = "linux")]
+fn room_of(child: &Child) -> u64 {
+    use std::os::unix::fs::MetadataExt as _;
+    let files = std::path::PathBuf::from(format!("/proc/{}/fd", child.id()));
+    let open = files.read_dir().expect("it runs").filter_map(Result::ok);
+    let seen = open.filter_map(|file| file.path().metadata().ok());
+    let unnamed = seen.filter(|file| file.is_file() && file.nlink() == 0);
+    unnamed.map(|file| file.blocks() * 512).sum()
+}
+
+/// A server without ranges sends it all the same; nobody reads it, so it takes no room.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_stands_before_the_first_byte_wanted_takes_no_room() {
+    const LONG: u64 = 60 * MIB;
+    let gate = Gate::at(50 * MIB);
+    let behaviour = Behaviour::new(LONG).ranges(Ranges::Ignored);
+    let (origin, url) = origin(behaviour.rule(When::Always, Deed::Hold(gate.clone())));
+    let place = Place::new();
+    let (child, mut out) = begun(&place, &["-q", "--from", "52M", &url]);
+    assert!(origin.wait_for_bytes(50 * MIB, Duration::from_secs(60)));
+    let is_little = || {
+        std::thread::yield_now();
+        room_of(&child) <= 12 * MIB
+    };
+    assert!((0..100_000).any(|_| is_little()), "{}", room_of(&child));
+    gate.open();
+    let mut have = Vec::new();
+    out.read_to_end(&mut have).expect("it comes");
+    assert!(have == content(0, ByteRange::new(52 * MIB, LONG)));
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+}
