@@ -82,10 +82,12 @@ impl Cursor {
         }
     }
 
-    /// True if it is known that no byte stands here: of no file does one stand at the last position.
+    /// True if it is known that no byte stands here: of no file does one stand at the last position, but there has to be one.
     fn is_at_end(&self) -> bool {
-        let end = self.inner.reading.len().unwrap_or(u64::MAX);
-        self.at >= end
+        match self.inner.reading.len() {
+            Some(end) => self.at >= end,
+            None => self.at == u64::MAX && self.inner.reading.is_open(),
+        }
     }
 
     /// Says that the bytes here are waited for.

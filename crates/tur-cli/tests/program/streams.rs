@@ -339,6 +339,19 @@ fn an_output_that_is_closed_is_an_error() {
     }
 }
 
+#[test]
+fn a_place_beyond_all_files_asks_the_server_all_the_same() {
+    let (origin, url) = origin(Behaviour::new(SIZE));
+    let place = Place::new();
+    let last = u64::MAX.to_string();
+    let output = stream(&place, &["-q", "--from", &last, &url]);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(0), 0));
+    assert!(origin.requests() >= 1);
+    let nobody = "http://127.0.0.1:1/f";
+    let output = stream(&place, &["-q", "--retry", "0", "--from", &last, nobody]);
+    assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+}
+
 /// Room that the program's files without names take, in bytes.
 #[cfg(target_os = "linux")]
 fn room_of(child: &Child) -> u64 {
