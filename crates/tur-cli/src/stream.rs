@@ -143,8 +143,8 @@ async fn pass(
     let (mut writing, mut written) = (writing(media, passage), None);
     let mut told = Told::new(passage);
     let waits = |written: &Option<Written>, told: &Told| match written {
-        // All of a file is complete once it is verified, which is told.
-        Some(Written::Whole(_)) => passage.from == 0 && told.outcome.is_none(),
+        // All of a file is complete once it is verified, which is told; what was counted is exact once an end was.
+        Some(Written::Whole(_)) => told.outcome.is_none(),
         other => other.is_none(),
     };
     while waits(&written, &told) {
@@ -154,7 +154,12 @@ async fn pass(
             Some(event) = events.next() => told.hear(show, &event),
             ended = &mut writing, if written.is_none() => {
                 let gone = |_gone| Written::Output(io::ErrorKind::Other.into());
-                written = Some(ended.unwrap_or_else(gone));
+                let ended = ended.unwrap_or_else(gone);
+                if let (Written::Whole(_), 1..) = (&ended, passage.from) {
+                    // Nobody wants the rest.
+                    media.cancel();
+                }
+                written = Some(ended);
             }
             () = stopped.ask() => {
                 media.cancel();
@@ -218,7 +223,15 @@ impl Told {
 
     /// Of a part of a file there is no outcome: this is what was handed on.
     fn of_part(self, media: &Media, bytes: u64) -> Completed {
+        let metrics = media.metrics();
+        let count = |counted: u64| u32::try_from(counted).unwrap_or(u32::MAX);
         Completed {
+            protocol: metrics.protocol().unwrap_or_default(),
+            connections: count(metrics.connections()),
+            lanes_max: metrics.lanes_max,
+            requests: count(metrics.requests()),
+            wasted_bytes: metrics.wasted_bytes,
+            metrics,
             url: self.url,
             path: self.path,
             bytes,

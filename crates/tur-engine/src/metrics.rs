@@ -19,6 +19,8 @@ use tur_core::{Fault, Wait};
 pub struct Metrics {
     /// Connections and requests, by protocol: `h1`, `h2`, `h3`.
     pub protocols: BTreeMap<&'static str, ProtocolMetrics>,
+    /// Most lanes that received at once.
+    pub lanes_max: u16,
     /// Lanes that were allowed in addition, over time.
     pub lanes_added: u64,
     /// Lanes that were taken away again.
@@ -56,6 +58,8 @@ pub struct ProtocolMetrics {
     pub fresh: u64,
     /// Requests on a connection that had carried one before, of this or another download.
     pub reused: u64,
+    /// Bytes of bodies received.
+    pub bytes: u64,
 }
 
 /// How much peers may send ahead, by connection: HTTP/2 has windows.
@@ -128,6 +132,21 @@ impl Metrics {
         each.map(|protocol| protocol.fresh + protocol.reused).sum()
     }
 
+    /// Connections opened, over all protocols.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        let each = self.protocols.values();
+        each.map(|protocol| protocol.connections).sum()
+    }
+
+    /// The protocol that has carried most bytes; none before any were received.
+    #[must_use]
+    pub fn protocol(&self) -> Option<&'static str> {
+        let most = self.protocols.iter().max_by_key(|(_, counts)| counts.bytes);
+        most.filter(|(_, counts)| counts.bytes > 0)
+            .map(|(protocol, _)| *protocol)
+    }
+
     /// Requests on connections that had carried one before.
     #[must_use]
     pub fn reused(&self) -> u64 {
@@ -163,7 +182,9 @@ impl Metrics {
             ours.connections += theirs.connections;
             ours.fresh += theirs.fresh;
             ours.reused += theirs.reused;
+            ours.bytes += theirs.bytes;
         }
+        self.lanes_max = self.lanes_max.max(other.lanes_max);
         self.lanes_added += other.lanes_added;
         self.lanes_dropped += other.lanes_dropped;
         self.steals.tails += other.steals.tails;

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use tur_engine::{
-    ByteRange, Demand, Download, Downloader, Error, Events, Handle, Progress, RangeSet, Reading,
-    Status, Wait,
+    ByteRange, Demand, Download, Downloader, Error, Events, Handle, Metrics, Progress, RangeSet,
+    Reading, Status, Wait,
 };
 
 use crate::cache::Pinned;
@@ -137,6 +137,12 @@ impl Media {
     #[must_use]
     pub fn progress(&self) -> Progress {
         self.inner.handle.progress()
+    }
+
+    /// What it has counted and measured, as of any download.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        self.inner.handle.metrics()
     }
 
     /// Its events: the first call gets them from the beginning, later ones from now on.

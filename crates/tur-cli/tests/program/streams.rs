@@ -127,6 +127,10 @@ fn events_are_told_beside_it() {
             (&last["event"], &last["path"]),
             (&"done".into(), &"-".into())
         );
+        assert_eq!(last["protocol"], "h1", "{last}");
+        for counted in ["connections", "requests", "lanes_max"] {
+            assert!(last[counted].as_u64() >= Some(1), "{last}");
+        }
         let bytes = SIZE - from;
         assert_eq!(
             (&last["bytes"], &last["url"]),

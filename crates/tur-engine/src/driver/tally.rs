@@ -145,6 +145,11 @@ impl Tally {
     pub(super) fn metrics(&mut self) -> &Metrics {
         self.metrics.wasted_bytes = self.wasted;
         self.metrics.resumed_bytes = self.resumed;
+        self.metrics.lanes_max = self.lanes_max;
+        for (protocol, carried) in &self.carried {
+            let counts = self.metrics.protocols.entry(protocol).or_default();
+            counts.bytes = carried.bytes;
+        }
         &self.metrics
     }
 }
