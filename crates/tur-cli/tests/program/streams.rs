@@ -310,6 +310,7 @@ fn a_reader_that_stands_still_holds_up_no_end() {
             assert_eq!(end_within(&mut child, SOON), Some(code), "{signal:?}");
             let output = child.wait_with_output().expect("it has ended");
             assert_eq!(said(&output).lines().count(), 1, "{}", said(&output));
+            assert!(!said(&output).contains("kept"), "{}", said(&output));
             assert_eq!(place.names(), [""; 0]);
         }
     }
@@ -341,6 +342,29 @@ fn an_output_that_is_closed_is_an_error() {
         assert_eq!(said.contains("standard output"), code == 3, "{said}");
         assert_eq!(place.names(), [""; 0]);
     }
+}
+
+/// Nothing of it is, however it ends.
+#[test]
+fn nobody_is_told_that_what_passes_is_kept() {
+    let cut = Deed::CutAfter(MIB);
+    let (_origin, url) = origin_of(cut);
+    let place = Place::new();
+    let output = stream(&place, &["--retry", "0", "-x", "1", &url]);
+    assert_eq!(output.status.code(), Some(4));
+    assert!(
+        said(&output).contains("bytes had come"),
+        "{}",
+        said(&output)
+    );
+    let (_origin, url) = origin_of(Deed::Hold(Gate::at(MIB)));
+    let (child, mut out) = begun(&place, &[&url]);
+    out.read_exact(&mut vec![0; MIB as usize])
+        .expect("it comes");
+    send(&child, Signal::INT);
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(130));
+    assert!(!said(&output).contains("kept"), "{}", said(&output));
 }
 
 #[test]

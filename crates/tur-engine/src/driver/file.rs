@@ -359,6 +359,7 @@ pub(super) fn config(job: &Job, compare: Option<Existing>, hint: Hint) -> Transf
         require_resume: job.terms.resume,
         seed: job.seed,
         spare: job.reading.is_some() && compare.is_none(),
+        transient: job.stay != Stay::Kept,
         // An empty file has no last byte to ask for: it is compared with the answer to an ordinary request.
         first_ask: compare
             .filter(|file| file.len > 0)

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tur_core::port::Transport;
 use tur_core::{Identity, Kind};
 use tur_sched::Hint;
-use tur_storage::{Disk, Found, Opened, StorageError};
+use tur_storage::{Disk, Found, Opened, Stay, StorageError};
 
 use super::digest::Follower;
 use super::file::{Early, ToFile, config, errand};
@@ -388,6 +388,9 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
             .is_worth_keeping(self.transfer.is_joinable())
         {
             return self.part_with(false, Error::cancelled());
+        }
+        if self.store.job.stay != Stay::Kept {
+            return self.part_with(true, Error::cancelled());
         }
         let kept = self
             .store

@@ -310,7 +310,10 @@ impl Transfer {
         let landed = self.kept();
         let wanted = self.ledger.extent();
         if landed > 0 && !wanted.is_open() {
-            let fate = if keep { "are kept" } else { "had come" };
+            let fate = match keep && !self.config.transient {
+                true => "are kept",
+                false => "had come",
+            };
             message = alloc::format!("{message}; {landed} of {} bytes {fate}", wanted.len());
         }
         let challenge = match fault {

@@ -103,6 +103,8 @@ pub struct TransferConfig {
     /// `on_change` says. What comes again after that is for the engine to drop. So that they come in order, one lane works,
     /// whatever the ceiling.
     pub given_away: bool,
+    /// What lands is of use to nobody after this run: a failure does not say that it is kept.
+    pub transient: bool,
     /// Ceiling of lanes.
     pub lanes_max: u16,
     /// Start with so many lanes as soon as the first answer allows it, whatever the measurements say. Without it one
@@ -142,6 +144,7 @@ impl TransferConfig {
             target,
             span: None,
             given_away: false,
+            transient: false,
             lanes_max: 32,
             lanes_start: None,
             schedule: Schedule::default(),
