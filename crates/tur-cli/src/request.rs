@@ -1,10 +1,24 @@
 //! From what was meant to what the engine is asked for.
 
+use std::path::PathBuf;
+
 use tur_engine::{Download, Downloader, Kind};
 
 use crate::batch::Item;
 use crate::field::Field;
 use crate::plan::Job;
+
+/// Where files are that only pass: a directory that is there, because nobody would remove what was made for them.
+pub(crate) fn passing_dir() -> Result<PathBuf, (Kind, String)> {
+    let dir = std::env::temp_dir();
+    match dir.is_dir() {
+        true => Ok(dir),
+        false => {
+            let message = format!("{}: no such directory: set TMPDIR", dir.display());
+            Err((Kind::Local, message))
+        }
+    }
+}
 
 /// The engine as the plan wants it.
 ///

@@ -81,7 +81,7 @@ impl Stage {
             false => (Place::Temporary, Fill::Window),
         };
         if !serving.kept {
-            plan.job.dir = Some(std::env::temp_dir());
+            plan.job.dir = Some(request::passing_dir()?);
         }
         let options = Options::new().place(place).fill(fill);
         let options = options.look_ahead(LOOK_AHEAD);

@@ -57,7 +57,15 @@ pub(crate) fn run(mut plan: Plan, passage: Passage) -> u8 {
     };
     let mut show = Show::new(plan.show, false);
     let told = run::greet(&downloader, &mut show);
-    plan.job.dir.get_or_insert_with(std::env::temp_dir);
+    if plan.job.dir.is_none() {
+        match request::passing_dir() {
+            Ok(dir) => plan.job.dir = Some(dir),
+            Err((kind, message)) => {
+                show.error(&message);
+                return kind.exit_code();
+            }
+        }
+    }
     plan.job.file = Some(PathBuf::from("stream"));
     let item = plan.items.item(0).expect("it was typed");
     let download = request::download(&downloader, &plan.job, item);

@@ -380,6 +380,24 @@ fn a_place_beyond_all_files_asks_the_server_all_the_same() {
     assert_eq!(output.status.code(), Some(4), "{}", said(&output));
 }
 
+#[test]
+fn a_directory_for_what_passes_is_not_made() {
+    let (origin, url) = origin(Behaviour::new(SIZE));
+    let place = Place::new();
+    for words in [
+        &["stream"][..],
+        &["-o", "/dev/null"],
+        #[cfg(feature = "serve")]
+        &["serve", "--idle", "1"],
+    ] {
+        let mut command = place.command(words);
+        let output = command.arg(&url).env("TMPDIR", place.file("none")).output();
+        Ran::of(output.expect("it starts")).ends_with(3);
+        assert_eq!(place.names(), [""; 0]);
+    }
+    assert_eq!(origin.requests(), 0);
+}
+
 /// Room that the program's files without names take, in bytes.
 #[cfg(target_os = "linux")]
 fn room_of(child: &Child) -> u64 {
