@@ -1,9 +1,10 @@
-//! What earlier runs have left unfinished: [`Downloader::unfinished`], [`Downloader::unfinished_file`].
+//! What earlier runs have left unfinished: [`Downloader::unfinished`], [`Downloader::unfinished_file`]. And what keeps a download
+//! from beginning: [`Downloader::obstacle`].
 
 use std::path::Path;
 
 use tur_core::Kind;
-use tur_storage::{StorageError, Unfinished};
+use tur_storage::{FileName, Place, StorageError, Unfinished};
 
 use crate::{Downloader, Error};
 
@@ -25,13 +26,7 @@ impl Downloader {
     /// # Errors
     /// `Local`: there is nothing to go on with, or its journal cannot be read.
     pub fn unfinished_file(path: impl AsRef<Path>) -> Result<Unfinished, Error> {
-        let path = path.as_ref();
-        let name = path.file_name().and_then(|name| name.to_str());
-        // Nothing in front of a name is the current directory.
-        let (Some(name), Some(dir)) = (name, path.parent()) else {
-            let message = format!("{} names no file", path.display());
-            return Err(Error::new(Kind::Local, message));
-        };
+        let (dir, name) = place_of(path.as_ref())?;
         let found = |target: &str| tur_storage::unfinished_file(dir, target);
         let shorter = name.strip_suffix(".part").or(name.strip_suffix(".tur"));
         match (found(name), shorter) {
@@ -40,4 +35,29 @@ impl Downloader {
             (found, _) => Ok(found?),
         }
     }
+
+    /// What keeps every download from beginning at `path`, the name of the file once it is complete: that name, or that of its
+    /// part or journal, leads to no plain file; one of these is somebody else's; or a newer version wrote the journal. `None` if
+    /// nothing does. Nothing is changed, and whether somebody works on it is not asked.
+    ///
+    /// # Errors
+    /// `Local`: it cannot be seen.
+    pub fn obstacle(path: impl AsRef<Path>) -> Result<Option<Error>, Error> {
+        let (dir, name) = place_of(path.as_ref())?;
+        let place = Place {
+            dir: dir.to_owned(),
+            name: FileName::new(name)?,
+            create_dirs: false,
+        };
+        Ok(tur_storage::obstacle(&place)?.map(Error::from))
+    }
+}
+
+/// Nothing in front of a name is the current directory.
+fn place_of(path: &Path) -> Result<(&Path, &str), Error> {
+    let name = path.file_name().and_then(|name| name.to_str());
+    path.parent().zip(name).ok_or_else(|| {
+        let message = format!("{} names no file", path.display());
+        Error::new(Kind::Local, message)
+    })
 }

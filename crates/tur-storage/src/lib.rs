@@ -66,5 +66,5 @@ pub use posix::PosixDisk;
 pub use room::Room;
 pub use state::{State, StateFile, StateFormat};
 #[cfg(unix)]
-pub use unfinished::{Unfinished, unfinished, unfinished_file};
+pub use unfinished::{Unfinished, obstacle, unfinished, unfinished_file};
 pub use writer::Writer;

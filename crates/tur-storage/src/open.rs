@@ -125,6 +125,66 @@ pub(crate) fn require_regular(kind: FileKind, path: PathBuf) -> Result<(), Stora
     Err(StorageError::NotRegular { path, what })
 }
 
+/// Refuses what is not a plain file, and one that has another name: writing here would change somebody's file there.
+fn require_own(stat: &Stat, path: PathBuf) -> Result<(), StorageError> {
+    require_regular(stat.kind, path.clone())?;
+    match stat.links {
+        0 | 1 => Ok(()),
+        _ => Err(StorageError::Foreign { path }),
+    }
+}
+
+/// Refuses a part with bytes beside which no journal stands.
+fn require_pair(part_len: u64, has_journal: bool, names: &Names) -> Result<(), StorageError> {
+    if has_journal || part_len == 0 {
+        return Ok(());
+    }
+    let path = names.part_path();
+    Err(StorageError::Foreign { path })
+}
+
+/// Refuses a file that never was a journal: it is not ours to overwrite.
+fn require_journal(head: &[u8], names: &Names) -> Result<(), StorageError> {
+    if may_be_ours(&head[..head.len().min(HEADER)]) {
+        return Ok(());
+    }
+    let path = names.journal_path();
+    Err(StorageError::Foreign { path })
+}
+
+/// Refuses what no download can begin with, as one that begins would. Takes no lock and changes nothing.
+pub(crate) fn require_beginning<D: Disk>(
+    disk: &D,
+    dir: &D::Dir,
+    names: &Names,
+) -> Result<(), StorageError> {
+    let target = names.dir.join(&names.target);
+    let found = look(disk, dir, &names.target).map_err(path_error("look at", target.clone()))?;
+    found.map_or(Ok(()), |found| require_regular(found.kind, target))?;
+    let part = look(disk, dir, &names.part).map_err(names.part_error("look at"))?;
+    if let Some(part) = &part {
+        require_own(part, names.part_path())?;
+    }
+    let journal = look(disk, dir, &names.journal).map_err(names.journal_error("look at"))?;
+    require_pair(part.map_or(0, |part| part.len), journal.is_some(), names)?;
+    let Some(journal) = journal else {
+        return Ok(());
+    };
+    require_own(&journal, names.journal_path())?;
+    let file = retry(|| disk.open(dir, &names.journal, Open::Existing));
+    let file = file.map_err(names.journal_error("open"))?;
+    let mut head = [0; HEADER];
+    let came = read_full(disk, &file, 0, &mut head).map_err(names.journal_error("read"))?;
+    require_journal(&head[..came], names)?;
+    match Header::decode(&head[..came]) {
+        Head::Version(version) => Err(StorageError::Version {
+            path: names.journal_path(),
+            version,
+        }),
+        Head::Good(_) | Head::Damaged => Ok(()),
+    }
+}
+
 /// An open plain file.
 pub(crate) struct Opened<F> {
     pub(crate) file: F,
@@ -167,11 +227,7 @@ pub(crate) fn open_regular<D: Disk>(
                 return Err(error(other));
             }
         };
-        require_regular(stat.kind, path.clone())?;
-        if stat.links > 1 {
-            // It has another name: writing here would change somebody's file there.
-            return Err(StorageError::Foreign { path });
-        }
+        require_own(&stat, path)?;
         return Ok(Opened { file, stat, fresh });
     }
     Err(StorageError::Replaced { path })
@@ -265,21 +321,15 @@ pub(crate) fn open_journal<D: Disk>(
     names: &Names,
     part: &Stat,
 ) -> Result<OpenJournal<D::File>, StorageError> {
-    let foreign = |path| Err(StorageError::Foreign { path });
     let seen = look(disk, dir, &names.journal).map_err(names.journal_error("look at"))?;
-    if seen.is_none() && part.len > 0 {
-        return foreign(names.part_path());
-    }
+    require_pair(part.len, seen.is_some(), names)?;
     let journal = open_regular(disk, dir, &names.dir, &names.journal)?;
     let len = usize::try_from(journal.stat.len.min(JOURNAL_BYTES_MAX)).unwrap_or(0);
     let mut bytes = vec![0; len];
     let came =
         read_full(disk, &journal.file, 0, &mut bytes).map_err(names.journal_error("read"))?;
     bytes.truncate(came);
-    // A file that never was a journal is not ours to overwrite.
-    if !may_be_ours(&bytes[..bytes.len().min(HEADER)]) {
-        return foreign(names.journal_path());
-    }
+    require_journal(&bytes, names)?;
     Ok((journal, bytes))
 }
 

@@ -1,4 +1,5 @@
-//! What stands unfinished in a directory: [`unfinished`], and [`unfinished_file`] of one name.
+//! What stands unfinished in a directory: [`unfinished`], and [`unfinished_file`] of one name. And what keeps a download from
+//! beginning there: [`obstacle`].
 //!
 //! Looks at journals and changes nothing; it takes no lock, so that nobody who works on one of them notices.
 
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 use tur_core::{ByteRange, RangeSet};
 
 use crate::journal::{Here, Replayed, replay};
-use crate::open::{JOURNAL_BYTES_MAX, look};
+use crate::open::{JOURNAL_BYTES_MAX, Place, look, require_beginning};
 use crate::shared::{path_error, read_full, retry};
 use crate::{Disk, FileKind, Open, PosixDisk, Stat, StorageError};
 
@@ -56,6 +57,28 @@ pub fn unfinished_file(dir: &Path, target: &str) -> Result<Unfinished, StorageEr
     let open = retry(|| PosixDisk.open_dir(dir, false));
     let open = open.map_err(path_error("open", dir.to_owned()))?;
     read(&open, dir, target)
+}
+
+/// What keeps every download from beginning in a place: a name of a file, its part or its journal that leads to no plain file, a
+/// part or a journal that is somebody else's, a journal of a format that this version does not know. `None` if nothing does.
+///
+/// # Errors
+/// `Io`: it cannot be seen.
+pub fn obstacle(place: &Place) -> Result<Option<StorageError>, StorageError> {
+    let names = place.names();
+    let dir = match retry(|| PosixDisk.open_dir(&place.dir, false)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(names.dir_error("open"))?,
+    };
+    match require_beginning(&PosixDisk, &dir, &names) {
+        Ok(()) => Ok(None),
+        Err(
+            why @ (StorageError::Foreign { .. }
+            | StorageError::NotRegular { .. }
+            | StorageError::Version { .. }),
+        ) => Ok(Some(why)),
+        Err(error) => Err(error),
+    }
 }
 
 /// The names that journals in a directory are for, in order.

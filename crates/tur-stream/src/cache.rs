@@ -56,11 +56,12 @@ pub struct Usage {
 /// ```
 ///
 /// **What is kept.** Each URL, without userinfo and fragment, has a sub-directory called by its SHA-256, readable by its owner
-/// alone, with the file or with its part and journal. A part is gone on with. A complete file is asked for at each opening, at
-/// the cost of one byte at most: if its length and its `Last-Modified` are the same it is read from here, else it is fetched anew,
-/// and bytes of the two are never joined. One for which the origin tells no `Last-Modified` is fetched anew each time: an entity
-/// tag is not kept with a complete file. What differs by credentials or request fields alone is one asset, so a cache
-/// should be of one user. Without the origin nothing of it is read.
+/// alone, with the file or with its part and journal. A part is gone on with; what cannot be, such as one without its journal, is
+/// thrown away when it is opened, and comes again. A complete file is asked for at each opening, at the cost of one byte at most:
+/// if its length and its `Last-Modified` are the same it is read from here, else it is fetched anew, and bytes of the two are
+/// never joined. One for which the origin tells no `Last-Modified` is fetched anew each time: an entity tag is not kept with a
+/// complete file. What differs by credentials or request fields alone is one asset, so a cache should be of one user. Without the
+/// origin nothing of it is read.
 ///
 /// **What goes.** The quota is looked at when an asset is opened, before its length is known, and when it is closed. Assets that are
 /// open in any process are never removed, so that the quota may be exceeded while they are: by what arrives, and by

@@ -10,11 +10,15 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use tur_engine::Downloader;
+
 use super::CacheError;
 
 /// The asset itself. What stands beside it while it arrives is called so too, with an ending.
 pub(super) const FILE_NAME: &str = "asset";
 const PART_NAME: &str = "asset.part";
+/// What else a download keeps under these names, in the order in which it is thrown away: a part is nobody's without its journal.
+const BESIDE: [&str; 3] = [PART_NAME, "asset.tur", "asset.tur.new"];
 /// What is locked. Its time of modification is when the asset was opened last.
 const PIN_NAME: &str = "pin";
 
@@ -43,28 +47,34 @@ pub(super) struct Pin {
 }
 
 impl Pin {
-    /// Makes the asset's sub-directory if it is missing, keeps it, and notes that it was opened now.
+    /// Makes the asset's sub-directory if it is missing, keeps it, and notes that it was opened now. What no download could
+    /// begin with is thrown away before, if nobody else has the asset open.
     pub(super) fn take(dir: PathBuf) -> Result<Self, CacheError> {
         let path = dir.join(PIN_NAME);
+        let failed = |doing| CacheError::disk(doing, &path);
         for _ in 0..TRIES_MAX {
             make(&dir)?;
             let Some(file) = open_pin(&dir, Missing::Make)? else {
                 continue;
             };
+            if try_lock(&file).map_err(failed("lock"))? {
+                if is_at(&file, &path).map_err(failed("look at"))? {
+                    clear(&dir)?;
+                }
+                file.unlock().map_err(failed("unlock"))?;
+            }
             match file.try_lock_shared() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
                     thread::park_timeout(PAUSE);
                     continue;
                 }
-                Err(TryLockError::Error(error)) => {
-                    return Err(CacheError::disk("lock", &path)(error));
-                }
+                Err(TryLockError::Error(error)) => return Err(failed("lock")(error)),
             }
-            if is_at(&file, &path).map_err(CacheError::disk("look at", &path))? {
+            if is_at(&file, &path).map_err(failed("look at"))? {
                 // The file system's own clock says when.
                 let noted = file.write_all_at(b"\n", 0);
-                noted.map_err(CacheError::disk("write", &path))?;
+                noted.map_err(failed("write"))?;
                 return Ok(Self { dir, file });
             }
         }
@@ -140,18 +150,9 @@ impl Asset {
         if self.opened.is_some_and(|then| then != opened) {
             return Ok(false);
         }
-        // A download that was let go of ends in its own time; until then the lock of its part is its own.
-        let part = self.dir.join(PART_NAME);
-        let found = present(fs::symlink_metadata(&part)).map_err(failed)?;
-        // To write too, as some file systems want it of who locks.
-        let open = |_| OpenOptions::new().read(true).write(true).open(part);
-        let part = found.filter(Metadata::is_file).map(open);
-        let part = part.map_or(Ok(None), present).map_err(failed)?;
-        if let Some(part) = &part
-            && !try_lock(part).map_err(failed)?
-        {
+        let Some(_part) = take_part(&self.dir).map_err(failed)? else {
             return Ok(false);
-        }
+        };
         self.unlink().map_err(failed)?;
         Ok(true)
     }
@@ -162,11 +163,7 @@ impl Asset {
         let mut ours = files(&self.dir)?.ours;
         ours.sort_by_key(|file| rank(&file.name));
         for file in &ours {
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "nothing is downloaded here, and its lock keeps others off"
-            )]
-            present(fs::remove_file(self.dir.join(&file.name)))?;
+            unlink(&self.dir.join(&file.name))?;
         }
         match fs::remove_dir(&self.dir) {
             // Somebody has put something there, or is about to open the asset again.
@@ -239,6 +236,72 @@ fn is_ours(name: &str) -> bool {
     let of_the_file = |name: &str| name.is_empty() || name.starts_with('.');
     name == PIN_NAME || name.strip_prefix(FILE_NAME).is_some_and(of_the_file)
 }
+
+/// Throws away what no download could begin with, such as a part without its journal: all that has these names in a sub-directory
+/// of ours is the cache's own, and comes again. Only for who has the pin's lock for himself alone. Links are not followed, and of
+/// directories only empty ones go. A file that is whole stays.
+fn clear(dir: &Path) -> Result<(), CacheError> {
+    let file = dir.join(FILE_NAME);
+    // What cannot be looked at is thrown away by nobody: the download says why it cannot begin.
+    let Ok(Some(_)) = Downloader::obstacle(&file) else {
+        return Ok(());
+    };
+    let Some(_part) = take_part(dir).map_err(CacheError::disk("lock", &dir.join(PART_NAME)))?
+    else {
+        return Ok(());
+    };
+    let found = present(fs::symlink_metadata(&file)).map_err(CacheError::disk("look at", &file))?;
+    if found.is_some_and(|found| !found.is_file()) {
+        throw_away(file)?;
+    }
+    BESIDE
+        .into_iter()
+        .try_for_each(|name| throw_away(dir.join(name)))
+}
+
+/// Removes what has a name, if anything has.
+fn throw_away(path: PathBuf) -> Result<(), CacheError> {
+    let found = present(fs::symlink_metadata(&path)).map_err(CacheError::disk("look at", &path))?;
+    let removed = match found {
+        Some(found) if found.is_dir() => present(fs::remove_dir(&path)).map(drop),
+        Some(_) => unlink(&path),
+        None => Ok(()),
+    };
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+            Err(CacheError::Foreign { path })
+        }
+        other => other.map_err(CacheError::disk("remove", &path)),
+    }
+}
+
+fn unlink(path: &Path) -> io::Result<()> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "nothing is downloaded here, and a lock keeps others off"
+    )]
+    present(fs::remove_file(path)).map(drop)
+}
+
+/// Keeps downloads off the part, if there is one, for as long as this is there. `None` if one has it: one that was let go of ends
+/// in its own time, and until then the lock of its part is its own.
+fn take_part(dir: &Path) -> io::Result<Option<PartLock>> {
+    let part = dir.join(PART_NAME);
+    let found = present(fs::symlink_metadata(&part))?;
+    // To write too, as some file systems want it of who locks.
+    let open = |_| OpenOptions::new().read(true).write(true).open(part);
+    let part = found.filter(Metadata::is_file).map(open);
+    match part.map_or(Ok(None), present)? {
+        Some(part) => Ok(try_lock(&part)?.then_some(PartLock(Some(part)))),
+        None => Ok(Some(PartLock(None))),
+    }
+}
+
+/// The lock of a part, if there is one.
+#[derive(Debug)]
+struct PartLock(
+    #[expect(dead_code, reason = "its lock is held for as long as it is open")] Option<File>,
+);
 
 /// Makes a sub-directory, unless it is there.
 fn make(dir: &Path) -> Result<(), CacheError> {
@@ -400,6 +463,37 @@ mod tests {
         drop(part);
         assert!(look().expect("ours").remove().expect("it is removed"));
         assert!(look().is_none());
+    }
+
+    /// Whoever was let go of may be about to put it in order.
+    #[test]
+    fn a_part_without_its_journal_goes_once_nobody_has_it() {
+        let dir = tempfile::TempDir::new().expect("a directory");
+        let path = dir.path().join("0a".repeat(32));
+        let open = || drop(Pin::take(path.clone()).expect("it has a place"));
+        open();
+        let part = File::create_new(path.join(PART_NAME)).expect("it is made");
+        part.set_len(9).expect("it is longer");
+        part.lock().expect("it is locked");
+        open();
+        assert!(path.join(PART_NAME).exists());
+        drop(part);
+        let pin = Pin::take(path.clone()).expect("it has a place");
+        assert!(!path.join(PART_NAME).exists());
+        // Two have it open: what is there then is theirs.
+        File::create_new(path.join(PART_NAME)).expect("it is made");
+        put_garbage(&path.join("asset.tur"));
+        open();
+        assert!(path.join(PART_NAME).exists());
+        drop(pin);
+        open();
+        assert!(!path.join(PART_NAME).exists() && !path.join("asset.tur").exists());
+    }
+
+    fn put_garbage(path: &Path) {
+        let file = File::create_new(path).expect("it is made");
+        file.write_all_at(b"nothing of ours", 0)
+            .expect("it is written");
     }
 
     /// A lock on a file that has lost its name keeps nothing.

@@ -19,25 +19,25 @@ const PATHS: [&str; 4] = ["/a", "/b", "/c", "/d"];
 const URL: &str = "TUR_TEST_CACHE_URL";
 const DIR: &str = "TUR_TEST_CACHE_DIR";
 
-fn dated() -> Behaviour {
+pub(crate) fn dated() -> Behaviour {
     Behaviour::new(SIZE).last_modified(Some(TODAY))
 }
 
-fn room_for(assets: u64) -> Quota {
+pub(crate) fn room_for(assets: u64) -> Quota {
     Quota {
         assets,
         bytes: u64::MAX,
     }
 }
 
-struct Shelf {
-    origin: Loopback,
+pub(crate) struct Shelf {
+    pub(crate) origin: Loopback,
     downloader: Downloader,
     dir: TempDir,
 }
 
 impl Shelf {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             origin: Loopback::start(PATHS.map(|path| (path, dated()))),
             downloader: Downloader::builder().build().expect("a downloader"),
@@ -45,11 +45,11 @@ impl Shelf {
         }
     }
 
-    fn cache(&self, quota: Quota) -> Cache {
+    pub(crate) fn cache(&self, quota: Quota) -> Cache {
         Cache::at(self.dir.path(), quota).expect("a cache")
     }
 
-    fn download(&self, path: &str) -> Download {
+    pub(crate) fn download(&self, path: &str) -> Download {
         let quick = RetryPolicy {
             base: Duration::from_millis(1),
             ..RetryPolicy::default()
@@ -58,14 +58,14 @@ impl Shelf {
         download.retry(quick).lanes(4)
     }
 
-    fn open(&self, cache: &Cache, path: &str) -> Media {
+    pub(crate) fn open(&self, cache: &Cache, path: &str) -> Media {
         let media = cache.of(self.download(path), Options::new());
         media.expect("it has a place")
     }
 
     /// Opens it, reads all of it, and says what that cost the origin, in bytes of bodies. It counts as opened so many seconds
     /// after the beginning of time.
-    fn read(&self, cache: &Cache, path: &str, version: u8, second: u64) -> u64 {
+    pub(crate) fn read(&self, cache: &Cache, path: &str, version: u8, second: u64) -> u64 {
         let before = self.origin.bytes_sent();
         let media = self.open(cache, path);
         self.opened_at(path, second);
@@ -75,7 +75,7 @@ impl Shelf {
         self.origin.bytes_sent() - before
     }
 
-    fn sub(&self, path: &str) -> PathBuf {
+    pub(crate) fn sub(&self, path: &str) -> PathBuf {
         let name = self.download(path).url_digest().expect("a URL");
         self.dir.path().join(name)
     }
@@ -101,7 +101,7 @@ impl Shelf {
     }
 
     /// One that has come by half and was let go of.
-    fn leave_half(&self, cache: &Cache, path: &str) {
+    pub(crate) fn leave_half(&self, cache: &Cache, path: &str) {
         self.origin
             .swap(path, dated().rule(When::Always, Deed::Hold(Gate::at(HALF))));
         let media = self.open(cache, path);
@@ -116,7 +116,7 @@ impl Shelf {
     clippy::disallowed_methods,
     reason = "a crash, or a user, leaves it so"
 )]
-fn put(path: PathBuf, bytes: &[u8]) {
+pub(crate) fn put(path: PathBuf, bytes: &[u8]) {
     fs::write(path, bytes).expect("it is written");
 }
 
@@ -124,7 +124,7 @@ fn put(path: PathBuf, bytes: &[u8]) {
     clippy::disallowed_methods,
     reason = "a crash, or a user, leaves it so"
 )]
-fn lose(path: PathBuf) {
+pub(crate) fn lose(path: PathBuf) {
     fs::remove_file(path).expect("it is there");
 }
 

@@ -12,6 +12,7 @@ mod live;
 mod places;
 mod room;
 mod seek;
+mod spoilt;
 mod stand;
 mod still;
 mod waits;
