@@ -121,7 +121,7 @@ impl Reading {
         self.core.lock().ranges
     }
 
-    /// The bytes that can be read now.
+    /// The bytes that can be read now: without those that were given back ([`Handle::passed`](crate::Handle::passed)).
     #[must_use]
     pub fn covered(&self) -> RangeSet {
         let source = self.core.lock().source.clone();
@@ -134,7 +134,8 @@ impl Reading {
         let state = self.core.lock();
         let range = state.within(range);
         let source = state.source.as_ref();
-        range.is_empty() || source.is_some_and(|source| source.first_missing(range).is_none())
+        let is_there = |source: &Arc<dyn Source>| matches!(source.first_missing(range), Ok(None));
+        range.is_empty() || source.is_some_and(is_there)
     }
 
     /// How it stands.
@@ -190,7 +191,8 @@ impl Reading {
     /// what the file is.
     ///
     /// It ends with an error as soon as the download has failed without them, was cancelled or is gone, or if bytes of another
-    /// version than `of` are about to come. Dropping it is all it takes to wait no more.
+    /// version than `of` are about to come, or if what the range begins with was given back. Dropping it is all it takes to
+    /// wait no more.
     #[must_use = "nothing waits before it is awaited"]
     pub fn wait(&self, of: Option<Version>, range: ByteRange) -> Wait {
         self.wait_for(of, Goal::Covered(range))

@@ -436,16 +436,22 @@ impl<D: Disk> Reader<D> {
         Ok(self.shared.view.look().covered_from(at, came))
     }
 
-    /// See [`Part::covered`].
+    /// See [`Part::covered`]; without what was given back, which is not read again.
     #[must_use]
     pub fn covered(&self) -> RangeSet {
-        self.shared.view.look().covered.clone()
+        self.shared.view.look().readable()
     }
 
     /// The first byte of `range` that is not covered; `None` if all of them are.
-    #[must_use]
-    pub fn first_missing(&self, range: ByteRange) -> Option<u64> {
-        self.shared.view.look().first_missing(range)
+    ///
+    /// # Errors
+    /// `GivenBack` if it begins in what was given back, as a read there.
+    pub fn first_missing(&self, range: ByteRange) -> Result<Option<u64>, StorageError> {
+        let missing = self.shared.view.look().first_missing(range);
+        if !range.is_empty() {
+            self.shared.require_there(range.start)?;
+        }
+        Ok(missing)
     }
 
     fn read_file(&self, at: u64, into: &mut [u8]) -> Result<usize, StorageError> {

@@ -29,11 +29,12 @@ const GIVE_BACK: u64 = 4 << 20;
 impl<D: Disk> Part<D> {
     /// What stands before `before` will not be read again: as far as it is covered without a gap up to there, its room is given
     /// back where the file system can, some MiB at a time. All before that is [`StorageError::GivenBack`] to who reads from then
-    /// on, and stays covered. For parts that nobody goes on with: nothing of it can be proven later.
+    /// on, and stays covered. For parts that nobody goes on with: nothing of it can be proven later. True if that is more than
+    /// before.
     ///
     /// # Errors
     /// `Io`: what was to be given back cannot be read all the same.
-    pub fn give_back(&self, before: u64) -> Result<(), StorageError> {
+    pub fn give_back(&self, before: u64) -> Result<bool, StorageError> {
         let shared = &*self.shared;
         let range = {
             let book = shared.lock();
@@ -42,19 +43,21 @@ impl<D: Disk> Part<D> {
             let run = last.and_then(|last| seen.covered.range_at(last));
             // What was given back and lost comes again from there on.
             let Some(run) = run.or_else(|| seen.covered.range_at(seen.gone)) else {
-                return Ok(());
+                return Ok(false);
             };
             let end = before.min(run.end) / GIVE_BACK * GIVE_BACK;
             let start = seen.gone.max(run.start);
             if start >= end {
-                return Ok(());
+                return Ok(false);
             }
             seen.gone = end;
             ByteRange::new(start, end)
         };
         match retry(|| shared.disk.give_back(&shared.part, range)) {
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
-            done => done.map_err(shared.names.part_error("give back room of")),
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(true),
+            done => done
+                .map(|()| true)
+                .map_err(shared.names.part_error("give back room of")),
         }
     }
 }

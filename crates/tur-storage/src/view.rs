@@ -64,6 +64,14 @@ impl Seen {
         }
     }
 
+    /// What is covered and was not given back.
+    pub(crate) fn readable(&self) -> RangeSet {
+        match self.gone {
+            0 => self.covered.clone(),
+            gone => self.covered.intersect(ByteRange::from(gone)),
+        }
+    }
+
     /// One past the last covered byte: the file is at least so long.
     pub(crate) fn high(&self) -> u64 {
         self.covered.iter().next_back().map_or(0, |range| range.end)
@@ -113,7 +121,7 @@ mod tests {
                 let (mut some, mut all) = ([0; 9], [0; 9]);
                 let came = reader.read_covered(1, &mut some).unwrap();
                 assert_eq!(reader.read_at(0, &mut all).unwrap(), 4);
-                let missing = reader.first_missing(ByteRange::new(0, 6));
+                let missing = reader.first_missing(ByteRange::new(0, 6)).unwrap();
                 let (covered, frontier) = (reader.covered().len(), reader.frontier());
                 let seen = (some[..came].to_vec(), all[..4].to_vec());
                 tell.send((seen, missing, covered, frontier)).unwrap();

@@ -5,10 +5,14 @@ mod common;
 
 use common::{URL, body, fill, identity, kinds_and_roots, open, place, range};
 use tempfile::TempDir;
-use tur_core::ByteRange;
+use tur_core::{ByteRange, RangeSet};
 use tur_storage::{Disk as _, Exists, FileDisk, Found, Reader, Stay, StorageError, survey};
 
 const MIB: u64 = 1 << 20;
+
+fn range_set(range: ByteRange) -> RangeSet {
+    RangeSet::from_iter([range])
+}
 
 #[track_caller]
 fn assert_bytes(reader: &Reader<FileDisk>, tag: u8, range: ByteRange) {
@@ -71,11 +75,12 @@ fn what_has_passed_takes_no_room_and_is_never_read_as_zeros() {
         fill(&part, 0, 1, range(MIB, total)).unwrap();
         let missing = || part.room().unwrap().unwrap().missing;
         let before = missing();
-        part.give_back(MIB / 2).unwrap();
-        part.give_back(3 * MIB).unwrap();
+        assert!(!part.give_back(MIB / 2).unwrap());
+        assert!(!part.give_back(3 * MIB).unwrap());
         assert_eq!(missing(), before, "too little to be worth a call");
         let reader = part.reader();
-        part.give_back(13 * MIB).unwrap();
+        assert!(part.give_back(13 * MIB).unwrap());
+        assert!(!part.give_back(13 * MIB).unwrap(), "there is no more");
         // Whoever asks for it again is told, and nobody is told zeros.
         for at in [0, MIB, 12 * MIB - 1] {
             for read in [
@@ -89,6 +94,19 @@ fn what_has_passed_takes_no_room_and_is_never_read_as_zeros() {
         let read = reader.read_covered(5 * MIB, &mut [0; 9]);
         assert!(matches!(read, Err(StorageError::GivenBack { .. })));
         assert_bytes(&reader, 1, range(12 * MIB, total));
+        // Who reads sees no more of it, and for the whole file nothing is missing.
+        assert_eq!(reader.covered(), range_set(range(12 * MIB, total)));
+        assert_eq!(part.covered(), range_set(range(MIB, total)));
+        for start in [0, MIB, 12 * MIB - 1] {
+            let missing = reader.first_missing(range(start, total));
+            assert!(matches!(missing, Err(StorageError::GivenBack { .. })));
+        }
+        let there = [range(12 * MIB, total), range(5, 5)];
+        assert!(
+            there
+                .iter()
+                .all(|range| reader.first_missing(*range).unwrap().is_none())
+        );
         assert!(missing() >= before + 10 * MIB, "the room is free");
         // What is void comes again: it can be read, and goes as it came.
         part.forget(ByteRange::from(0)).unwrap();
@@ -107,6 +125,7 @@ fn what_has_passed_takes_no_room_and_is_never_read_as_zeros() {
         part.begin(URL, &identity(2, total), false).unwrap();
         fill(&part, 0, 2, range(0, MIB)).unwrap();
         assert_bytes(&reader, 2, range(0, MIB));
+        assert_eq!(reader.covered(), range_set(range(0, MIB)));
     }
 }
 

@@ -121,7 +121,8 @@ impl Media {
         whole || self.inner.reading.takes_ranges() != Some(false)
     }
 
-    /// The bytes that can be read without waiting. After a failure readers get them still, and at a hole the reason.
+    /// The bytes that can be read without waiting, which those that were [given back](Self::passed) cannot. After a failure
+    /// readers get them still, and at a hole the reason.
     #[must_use]
     pub fn buffered(&self) -> RangeSet {
         self.inner.reading.covered()
@@ -190,7 +191,8 @@ impl Media {
     }
 
     /// Ready when these bytes can be read, as far as the file reaches; they come before all others. An empty range waits
-    /// for the first answer alone: then length and type are known, if the origin tells them.
+    /// for the first answer alone: then length and type are known, if the origin tells them. If what the range begins with was
+    /// [given back](Self::passed), it is the error that a read there is.
     pub fn ready(&self, range: ByteRange) -> Ready {
         let inner = Arc::clone(&self.inner);
         let view = (!range.is_empty()).then(|| inner.enter_wait(range));

@@ -168,9 +168,13 @@ impl<D: Disk + Clone> Store<D> for ToFile<'_, D> {
         if store.job.stay == Stay::Passing {
             let digested = store.follower.as_ref().map(Follower::reached);
             let before = driver.passed.min(digested.unwrap_or(u64::MAX));
-            if let Err(error) = part.give_back(before) {
+            let given = part.give_back(before);
+            if let Err(error) = &given {
                 // It takes more room than it had to, and that may be had.
                 tracing::debug!(%error, "what has passed keeps its room");
+            }
+            if let (Ok(true) | Err(_), Some(reading)) = (given, &store.job.reading) {
+                reading.gave_back();
             }
         }
         driver.checkpoint_if_due();

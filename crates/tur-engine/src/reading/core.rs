@@ -196,13 +196,14 @@ impl State {
     pub(super) fn need(&self, of: Option<Version>, goal: Goal) -> Result<Option<Need>, Error> {
         self.check(of)?;
         let need = match (goal, &self.source) {
-            _ if matches!(self.ending, Some(Ending::Committed(_))) => None,
             (Goal::Committed, _) | (_, None) => Some(Need::News),
+            // What was given back is an error whenever it is asked for.
             (Goal::Covered(range), Some(source)) => {
-                source.first_missing(self.within(range)).map(Need::Byte)
+                source.first_missing(self.within(range))?.map(Need::Byte)
             }
         };
         match (&self.ending, need) {
+            (Some(Ending::Committed(_)), _) => Ok(None),
             // What was there when it failed is there still; nothing comes any more.
             (Some(Ending::Failed(reason)), Some(_)) => Err(reason.clone()),
             (_, need) => Ok(need),
@@ -296,6 +297,11 @@ impl Core {
             let due = self.lock().due(is_due);
             due.into_iter().for_each(Waker::wake);
         }
+    }
+
+    /// What could be read before cannot be read any more: who waits for more than that looks again.
+    pub(crate) fn gave_back(&self) {
+        self.news(|_| {});
     }
 
     /// Changes what is true of it, and wakes everybody.

@@ -13,8 +13,8 @@ pub(crate) trait Source: Send + Sync {
     fn landed(&self) -> u64 {
         self.covered().len()
     }
-    /// The first byte of a range that is not.
-    fn first_missing(&self, range: ByteRange) -> Option<u64>;
+    /// The first byte of a range that is not; an error if one before it was, and is not read again.
+    fn first_missing(&self, range: ByteRange) -> Result<Option<u64>, Error>;
     /// Reads as many as stand at `at` without a gap.
     fn read(&self, at: u64, into: &mut [u8]) -> Result<usize, Error>;
 }
@@ -24,8 +24,8 @@ impl<D: Disk> Source for Reader<D> {
         Reader::covered(self)
     }
 
-    fn first_missing(&self, range: ByteRange) -> Option<u64> {
-        Reader::first_missing(self, range)
+    fn first_missing(&self, range: ByteRange) -> Result<Option<u64>, Error> {
+        Ok(Reader::first_missing(self, range)?)
     }
 
     fn read(&self, at: u64, into: &mut [u8]) -> Result<usize, Error> {
@@ -60,9 +60,9 @@ impl<D: Disk> Source for WholeFile<D> {
         RangeSet::from_iter([ByteRange::new(0, self.len)])
     }
 
-    fn first_missing(&self, range: ByteRange) -> Option<u64> {
+    fn first_missing(&self, range: ByteRange) -> Result<Option<u64>, Error> {
         let missing = range.start.max(self.len);
-        (missing < range.end).then_some(missing)
+        Ok((missing < range.end).then_some(missing))
     }
 
     fn read(&self, at: u64, into: &mut [u8]) -> Result<usize, Error> {

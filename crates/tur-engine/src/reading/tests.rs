@@ -12,23 +12,30 @@ use super::*;
 
 /// Bytes that are zero, where there are any.
 #[derive(Default)]
-struct Fake(Mutex<RangeSet>);
+struct Fake {
+    covered: Mutex<RangeSet>,
+    /// What stands before this was given back.
+    gone: Mutex<u64>,
+}
 
 impl Fake {
     fn put(&self, core: &Core, range: ByteRange) {
-        self.0.lock().expect("whole").insert(range);
+        self.covered.lock().expect("whole").insert(range);
         core.published(range);
     }
 }
 
 impl Source for Fake {
     fn covered(&self) -> RangeSet {
-        self.0.lock().expect("whole").clone()
+        self.covered.lock().expect("whole").clone()
     }
 
-    fn first_missing(&self, range: ByteRange) -> Option<u64> {
+    fn first_missing(&self, range: ByteRange) -> Result<Option<u64>, Error> {
+        if range.start < *self.gone.lock().expect("whole") {
+            return Err(Error::new(Kind::Other, "it was given back"));
+        }
         let gaps = self.covered().gaps(range);
-        gaps.iter().next().map(|gap| gap.start)
+        Ok(gaps.iter().next().map(|gap| gap.start))
     }
 
     fn read(&self, at: u64, into: &mut [u8]) -> Result<usize, Error> {
@@ -103,6 +110,26 @@ fn a_waiter_is_woken_by_its_byte_and_by_no_other() {
     drop(wait);
     let mut beyond = Watched::new(reading.wait(None, range(100, 200)));
     assert!(beyond.poll().is_ready(), "there is nothing to wait for");
+}
+
+#[test]
+fn what_was_given_back_is_an_error_to_who_waits_for_it() {
+    let (core, fake, reading) = open(Some(100));
+    fake.put(&core, range(0, 50));
+    let mut wait = Watched::new(reading.wait(None, range(10, 60)));
+    let mut behind = Watched::new(reading.wait(None, range(20, 60)));
+    assert!(wait.poll().is_pending() && behind.poll().is_pending());
+    *fake.gone.lock().expect("whole") = 20;
+    core.gave_back();
+    assert!(wait.was_woken() && behind.was_woken());
+    assert!(matches!(wait.poll(), Poll::Ready(Err(error)) if error.kind() == Kind::Other));
+    assert!(behind.poll().is_pending());
+    assert!(!reading.is_covered(range(19, 30)) && reading.is_covered(range(20, 30)));
+    fake.put(&core, range(50, 100));
+    assert!(matches!(behind.poll(), Poll::Ready(Ok(()))));
+    core.end(Ending::Committed(100));
+    let mut late = Watched::new(reading.wait(None, range(0, 30)));
+    assert!(matches!(late.poll(), Poll::Ready(Err(_))));
 }
 
 #[test]
@@ -305,8 +332,8 @@ impl Source for Closes {
         RangeSet::new()
     }
 
-    fn first_missing(&self, range: ByteRange) -> Option<u64> {
-        Some(range.start)
+    fn first_missing(&self, range: ByteRange) -> Result<Option<u64>, Error> {
+        Ok(Some(range.start))
     }
 
     fn read(&self, _at: u64, _into: &mut [u8]) -> Result<usize, Error> {
