@@ -1,5 +1,6 @@
 //! Which file this downloader has put under which name, and from where: another URL's file is not taken for it only because
-//! length and date agree. And which parts are read although their download has failed: the next one takes them over.
+//! length and date agree. Which parts are read although their download has failed: the next one takes them over. And who works
+//! on which file now.
 //!
 //! Read [`Filed`]. Files that are made together often have one date, and often one length; and items of a list often have one
 //! name.
@@ -9,9 +10,12 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::reading::Core;
-
+use tokio::sync::watch;
 use tur_storage::Stay;
+
+use crate::handle::Wish;
+use crate::reading::Core;
+use crate::tenants::{Tenants, Tenure};
 
 /// Files that are remembered; the oldest make room. 4 MiB.
 const FILES_MAX: usize = 65_536;
@@ -27,6 +31,7 @@ struct Shared {
     files: Mutex<Files>,
     /// Readers of downloads that have ended without their file, by its path, as long as there are any.
     left: Mutex<Vec<(PathBuf, Weak<Core>)>>,
+    tenants: Tenants,
 }
 
 #[derive(Debug, Default)]
@@ -64,6 +69,11 @@ impl Filed {
         let path = self.0.state.hash_one(path);
         let source = self.lock().sources.get(&path).copied();
         source.is_some_and(|source| source != self.0.state.hash_one(url))
+    }
+
+    /// A download begins that works on the file at `path`.
+    pub(crate) fn enter(&self, path: PathBuf, wishes: watch::Receiver<Wish>) -> Tenure {
+        self.0.tenants.enter(path, wishes)
     }
 
     /// The part of the file at `path` is left as it is, and may be read on.

@@ -73,6 +73,7 @@ mod sampler;
 mod scaling;
 mod seats;
 mod sessions;
+mod tenants;
 mod unfinished;
 
 #[cfg(doctest)]

@@ -70,7 +70,8 @@ pub struct Usage {
 /// not touched, and not counted.
 ///
 /// **Twice at once.** Two openings of one URL behave as two downloads of one file do: while its part is written, the second fails
-/// with kind [`Busy`](tur_engine::Kind::Busy). Clone the [`Media`] instead. A complete file is open any number of times.
+/// with kind [`Busy`](tur_engine::Kind::Busy). Clone the [`Media`] instead. One that is closed before that keeps the part for some
+/// moments: the next one of the same [`Downloader`] waits for it. A complete file is open any number of times.
 #[derive(Clone, Debug)]
 pub struct Cache {
     shared: Arc<Shared>,

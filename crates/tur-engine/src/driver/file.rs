@@ -3,6 +3,7 @@
 //! Read [`ToFile`]. The names are those of [`Filing`], making bytes durable is `keep.rs`, the end `finish.rs`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use crate::job::Job;
 use crate::lookout::Watched;
 use crate::overlap::Overlap;
 use crate::region::{Sink, Written};
+use crate::tenants::Tenure;
 
 /// A first answer that takes longer is told to be slow.
 const SLOW: Duration = Duration::from_secs(2);
@@ -56,11 +58,16 @@ pub(super) enum Early {
 }
 
 impl<'a, D: Disk + Clone> ToFile<'a, D> {
-    pub(super) fn new((disk, filed): (&D, &Filed), job: &'a Job, watched: Watched) -> Self {
+    pub(super) fn new(
+        (disk, filed): (&D, &Filed),
+        job: &'a Job,
+        tenure: Arc<Tenure>,
+        watched: Watched,
+    ) -> Self {
         let algorithm = job.checksum.as_ref().map(|checksum| checksum.algorithm);
         Self {
             job,
-            filing: Filing::new((disk.clone(), filed.clone()), job),
+            filing: Filing::new((disk.clone(), filed.clone()), job, tenure),
             compare: None,
             follower: algorithm.map(Follower::new),
             checkpoint: Checkpointing::default(),

@@ -15,6 +15,7 @@ use crate::checksum::{Algorithm, Hasher};
 use crate::filed::Filed;
 use crate::job::Job;
 use crate::reading::{Core, WholeFile};
+use crate::tenants::Tenure;
 use crate::{Checksum, Error, OnExists};
 
 /// A plain file that stands under the target's name.
@@ -70,20 +71,16 @@ pub(super) struct Filing<D: Disk> {
     keep_time: bool,
     modified: Option<Wall>,
     reading: Option<Arc<Core>>,
+    tenure: Arc<Tenure>,
 }
 
 impl<D: Disk + Clone> Filing<D> {
-    pub(super) fn new((disk, filed): (D, Filed), job: &Job) -> Self {
-        let (dir, name, create_dirs) = job.first_place();
+    pub(super) fn new((disk, filed): (D, Filed), job: &Job, tenure: Arc<Tenure>) -> Self {
         Self {
             disk,
             filed,
             url: job.target.to_string(),
-            place: Place {
-                dir,
-                name,
-                create_dirs,
-            },
+            place: first_place(job),
             derived: job.name_is_derived(),
             on_exists: job.on_exists,
             exists: on_commit(job),
@@ -94,6 +91,7 @@ impl<D: Disk + Clone> Filing<D> {
             keep_time: job.keep_remote_time,
             modified: None,
             reading: job.reading.clone(),
+            tenure,
         }
     }
 
@@ -102,7 +100,12 @@ impl<D: Disk + Clone> Filing<D> {
     }
 
     pub(super) fn path(&self) -> PathBuf {
-        plain(&self.place.dir.join(self.place.name.as_str()))
+        path_of(&self.place)
+    }
+
+    /// Waits until downloads of this file that nobody wants any more have let go of its part.
+    pub(super) fn freed(&self) -> impl Future<Output = ()> + use<D> {
+        self.tenure.leaving(&self.path())
     }
 
     /// True if this downloader has put another URL's file there: equal length and time are no proof then.
@@ -253,6 +256,7 @@ impl<D: Disk + Clone> Filing<D> {
             self.discard()?;
         }
         self.place.name = name;
+        self.tenure.moves_to(self.path());
         if let Some(existing) = self.look()?
             && ((!self.is_of_another_url() && existing.is(total, representation))
                 || !self.taken()?)
@@ -381,6 +385,25 @@ impl<D: Disk + Clone> Filing<D> {
     fn discard(&mut self) -> Result<(), StorageError> {
         self.part.take().map_or(Ok(()), Part::discard)
     }
+}
+
+/// Where a download goes, as far as that is known before an answer.
+fn first_place(job: &Job) -> Place {
+    let (dir, name, create_dirs) = job.first_place();
+    Place {
+        dir,
+        name,
+        create_dirs,
+    }
+}
+
+fn path_of(place: &Place) -> PathBuf {
+    plain(&place.dir.join(place.name.as_str()))
+}
+
+/// The path of the file that a download works on at first.
+pub(super) fn first_path(job: &Job) -> PathBuf {
+    path_of(&first_place(job))
 }
 
 /// What a commit may do if something has the name by then.

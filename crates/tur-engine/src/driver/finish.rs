@@ -22,15 +22,20 @@ use crate::careful::unharmed;
 use crate::checksum::{Algorithm, hex};
 use crate::job::Job;
 use crate::reading::{Core, Ending};
+use crate::tenants::Tenure;
 use crate::{Checksum, Completed, Error, PhaseWord, What};
 
 /// The longest that the end of a failed download waits for the disk.
 const LEAVE_MAX: Duration = Duration::from_secs(1);
+/// The longest that a download waits for another one of its file that nobody wants any more: a disk that saves a large file may
+/// take its time, and one that hangs must be told of.
+const FREED_MAX: Duration = Duration::from_secs(30);
 
 /// Looks, compares, downloads, verifies, commits.
 pub(super) async fn download<T, D>(
     world: World<T, D>,
     job: &Job,
+    tenure: Arc<Tenure>,
     mut outside: Outside,
 ) -> Result<Completed, Error>
 where
@@ -44,7 +49,7 @@ where
     let board = outside.board.clone();
     let (clock, lookout) = (world.clock, &world.lookout);
     let watched = lookout.watch(board.clone(), clock, clock.now());
-    let store = ToFile::new((&world.disk, &world.filed), job, watched);
+    let store = ToFile::new((&world.disk, &world.filed), job, tenure, watched);
     let config = config(job, None, Hint::default());
     let mut driver = Driver::new(&world, errand(job), config, board, store);
     let result = match unharmed(driver.carry_through(&mut outside)).await {
@@ -68,6 +73,12 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
     }
 
     async fn carry_through(&mut self, outside: &mut Outside) -> Result<Completed, Error> {
+        let freed = timeout(FREED_MAX, self.store.filing.freed());
+        match or_cancelled(outside, freed).await {
+            None => return Err(self.interrupted().await),
+            Some(Err(_)) => tracing::debug!("the download before has the part still"),
+            Some(Ok(())) => {}
+        }
         let begun = if self.store.filing.is_read() {
             // Whoever reads what a failed download has left keeps it until it is known that the part is wanted.
             let surveying = self.store.filing.surveying();

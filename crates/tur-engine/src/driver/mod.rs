@@ -152,12 +152,17 @@ where
     let (clock, began) = (world.clock, world.clock.now());
     let url = job.target.to_string();
     board.tell(Duration::ZERO, What::Started { url: url.clone() });
-    let result = unharmed(finish::download(world, &job, outside)).await;
+    // It is over when neither this nor a reader has the part any more.
+    let path = filing::first_path(&job);
+    let tenure = Arc::new(world.filed.enter(path, outside.commands.clone()));
+    let working = finish::download(world, &job, Arc::clone(&tenure), outside);
+    let result = unharmed(working).await;
     let result = result.and_then(|result| result);
     let elapsed = clock.now().since(began);
     if let Some(readers) = &job.reading {
         finish::let_readers_go(readers, &result).await;
     }
+    drop(tenure);
     let result = result
         .map(|done| Completed {
             url: url.clone(),

@@ -312,6 +312,28 @@ fn a_part_that_is_written_is_busy_and_stays() {
     assert_eq!(shelf.kept(), [""; 0]);
 }
 
+/// What is closed as soon as it was read is put in place, or left in order, before it is read again.
+#[test]
+fn what_is_closed_and_opened_again_at_once_is_never_busy() {
+    let shelf = Shelf::new();
+    let cache = shelf.cache(room_for(u64::MAX));
+    for (n, size) in [10_000, SIZE].into_iter().cycle().take(40).enumerate() {
+        let path = format!("/a?{n}");
+        let behaviour = Behaviour::new(size).last_modified(Some(TODAY));
+        shelf.origin.swap(&path, behaviour);
+        for _ in 0..3 {
+            let media = shelf.open(&cache, &path);
+            let mut reader = media.reader();
+            drop(media);
+            assert_next(&mut reader, 0, range(0, size));
+        }
+        shelf
+            .open(&cache, &path)
+            .wait_committed()
+            .expect("it is there");
+    }
+}
+
 /// Every state that a process leaves which is killed while it makes or removes an asset.
 #[test]
 fn what_was_half_removed_is_never_taken_for_whole() {

@@ -1,14 +1,18 @@
 //! Names, files that are there already, and digests.
 
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
 use sha2::Digest as _;
 use tur_core::{ByteRange, Kind, Wall};
 use tur_storage::FileKind;
 use tur_testkit::{Behaviour, Deed, TODAY, When, content};
 
 use super::stand::{DIR, KIB, MIB, NAME, PATH, Stand, Want, check, job, job_of, origin};
-use crate::OnExists;
 use crate::checksum::hex;
 use crate::job::{Destination, Job};
+use crate::{Handle, OnExists, What};
 
 const SIZE: u64 = MIB;
 
@@ -224,6 +228,70 @@ async fn two_downloads_of_one_target_are_one_too_many() {
     assert_eq!(busy.kind(), Kind::Busy, "{busy}");
     let ran = stand.end(first).await;
     stand.assert_left(&ran, Want::File(0, SIZE));
+}
+
+/// Waits until all bytes have landed.
+async fn is_put_in_place(handle: &Handle) {
+    let mut events = handle.events();
+    loop {
+        let event = events.next().await.expect("it is told");
+        if matches!(event.what, What::Verifying) {
+            return;
+        }
+    }
+}
+
+/// It puts the file in place in its own time: the next one begins when it has, and finds it there.
+#[tokio::test(start_paused = true)]
+#[expect(clippy::await_holding_lock, reason = "a disk hangs for so long")]
+async fn who_was_let_go_of_is_waited_for_by_the_next_one_of_its_file() {
+    for cancelled in [false, true] {
+        let mut stand = Stand::new(Behaviour::new(100_000).last_modified(Some(yesterday())));
+        let gate = Arc::new(Mutex::new(()));
+        let hangs = gate.lock().expect("nobody has it");
+        stand.disk.hang_writes(Arc::clone(&gate));
+        let first = stand.start(job());
+        is_put_in_place(&first).await;
+        if cancelled {
+            first.cancel();
+        } else {
+            drop(first);
+        }
+        let mut second = stand.start(job());
+        // In real time: a thread hangs.
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+        let told = second.wait().now_or_never();
+        assert!(told.is_none(), "{told:?}");
+        drop(hangs);
+        let ran = stand.end(second).await;
+        assert!(ran.done().already);
+        stand.assert_file(NAME, 0, 100_000);
+        assert_eq!(stand.transport.requests(), 2);
+    }
+}
+
+/// Who waits for it can be let go of too.
+#[tokio::test(start_paused = true)]
+#[expect(clippy::await_holding_lock, reason = "a disk hangs for so long")]
+async fn who_waits_for_the_one_before_is_cancelled_at_once() {
+    let mut stand = Stand::new(Behaviour::new(100_000));
+    let gate = Arc::new(Mutex::new(()));
+    let hangs = gate.lock().expect("nobody has it");
+    stand.disk.hang_writes(Arc::clone(&gate));
+    let first = stand.start(job());
+    is_put_in_place(&first).await;
+    drop(first);
+    let mut second = stand.start(job());
+    tokio::task::yield_now().await;
+    second.cancel();
+    let error = second.wait().await.expect_err("it is cancelled");
+    assert_eq!(error.kind(), Kind::Signal, "{error}");
+    drop(hangs);
+    stand.settle().await;
+    stand.assert_file(NAME, 0, 100_000);
 }
 
 #[tokio::test(start_paused = true)]
