@@ -161,6 +161,9 @@ impl Transfer {
 
     /// The whole representation is coming, from 0.
     fn whole(&mut self, first: bool) {
+        if self.is_empty() {
+            return;
+        }
         if self.ranges != Ranges::Absent {
             self.ranges = Ranges::Ignored;
         }
@@ -169,6 +172,11 @@ impl Transfer {
                 why: "the server does not serve ranges".to_string(),
             });
         }
+    }
+
+    /// True if the file is known to have no bytes: then no answer can tell whether there are ranges.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ledger.total() == Some(0)
     }
 
     /// A lease that a window has bounded takes all that the body brings: asked for later, it would come from 0 again.

@@ -474,6 +474,7 @@ impl Transfer {
             rtt: measured(self.rtt),
             handshake: measured(self.handshake),
             ranges: match self.ranges {
+                _ if self.is_empty() || self.identity.is_none() => None,
                 Ranges::Unknown => None,
                 Ranges::Proven => Some(true),
                 Ranges::Ignored | Ranges::Absent => Some(false),

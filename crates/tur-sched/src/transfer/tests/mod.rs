@@ -273,6 +273,31 @@ fn an_empty_file_is_believed_when_the_whole_is_empty_too() {
 }
 
 #[test]
+fn an_empty_file_tells_nothing_of_ranges() {
+    for unsatisfiable in [true, false] {
+        let mut world = World::new(config(4), 0);
+        world.grant_all();
+        let lease = world.first();
+        if unsatisfiable {
+            world.refuse(lease, Fault::NotAdmitted(Refusal::AtEnd { total: 0 }));
+            assert_eq!(world.transfer.facts().ranges, None);
+            world.open(world.first());
+        } else {
+            world.tell(Event::Opened {
+                lease,
+                place: ByteRange::new(0, 0),
+                identity: identity(0),
+                partial: false,
+            });
+        }
+        assert_eq!(world.end, Some(Ok(0)));
+        assert_eq!(world.transfer.facts().ranges, None);
+        let single = |note: &&Decision| matches!(note, Decision::SingleStream { .. });
+        assert_eq!(world.notes.iter().find(single), None);
+    }
+}
+
+#[test]
 fn a_lane_of_another_origin_does_not_go_on_there() {
     let mut world = World::new(config(2), 4096 * KIB);
     world.grant_all();
