@@ -70,7 +70,7 @@ pub enum StorageError {
         path: PathBuf,
     },
     /// The file system cannot hold the file.
-    #[error("no space: need {need} bytes more on {}, {available} are free", path.display())]
+    #[error("no space: need {} bytes more on {}, where {need} are wanted and {available} are free", need.saturating_sub(*available), path.display())]
     NoSpace {
         /// The directory.
         path: PathBuf,

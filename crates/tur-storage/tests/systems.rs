@@ -268,9 +268,18 @@ fn a_disk_that_fills_meanwhile_says_what_is_missing() {
     let far = 100 << 20;
     let error = fill(&part, 1, 1, range(far, far + 1_000)).unwrap_err();
     assert_eq!(error.kind(), Kind::DiskFull);
-    let need = (200 << 20) - 1_000;
-    let begins = format!("no space: need {need} bytes more on /d, ");
-    assert!(error.to_string().starts_with(&begins), "{error}");
+    let StorageError::NoSpace {
+        need, available, ..
+    } = error
+    else {
+        panic!("{error}");
+    };
+    assert_eq!(need, (200 << 20) - 1_000);
+    let more = need - available;
+    let said = format!(
+        "no space: need {more} bytes more on /d, where {need} are wanted and {available} are free"
+    );
+    assert_eq!(error.to_string(), said);
     assert_eq!(part.covered(), set(&[(0, 1_000)]));
     drop(part);
     assert_eq!(
