@@ -10,7 +10,7 @@ use tur_core::{ByteRange, Wall};
 
 use crate::open::{look, require_regular};
 use crate::shared::{Shared, path_error, retry};
-use crate::{Disk, Onto, Part, StorageError};
+use crate::{Disk, FileId, Onto, Part, StorageError};
 
 /// The highest number that is put behind a name.
 pub(crate) const SUFFIX_MAX: u32 = 10_000;
@@ -40,10 +40,25 @@ impl<D: Disk> Part<D> {
         exists: Exists,
         modified: Option<Wall>,
     ) -> Result<PathBuf, StorageError> {
+        self.commit_announced(total, exists, modified, |_| {})
+    }
+
+    /// As [`commit`](Self::commit), and says which file it is before anybody can see it under its name: once, or not at all
+    /// if it does not come so far.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit).
+    pub fn commit_announced(
+        self,
+        total: u64,
+        exists: Exists,
+        modified: Option<Wall>,
+        mut announce: impl FnMut(FileId),
+    ) -> Result<PathBuf, StorageError> {
         let lost = self.check()?;
         let shared = &*self.shared;
         shared.require_complete(total, lost)?;
-        if let Some(path) = shared.commit_held(exists, modified)? {
+        if let Some(path) = shared.commit_held(exists, modified, &mut announce)? {
             return Ok(path);
         }
         shared.dress(total, exists, modified)?;
@@ -55,6 +70,7 @@ impl<D: Disk> Part<D> {
             let path = shared.names.part_path();
             return Err(StorageError::Replaced { path });
         }
+        announce(shared.part_id);
         let name = shared.rename_to_target(exists)?;
         match shared.is_ours(&name, total) {
             Ok(true) => {}

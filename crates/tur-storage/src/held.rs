@@ -20,7 +20,7 @@ use crate::buffer::Buffer;
 use crate::frame::{Record, SourceV1};
 use crate::open::{look, open_journal, unlink_if};
 use crate::shared::{JournalFile, Shared, path_error, retry, write_all};
-use crate::{Disk, Exists, StorageError};
+use crate::{Disk, Exists, FileId, StorageError};
 
 /// The longest file that waits in memory, in bytes. A kill takes no more from it than what any download may have received
 /// and not yet written.
@@ -132,12 +132,13 @@ impl<D: Disk> Shared<D> {
         &self,
         exists: Exists,
         modified: Option<Wall>,
+        announce: &mut impl FnMut(FileId),
     ) -> Result<Option<PathBuf>, StorageError> {
         // Who reads goes on reading in memory: the part stays empty.
         let Some(held) = self.lock().take_held() else {
             return Ok(None);
         };
-        let named = self.name_held(&held, exists, modified);
+        let named = self.name_held(&held, exists, modified, announce);
         let name = match named {
             Ok(Some(name)) => name,
             other => {
@@ -164,6 +165,7 @@ impl<D: Disk> Shared<D> {
         held: &[u8],
         exists: Exists,
         modified: Option<Wall>,
+        announce: &mut impl FnMut(FileId),
     ) -> Result<Option<String>, StorageError> {
         let part = |doing| self.names.part_error(doing);
         let target = self.names.dir.join(&self.names.target);
@@ -187,6 +189,7 @@ impl<D: Disk> Shared<D> {
             retry(|| self.disk.set_modified(&file, modified)).map_err(part("set the time of"))?;
         }
         retry(|| self.disk.sync(&file)).map_err(part("sync"))?;
+        announce(retry(|| self.disk.stat(&file)).map_err(part("look at"))?.id);
         let linked = self.take_free(exists, |name| {
             retry(|| self.disk.link(&file, &self.dir, name))
         });

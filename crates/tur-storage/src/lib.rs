@@ -41,6 +41,7 @@ mod renew;
 mod room;
 mod runs;
 mod shared;
+mod standing;
 mod state;
 #[cfg(unix)]
 mod unfinished;
@@ -64,6 +65,7 @@ pub use part::{Opened, Part, Reader, Saved};
 #[cfg(unix)]
 pub use posix::PosixDisk;
 pub use room::Room;
+pub use standing::{Numbered, is_begun, numbered};
 pub use state::{State, StateFile, StateFormat};
 #[cfg(unix)]
 pub use unfinished::{Unfinished, obstacle, unfinished, unfinished_file};

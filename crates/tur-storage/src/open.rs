@@ -56,6 +56,8 @@ pub enum Found {
     Nothing,
     /// A plain file.
     File {
+        /// Which one.
+        id: FileId,
         /// Length in bytes.
         len: u64,
         /// Time of its last change.
@@ -95,6 +97,7 @@ pub(crate) fn survey_in<D: Disk>(
         None => Found::Nothing,
         Some(stat) => match stat.kind {
             FileKind::Regular => Found::File {
+                id: stat.id,
                 len: stat.len,
                 modified: stat.modified,
             },

@@ -53,8 +53,10 @@ fn a_download_is_written_kept_and_committed<D: Disk>(disk: impl Fn() -> D, place
     let path = part.commit(TOTAL, Exists::Refuse, Some(at)).unwrap();
     assert_eq!(path, place.dir.join("file"));
     let found = survey(&disk(), place).unwrap();
-    let (len, modified) = (TOTAL, at);
-    assert_eq!(found, Found::File { len, modified });
+    let Found::File { len, modified, .. } = found else {
+        panic!("{found:?}");
+    };
+    assert_eq!((len, modified), (TOTAL, at));
     assert_eq!(
         content(&disk(), place, "file").unwrap(),
         body(1, range(0, TOTAL))

@@ -2,7 +2,6 @@
 //!
 //! Read [`ToFile`]. The names are those of [`Filing`], making bytes durable is `keep.rs`, the end `finish.rs`.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -15,7 +14,8 @@ use tur_storage::{Disk, Durable, Stay, StorageError};
 
 use super::answer::{representation, validator};
 use super::digest::Follower;
-use super::filing::{Existing, Filing, Named, Resumable};
+use super::existing::{Existing, telling};
+use super::filing::{Filing, Named, Resumable};
 use super::keep::Checkpointing;
 use super::store::{Errand, Store};
 use super::{Driver, End};
@@ -34,8 +34,8 @@ const SLOW: Duration = Duration::from_secs(2);
 pub(super) struct ToFile<'a, D: Disk> {
     pub(super) job: &'a Job,
     pub(super) filing: Filing<D>,
-    /// Set while the first answer is only to be compared with the file that is there.
-    pub(super) compare: Option<Existing>,
+    /// Set while the first answer is only to be compared with files that are there.
+    pub(super) compare: Option<Vec<Existing>>,
     pub(super) follower: Option<Follower>,
     pub(super) checkpoint: Checkpointing,
     watched: Watched,
@@ -52,9 +52,9 @@ pub(super) enum News {
 /// How a download may end before its bytes have come.
 pub(super) enum Early {
     /// The file was there, complete.
-    Already(PathBuf),
-    /// The existing file was compared: true if it is the same.
-    Compared(bool),
+    Already,
+    /// Existing files were compared: the one that is the same.
+    Compared(Option<Existing>),
 }
 
 impl<'a, D: Disk + Clone> ToFile<'a, D> {
@@ -204,8 +204,8 @@ impl<D: Disk + Clone> Store<D> for ToFile<'_, D> {
 }
 
 impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
-    /// Begins the machine anew: with what an earlier run left, or only to compare an existing file.
-    pub(super) fn begin(&mut self, saved: Option<Resumable>, compare: Option<Existing>) {
+    /// Begins the machine anew: with what an earlier run left, or only to compare existing files.
+    pub(super) fn begin(&mut self, saved: Option<Resumable>, compare: Option<Vec<Existing>>) {
         self.release_all();
         // The machine that comes now has not been told how many lanes it may use.
         self.leave_origin();
@@ -235,7 +235,7 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
             lane_rate: profile.lane_rate,
             ratio: profile.ratio.value(),
         });
-        let config = config(self.store.job, compare, hint);
+        let config = config(self.store.job, self.store.compare.as_deref(), hint);
         self.transfer = Transfer::new(config, resumed, self.began);
         if let Some((_, most)) = self.membership.bounds {
             self.transfer.handle(now, Event::Ceiling(most));
@@ -248,21 +248,26 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
 
     /// The answer to the last byte of an existing file, or to whatever else was asked about it.
     fn compared(&mut self, answer: &Answer) {
-        let Some(existing) = self.store.compare else {
-            return;
-        };
+        let none = Representation::default();
         // What is coded there would be decoded here: its length is another one.
         let coded = representation(answer).is_some_and(|found| found.encoding.is_some());
-        let same = match answer {
-            _ if coded && self.store.job.terms.decode => false,
+        let (total, representation) = match answer {
+            _ if coded && self.store.job.terms.decode => (None, &none),
             Answer::Partial {
                 range: Some(range),
                 content,
-            } => existing.is(range.total, &content.representation),
-            Answer::Whole(content) => existing.is(length(content), &content.representation),
-            _ => false,
+            } => (range.total, &content.representation),
+            Answer::Whole(content) => (length(content), &content.representation),
+            Answer::Unsatisfiable { total } => (*total, &none),
+            _ => (None, &none),
         };
-        self.end = Some(End::Own(Early::Compared(same)));
+        let ToFile {
+            compare, filing, ..
+        } = &mut self.store;
+        if let Some(files) = compare {
+            let same = filing.same_of(files, total, representation);
+            self.end = Some(End::Own(Early::Compared(same)));
+        }
     }
 
     /// The first answer of a representation: names the file and begins its part. False if nothing is to be written.
@@ -275,8 +280,8 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
             .name_by(admitted.identity().total, representation, self.store.job)
         {
             Ok(Named::Go) => {}
-            Ok(Named::Already(path)) => {
-                self.end = Some(End::Own(Early::Already(path)));
+            Ok(Named::Already) => {
+                self.end = Some(End::Own(Early::Already));
                 return false;
             }
             Ok(Named::Resume(saved)) => {
@@ -353,7 +358,7 @@ pub(super) fn errand(job: &Job) -> Errand<'_> {
 }
 
 /// The machine's settings for a job.
-pub(super) fn config(job: &Job, compare: Option<Existing>, hint: Hint) -> TransferConfig {
+pub(super) fn config(job: &Job, compare: Option<&[Existing]>, hint: Hint) -> TransferConfig {
     TransferConfig {
         lanes_max: job.lanes_max,
         lanes_start: job.lanes_start,
@@ -371,10 +376,7 @@ pub(super) fn config(job: &Job, compare: Option<Existing>, hint: Hint) -> Transf
         seed: job.seed,
         spare: job.reading.is_some() && compare.is_none(),
         transient: job.stay != Stay::Kept,
-        // An empty file has no last byte to ask for: it is compared with the answer to an ordinary request.
-        first_ask: compare
-            .filter(|file| file.len > 0)
-            .map(|file| tur_core::ByteRange::new(file.len - 1, file.len)),
+        first_ask: compare.and_then(telling),
         ..TransferConfig::new(job.target.clone())
     }
 }

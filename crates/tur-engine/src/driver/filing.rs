@@ -8,8 +8,11 @@ use tur_core::{ByteRange, Identity, Kind, RangeSet, Representation, Wall};
 use tur_http::SafeName;
 use tur_sched::Proof;
 use tur_storage::{
-    Disk, Exists, Found, Open, Opened, Part, Place, Room, Saved, StorageError, survey,
+    Disk, Exists, FileId, FileName, Found, Open, Opened, Part, Place, Room, Saved, StorageError,
+    survey,
 };
+
+use super::existing::{Around, Existing, Likeness};
 
 use crate::checksum::{Algorithm, Hasher};
 use crate::filed::Filed;
@@ -18,30 +21,12 @@ use crate::reading::{Core, WholeFile};
 use crate::tenants::Tenure;
 use crate::{Checksum, Error, OnExists};
 
-/// A plain file that stands under the target's name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Existing {
-    pub(super) len: u64,
-    pub(super) modified: Wall,
-}
-
-impl Existing {
-    /// True if an answer describes this very file: equal length and equal time of modification.
-    pub(super) fn is(&self, total: Option<u64>, representation: &Representation) -> bool {
-        let time = representation
-            .last_modified
-            .as_ref()
-            .map(|modified| modified.at);
-        total == Some(self.len) && time == Some(self.modified)
-    }
-}
-
 /// What the first answer makes of the name.
 pub(super) enum Named {
     /// Go on with the part that is open.
     Go,
     /// The file is there, complete.
-    Already(PathBuf),
+    Already,
     /// Under the name that the answer gives, an earlier run has left these bytes.
     Resume(Resumable),
 }
@@ -68,6 +53,8 @@ pub(super) struct Filing<D: Disk> {
     pub(super) keep: bool,
     /// True while the part is as an earlier run left it, with claims that are not ours to give up.
     untouched: bool,
+    /// True if the file under the name was compared, and nothing told it from this one, or proved it to be this one.
+    untold: bool,
     keep_time: bool,
     modified: Option<Wall>,
     reading: Option<Arc<Core>>,
@@ -88,6 +75,7 @@ impl<D: Disk + Clone> Filing<D> {
             begun: false,
             keep: false,
             untouched: false,
+            untold: false,
             keep_time: job.keep_remote_time,
             modified: None,
             reading: job.reading.clone(),
@@ -108,14 +96,72 @@ impl<D: Disk + Clone> Filing<D> {
         self.tenure.leaving(&self.path())
     }
 
-    /// True if this downloader has put another URL's file there: equal length and time are no proof then.
-    pub(super) fn is_of_another_url(&self) -> bool {
-        self.filed.is_of_another(&self.path(), &self.url)
+    pub(super) fn path_of(&self, name: &FileName) -> PathBuf {
+        plain(&self.place.dir.join(name.as_str()))
     }
 
     /// The file is complete, under this name.
     pub(super) fn remember(&self, path: &Path) {
         self.filed.put(path, &self.url);
+    }
+
+    /// What remembers which file this is, before it can be found under any name.
+    pub(super) fn noting(&self) -> impl FnMut(FileId) + Send + use<D> {
+        let (filed, url) = (self.filed.clone(), self.url.clone());
+        move |id| filed.note(id, &url)
+    }
+
+    /// That file is this URL's, if it is not known to be another's.
+    pub(super) fn claim(&self, file: &Existing) -> bool {
+        self.filed
+            .claim(&self.path_of(&file.name), file.id, &self.url)
+    }
+
+    /// The one of these files that an answer describes, if it is not known to be another URL's: it is this one's from here on.
+    pub(super) fn same_of(
+        &mut self,
+        files: &[Existing],
+        total: Option<u64>,
+        representation: &Representation,
+    ) -> Option<Existing> {
+        self.untold = false;
+        for file in files {
+            match file.likeness(total, representation) {
+                Likeness::Same if self.claim(file) => return Some(file.clone()),
+                Likeness::Untold if file.name == self.place.name => self.untold = true,
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// That file is the one: it is what this download is about from here on.
+    pub(super) fn settle_on(&mut self, file: Existing) {
+        self.place.name = file.name;
+    }
+
+    /// Work that looks at what stands around a name that `file` has.
+    pub(super) fn looking_around(&self) -> impl FnOnce() -> Result<Around, StorageError> + use<D> {
+        let (disk, place, url) = (self.disk.clone(), self.place.clone(), self.url.clone());
+        let passed_by = self.exists == Exists::Rename;
+        move || Around::look(&disk, &place, &url, passed_by)
+    }
+
+    /// Files that may be this URL's, the most likely one first: the one that has the name, and those with a number behind it
+    /// that a commit would pass by.
+    pub(super) fn candidates(&self, file: Existing, around: Around) -> Vec<Existing> {
+        if around.begun {
+            // None of them is what this URL has begun and not ended.
+            return Vec::new();
+        }
+        let others = |file: &Existing| {
+            let path = self.path_of(&file.name);
+            self.filed.is_of_another(&path, file.id, &self.url)
+        };
+        let mut candidates = vec![file];
+        candidates.extend(around.numbered);
+        candidates.retain(|file| !others(file));
+        candidates
     }
 
     pub(super) fn part(&self) -> Option<&Part<D>> {
@@ -141,7 +187,12 @@ impl<D: Disk + Clone> Filing<D> {
         };
         match found {
             Found::Nothing => Ok(None),
-            Found::File { len, modified } => Ok(Some(Existing { len, modified })),
+            Found::File { id, len, modified } => Ok(Some(Existing {
+                name: self.place.name.clone(),
+                id,
+                len,
+                modified,
+            })),
             Found::Directory => refuse("a directory"),
             Found::Symlink => refuse("a symbolic link"),
             Found::Special => refuse("not a plain file"),
@@ -154,8 +205,12 @@ impl<D: Disk + Clone> Filing<D> {
             (OnExists::Skip, _) => Ok(false),
             (_, Exists::Refuse) => {
                 let path = self.path();
+                let what = match self.untold {
+                    true => ", and nothing tells whether it is this file",
+                    false => " and is not this file",
+                };
                 let message = format!(
-                    "{} exists and is not this file: choose another name, or allow it to be overwritten",
+                    "{} exists{what}: choose another name, or allow it to be overwritten",
                     path.display()
                 );
                 Err(Error::new(Kind::Local, message))
@@ -164,14 +219,19 @@ impl<D: Disk + Clone> Filing<D> {
         }
     }
 
-    /// Work that tells whether the file under the name has the digest; it ends early once `stop` is set. A file that
+    /// Work that tells whether a file in the directory has the digest; it ends early once `stop` is set. A file that
     /// cannot be read does not have it.
     pub(super) fn digest_work(
         &self,
+        name: &FileName,
         checksum: &Checksum,
         stop: Arc<AtomicBool>,
     ) -> impl FnOnce() -> bool + use<D> {
-        let (disk, place, checksum) = (self.disk.clone(), self.place.clone(), checksum.clone());
+        let (disk, checksum) = (self.disk.clone(), checksum.clone());
+        let place = Place {
+            name: name.clone(),
+            ..self.place.clone()
+        };
         move || {
             digest(&disk, &place, checksum.algorithm, &stop)
                 .is_ok_and(|digest| checksum.matches(&digest))
@@ -257,11 +317,16 @@ impl<D: Disk + Clone> Filing<D> {
         }
         self.place.name = name;
         self.tenure.moves_to(self.path());
-        if let Some(existing) = self.look()?
-            && ((!self.is_of_another_url() && existing.is(total, representation))
-                || !self.taken()?)
-        {
-            return Ok(Named::Already(self.path()));
+        if let Some(existing) = self.look()? {
+            let around = self.looking_around()()?;
+            let candidates = self.candidates(existing, around);
+            if let Some(file) = self.same_of(&candidates, total, representation) {
+                self.settle_on(file);
+                return Ok(Named::Already);
+            }
+            if !self.taken()? {
+                return Ok(Named::Already);
+            }
         }
         Ok(self.open()?.map_or(Named::Go, Named::Resume))
     }

@@ -15,8 +15,9 @@ use tur_sched::Hint;
 use tur_storage::{Disk, Found, Opened, Stay, StorageError};
 
 use super::digest::Follower;
+use super::existing::Existing;
 use super::file::{Early, ToFile, config, errand};
-use super::filing::{Existing, Resumable, plain};
+use super::filing::{Resumable, plain};
 use super::{Driver, End, Outside, World};
 use crate::careful::unharmed;
 use crate::checksum::{Algorithm, hex};
@@ -116,7 +117,7 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
                         return Ok(done);
                     }
                 }
-                End::Own(Early::Already(path)) => return Ok(self.already(path)),
+                End::Own(Early::Already) => return Ok(self.already()),
                 End::Own(Early::Compared(_)) => {
                     return Err(self.leave(Error::new(Kind::Other, "compared without a file")));
                 }
@@ -164,35 +165,72 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
         existing: Existing,
         outside: &mut Outside,
     ) -> Result<Option<Completed>, Error> {
-        if let Some(checksum) = &self.store.job.checksum {
-            // A digest is the better proof, and needs no network.
-            if self.has_digest(checksum, outside).await? {
-                return Ok(Some(self.already(self.store.filing.path())));
-            }
-            if self.store.job.on_exists == crate::OnExists::Skip {
-                let (path, algorithm) = (self.store.filing.path(), checksum.algorithm.name());
-                let message = format!(
-                    "{} exists and its {algorithm} differs: it is left as it is",
-                    path.display()
-                );
-                return Err(Error::new(Kind::Checksum, message));
-            }
-        } else if self.store.job.on_exists == crate::OnExists::Skip
-            || (!self.store.filing.is_of_another_url() && self.is_same(existing, outside).await?)
-        {
-            return Ok(Some(self.already(self.store.filing.path())));
+        let job = self.store.job;
+        let skip = job.on_exists == crate::OnExists::Skip;
+        if skip && job.checksum.is_none() {
+            return Ok(Some(self.already()));
         }
-        if self.store.filing.taken()? {
-            Ok(None)
-        } else {
-            Ok(Some(self.already(self.store.filing.path())))
+        let looking = self.world.desk.leave(self.store.filing.looking_around());
+        let around = self.on_disk().wait(or_cancelled(outside, looking)).await;
+        let around = around.ok_or_else(Error::cancelled)??;
+        let found = match &job.checksum {
+            // A digest is the better proof, and needs no network. Whoever else has the file has the same one.
+            Some(checksum) => {
+                let mut files = self.store.filing.candidates(existing.clone(), around);
+                if files.first() != Some(&existing) {
+                    files.insert(0, existing);
+                }
+                self.digested(checksum, files, outside).await?
+            }
+            None => {
+                let files = self.store.filing.candidates(existing, around);
+                self.same_of(files, outside).await?
+            }
+        };
+        if let Some(file) = found {
+            self.store.filing.settle_on(file);
+            return Ok(Some(self.already()));
+        }
+        if let Some(checksum) = job.checksum.as_ref().filter(|_| skip) {
+            let (path, algorithm) = (self.store.filing.path(), checksum.algorithm.name());
+            let message = format!(
+                "{} exists and its {algorithm} differs: it is left as it is",
+                path.display()
+            );
+            return Err(Error::new(Kind::Checksum, message));
+        }
+        match self.store.filing.taken()? {
+            true => Ok(None),
+            false => Ok(Some(self.already())),
         }
     }
 
-    /// Whether the file that is there has the digest.
-    async fn has_digest(&self, checksum: &Checksum, outside: &mut Outside) -> Result<bool, Error> {
+    /// The first of these files that has the digest.
+    async fn digested(
+        &self,
+        checksum: &Checksum,
+        files: Vec<Existing>,
+        outside: &mut Outside,
+    ) -> Result<Option<Existing>, Error> {
+        for file in files {
+            if self.has_digest(&file, checksum, outside).await? {
+                self.store.filing.claim(&file);
+                return Ok(Some(file));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether that file has the digest.
+    async fn has_digest(
+        &self,
+        file: &Existing,
+        checksum: &Checksum,
+        outside: &mut Outside,
+    ) -> Result<bool, Error> {
         let stop = Arc::new(AtomicBool::new(false));
-        let work = self.store.filing.digest_work(checksum, Arc::clone(&stop));
+        let filing = &self.store.filing;
+        let work = filing.digest_work(&file.name, checksum, Arc::clone(&stop));
         let verdict = or_cancelled(outside, self.world.compute.run(work)).await;
         stop.store(true, Ordering::Relaxed);
         // Work that panicked has proven nothing.
@@ -201,9 +239,16 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
             .ok_or_else(Error::cancelled)
     }
 
-    /// Asks the origin for the last byte of the file that is there.
-    async fn is_same(&mut self, existing: Existing, outside: &mut Outside) -> Result<bool, Error> {
-        self.begin(None, Some(existing));
+    /// The one of these files that the origin has, by its answer to a request for one byte.
+    async fn same_of(
+        &mut self,
+        files: Vec<Existing>,
+        outside: &mut Outside,
+    ) -> Result<Option<Existing>, Error> {
+        if files.is_empty() {
+            return Ok(None);
+        }
+        self.begin(None, Some(files));
         let end = self.drive(outside).await;
         self.release_all();
         match end {
@@ -212,11 +257,11 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
             End::Broken(error) => Err(error),
             End::Cancelled => Err(Error::cancelled()),
             // A machine that compares asks for nothing else; if all is there without asking, it is no proof.
-            End::Landed(_) | End::Own(Early::Already(_)) => Ok(false),
+            End::Landed(_) | End::Own(Early::Already) => Ok(None),
         }
     }
 
-    fn already(&mut self, path: PathBuf) -> Completed {
+    fn already(&mut self) -> Completed {
         self.release_all();
         self.store.filing.leave(false);
         self.store.filing.sweep();
@@ -226,7 +271,7 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
             _ => 0,
         };
         Completed {
-            path,
+            path: self.store.filing.path(),
             bytes,
             already: true,
             ..self.report()
@@ -384,7 +429,9 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
         let Some((part, exists, modified)) = self.store.filing.hand_over() else {
             return Err(Error::new(Kind::Other, "there is no part to commit"));
         };
-        let commit = move || part.commit(total, exists, modified);
+        // Before it has its name: another download may look at that at once.
+        let noting = self.store.filing.noting();
+        let commit = move || part.commit_announced(total, exists, modified, noting);
         let committed = self.on_disk().wait(self.world.desk.leave(commit)).await;
         let path = plain(&committed?);
         self.store.filing.remember(&path);

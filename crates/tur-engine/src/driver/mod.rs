@@ -8,6 +8,7 @@ mod act;
 mod alarm;
 mod answer;
 mod digest;
+mod existing;
 mod fetch;
 mod file;
 mod filing;

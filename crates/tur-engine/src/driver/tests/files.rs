@@ -72,6 +72,24 @@ async fn the_same_file_is_not_fetched_twice() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_nothing_tells_of_a_file_is_not_said() {
+    for (at, said) in [
+        (
+            origin(SIZE),
+            "exists, and nothing tells whether it is this file",
+        ),
+        (origin(SIZE + 1), "exists and is not this file"),
+        (dated(), "exists and is not this file"),
+    ] {
+        let mut stand = Stand::new(at);
+        stand.put(NAME, &content(0, ByteRange::new(0, SIZE)));
+        let error = stand.run(job()).await.result.expect_err("it is refused");
+        assert_eq!(error.kind(), Kind::Local);
+        assert!(error.to_string().contains(said), "{error}");
+    }
+}
+
 /// Two files of one length and one date, and of one name: items of a list, say.
 #[tokio::test(start_paused = true)]
 async fn another_urls_file_is_not_taken_for_the_same() {
@@ -122,6 +140,86 @@ async fn another_urls_file_is_not_taken_for_the_same() {
             assert!(stand.run(proven).await.done().already);
         }
     }
+}
+
+/// A list is run again, and again after an end in its middle: one of length and date is found for each URL, and what is there
+/// is fetched no more.
+#[tokio::test(start_paused = true)]
+async fn urls_whose_files_have_one_name_find_their_own_in_a_later_run() {
+    const NAMES: [&str; 3] = ["file.bin", "file.bin.1", "file.bin.2"];
+    for named in [false, true] {
+        let path = |n: u8| match named {
+            true => format!("/{n}"),
+            false => format!("/{n}/file.bin"),
+        };
+        let of = |n: u8| match named {
+            true => dated()
+                .version(n)
+                .disposition(b"attachment; filename=file.bin"),
+            false => dated().version(n),
+        };
+        let from = |n: u8| Job {
+            destination: Destination::Directory(DIR.into()),
+            ..job_of(&format!("http://origin.test{}", path(n)))
+        };
+        let mut stand = Stand::with([0, 1, 2].map(|n| (path(n), of(n))));
+        // The first run came as far as this.
+        stand.run(from(0)).await.done();
+        for again in [false, true, true] {
+            // Another process: nothing is remembered.
+            stand.forget();
+            let before = stand.transport.bytes_sent();
+            for n in 0..3u8 {
+                let ran = stand.run(from(n)).await;
+                assert_eq!(ran.done().already, again || n == 0, "{named} {n}");
+                let path = std::path::Path::new(DIR).join(NAMES[usize::from(n)]);
+                assert_eq!(ran.done().path, path);
+            }
+            for (n, name) in NAMES.into_iter().enumerate() {
+                stand.assert_file(name, u8::try_from(n).expect("few"), SIZE);
+                stand.assert_sides(name, false);
+            }
+            let sent = stand.transport.bytes_sent() - before;
+            assert!(!again || named || sent <= 3, "{sent} bytes");
+            assert!(!stand.exists("file.bin.3"));
+        }
+    }
+}
+
+/// What a URL has begun is not the file that has the name.
+#[tokio::test(start_paused = true)]
+async fn a_part_of_the_same_url_is_gone_on_with_although_the_name_is_taken() {
+    let paths = ["/a/file.bin", "/b/file.bin"];
+    let large = |version| {
+        let at = origin(4 * MIB).version(version);
+        at.last_modified(Some(yesterday()))
+    };
+    let from = |path: &str, on_exists| Job {
+        destination: Destination::Directory(DIR.into()),
+        on_exists,
+        ..job_of(&format!("http://origin.test{path}"))
+    };
+    let mut stand = Stand::with([(paths[0], large(0)), (paths[1], large(1))]);
+    stand.run(from(paths[0], OnExists::ByName)).await.done();
+    let sent = stand.transport.bytes_sent();
+    let handle = stand.start(from(paths[1], OnExists::ByName));
+    stand.transport.bytes_reach(sent + 2 * MIB).await;
+    handle.cancel();
+    stand.end(handle).await.result.expect_err("cancelled");
+    stand.assert_sides(NAME, true);
+    stand.forget();
+    let ran = stand.run(from(paths[1], OnExists::Refuse)).await;
+    assert_eq!(ran.result.expect_err("it is refused").kind(), Kind::Local);
+    stand.assert_sides(NAME, true);
+    // To the other URL the part says nothing.
+    let ran = stand.run(from(paths[0], OnExists::ByName)).await;
+    assert!(ran.done().already);
+    stand.forget();
+    let ran = stand.run(from(paths[1], OnExists::ByName)).await;
+    assert!(ran.done().resumed_bytes >= 3 * MIB / 2);
+    stand.assert_file(NAME, 0, 4 * MIB);
+    stand.assert_file("file.bin.1", 1, 4 * MIB);
+    stand.assert_sides(NAME, false);
 }
 
 /// Another file under the name.

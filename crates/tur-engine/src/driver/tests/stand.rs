@@ -184,6 +184,11 @@ impl Stand {
         self
     }
 
+    /// What follows is done by another process, as far as files go.
+    pub(super) fn forget(&mut self) {
+        self.filed = crate::filed::Filed::default();
+    }
+
     /// Sessions that count, and how many may.
     pub(super) fn held(&self) -> (usize, usize) {
         self.sessions.held()
