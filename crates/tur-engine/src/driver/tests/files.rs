@@ -72,6 +72,24 @@ async fn the_same_file_is_not_fetched_twice() {
     }
 }
 
+/// A range of nothing cannot be had: the answer to that has no date, and the one to the whole has.
+#[tokio::test(start_paused = true)]
+async fn an_empty_file_is_not_fetched_twice() {
+    for destination in [job().destination, Destination::Directory(DIR.into())] {
+        let mut stand = Stand::new(origin(0).last_modified(Some(yesterday())));
+        for already in [false, true, true] {
+            let job = Job {
+                destination: destination.clone(),
+                ..job()
+            };
+            let ran = stand.check(job, Want::File(0, 0)).await;
+            assert_eq!(ran.done().already, already);
+            assert!(!stand.exists("file.bin.1"));
+            stand.forget();
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_nothing_tells_of_a_file_is_not_said() {
     for (at, said) in [
