@@ -72,6 +72,8 @@ Lists (-i) have one URL a line. Indented lines below a URL are its options:
       dir=images               as -d, and in its place
       checksum=sha256:9f86...  as --checksum
       header=X-Key: 1234       as -H, for this URL alone, in place of a -H of that name (repeatable)
+A dir= above all URLs is that of those which have none. A URL with done=FILE is not downloaded: that file is it, and is not \
+taken to be another URL's; --save-session writes such lines.
 Blank lines and lines that begin with # are skipped. All of a list is checked before anything begins: what is not \
 understood is exit 2, with its line. A list may write wherever you may: take one from nobody whom you would not \
 let type a command.

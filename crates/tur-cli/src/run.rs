@@ -1,11 +1,14 @@
 //! A run from plan to exit code.
 //!
 //! [`run()`] prepares; a [`Run`] then has as many downloads under way as the plan allows, shows what each tells, begins the
-//! next when one ends, and keeps the session. Nothing of it is as long as the list but one flag for each item.
+//! next when one ends, and keeps the session. Nothing of it is as long as the list but two flags for each item; and with a
+//! session, the names of files that others might take for theirs.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fmt;
 use std::future::pending;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
@@ -91,8 +94,8 @@ fn check(downloader: &Downloader, plan: &Plan) -> Result<(), (Kind, String)> {
 /// Looks at what can be wrong with each item.
 pub(crate) fn check_items(downloader: &Downloader, plan: &Plan) -> Result<(), (Kind, String)> {
     for n in 0..plan.items.len() {
-        let (place, listed) = plan.items.place(n);
-        let wrong = |kind, why: &dyn fmt::Display| {
+        let wrong = |line, kind, why: &dyn fmt::Display| {
+            let (place, listed) = plan.items.place(n, line);
             // A line that cannot be used is a mistake in the list, whatever it would be elsewhere.
             let kind = if listed { Kind::Usage } else { kind };
             match plan.several {
@@ -100,20 +103,39 @@ pub(crate) fn check_items(downloader: &Downloader, plan: &Plan) -> Result<(), (K
                 false => (kind, why.to_string()),
             }
         };
-        let item = plan.items.item(n).map_err(|why| wrong(Kind::Usage, &why))?;
+        let item = plan.items.item(n);
+        let item = item.map_err(|(line, why)| wrong(Some(line), Kind::Usage, &why))?;
         let download = request::download(downloader, &plan.job, item);
-        download
-            .check()
-            .map_err(|error| wrong(error.kind(), &error))?;
+        download.check().map_err(|error| {
+            let line = line_to_blame(downloader, plan, n);
+            wrong(line, error.kind(), &error)
+        })?;
+    }
+    for (place, url, file) in plan.items.made() {
+        let remembered = downloader.remember_file(url, Path::new(file));
+        remembered.map_err(|error| (Kind::Usage, format!("{place}: {error}")))?;
     }
     Ok(())
+}
+
+/// The option without which nothing would be wrong with an item. `None`: it is the URL.
+fn line_to_blame(downloader: &Downloader, plan: &Plan, n: usize) -> Option<u32> {
+    let options = plan.items.options(n)?;
+    let good_without = |line: &u32| {
+        let item = plan.items.item_without(n, Some(*line));
+        item.is_ok_and(|item| {
+            let download = request::download(downloader, &plan.job, item);
+            download.check().is_ok()
+        })
+    };
+    options.map(|(line, ..)| line).find(good_without)
 }
 
 /// Writes what is left into the session, if there is one.
 fn save(plan: &Plan, tally: &Tally) -> Result<(), (Kind, String)> {
     plan.session
         .as_ref()
-        .map_or(Ok(()), |session| session.save(&plan.items, tally.left()))
+        .map_or(Ok(()), |session| session.save(&plan.items, tally))
 }
 
 /// Downloads under way.
@@ -131,6 +153,8 @@ struct Run<'a> {
     told: mpsc::Receiver<Told>,
     began: Instant,
     pace: Pace,
+    /// With a session: of each item, whether another one's file is probably called like its own.
+    namesakes: Option<Vec<bool>>,
     /// How many items were done when the session was written.
     saved: usize,
     /// When it may be written again, since the run began.
@@ -172,6 +196,7 @@ impl<'a> Run<'a> {
             told,
             began: Instant::now(),
             pace: Pace::default(),
+            namesakes: plan.session.as_ref().map(|_| plan.items.namesakes()),
             saved: 0,
             save_from: Duration::ZERO,
         }
@@ -270,11 +295,26 @@ impl<'a> Run<'a> {
             }
             outcome => {
                 self.tally.count(n, outcome);
+                self.keep_name(n, outcome);
                 self.show.end(n, outcome);
             }
         }
         self.turns.ended(&running.target);
         self.save_now_and_then();
+    }
+
+    /// For the session: which file an item has become, if one that is left might come to the same name: by its URL, or because
+    /// servers give names.
+    fn keep_name(&mut self, n: usize, outcome: &Result<Completed, Error>) {
+        let (Some(namesakes), Ok(done)) = (&self.namesakes, outcome) else {
+            return;
+        };
+        let item = self.plan.items.item(n).expect("it was begun");
+        let likely = request::download(self.downloader, &self.plan.job, item).likely_name();
+        let name = done.path.file_name().and_then(OsStr::to_str);
+        if namesakes[n] || name != Some(&likely) {
+            self.tally.make(n, done.path.clone());
+        }
     }
 
     fn tick(&mut self) {

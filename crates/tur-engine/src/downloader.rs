@@ -1,7 +1,7 @@
 //! The facade: one per application, with the data thread that everything runs on.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -14,7 +14,7 @@ use tur_core::{Kind, Rate};
 use tur_net::{HttpSession, HttpTransport, NetConfig};
 use tur_sched::DispatchConfig;
 use tur_sched::abr::AbrConfig;
-use tur_storage::{FileDisk, PosixDisk, Stay};
+use tur_storage::{FileDisk, FileName, Found, Place, PosixDisk, Stay, survey};
 
 use crate::adapt::AbrHandle;
 use crate::board::Board;
@@ -348,6 +348,26 @@ impl Downloader {
     /// A download of `url`, to be set up and started.
     pub fn download(&self, url: &str) -> Download {
         Download::new(self.clone(), url)
+    }
+
+    /// The file at `path` is that of `url`, says who has kept account of earlier runs: no other URL's download takes it for its
+    /// own only because length and date agree. Nothing is remembered of a file that is not there.
+    ///
+    /// # Errors
+    /// The URL or the path cannot be used.
+    pub fn remember_file(&self, url: &str, path: &Path) -> Result<(), Error> {
+        let target = tur_http::target(url);
+        let (target, _) = target.map_err(|error| Error::new(Kind::Usage, error.to_string()))?;
+        let name = path.file_name().and_then(|name| name.to_str());
+        let place = Place {
+            dir: path.parent().map(Path::to_owned).unwrap_or_default(),
+            name: FileName::new(name.unwrap_or_default())?,
+            create_dirs: false,
+        };
+        if let Ok(Found::File { id, .. }) = survey(&PosixDisk, &place) {
+            self.shared.filed.claim(path, id, &target.to_string());
+        }
+        Ok(())
     }
 
     /// Adds something that wants bytes. It is asked for commands from now on, until the last clone of its handle goes. Works

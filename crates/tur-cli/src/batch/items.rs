@@ -2,6 +2,7 @@
 //!
 //! [`Items`] keeps them as they were written; an [`Item`] is one of them, read when its turn comes.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::path::{Path, PathBuf};
 
 use tur_engine::Checksum;
@@ -47,31 +48,57 @@ impl Items {
         }
     }
 
-    /// Where it was written, for messages: `LIST:LINE`, or the number of the URL. True with it if it is in the list.
-    pub(crate) fn place(&self, n: usize) -> (String, bool) {
+    /// Where it, or that line of it, was written, for messages: `LIST:LINE`, or the number of the URL. True with it if it is in
+    /// the list.
+    pub(crate) fn place(&self, n: usize, line: Option<u32>) -> (String, bool) {
         match self.listed(n) {
-            Some(n) => (self.list.place(n), true),
+            Some(n) => (self.list.place(n, line), true),
             None => (format!("URL {}", n + 1), false),
         }
     }
 
-    /// The options as they were written in the list. `None` if it was typed.
-    pub(crate) fn options(&self, n: usize) -> Option<impl Iterator<Item = (Key, &str)>> {
+    /// The options as they were written in the list, with their lines. `None` if it was typed.
+    pub(crate) fn options(&self, n: usize) -> Option<impl Iterator<Item = (u32, Key, &str)>> {
         self.listed(n).map(|n| self.list.options(n))
+    }
+
+    /// The directory that the list gives to those that have none.
+    pub(crate) fn dir(&self) -> Option<&str> {
+        self.list.dir()
+    }
+
+    /// URLs whose files are there, says the list, with these files, and where that stands.
+    pub(crate) fn made(&self) -> impl Iterator<Item = (String, &str, &str)> {
+        self.list.made()
     }
 
     /// Reads an item.
     ///
     /// # Errors
-    /// A sentence about a value that cannot be used. It does not repeat it.
-    pub(crate) fn item(&self, n: usize) -> Result<Item<'_>, String> {
+    /// The line, and a sentence about a value in it that cannot be used. It does not repeat it.
+    pub(crate) fn item(&self, n: usize) -> Result<Item<'_>, (u32, String)> {
+        self.item_without(n, None)
+    }
+
+    /// As [`item`](Self::item), as if that line were not there.
+    ///
+    /// # Errors
+    /// As those of [`item`](Self::item).
+    pub(crate) fn item_without(
+        &self,
+        n: usize,
+        without: Option<u32>,
+    ) -> Result<Item<'_>, (u32, String)> {
         let mut item = Item {
             url: self.url(n),
+            dir: self.dir_of(n).map(PathBuf::from),
             ..Item::default()
         };
-        for (key, value) in self.options(n).into_iter().flatten() {
-            let wrong = |why: String| format!("{}: {why}", key.as_str());
+        let options = self.options(n).into_iter().flatten();
+        for (line, key, value) in options.filter(|(line, ..)| Some(*line) != without) {
+            let wrong = |why: String| (line, format!("{}: {why}", key.as_str()));
             match key {
+                Key::Done => {}
                 Key::Out => item.out = Some(file(value).map_err(wrong)?),
                 Key::Dir => item.dir = Some(value.into()),
                 Key::Checksum => {
@@ -90,15 +117,37 @@ impl Items {
         let url = self.url(n);
         let path = url.split(['?', '#']).next().unwrap_or_default();
         let mut name = path.rsplit('/').next().unwrap_or_default();
-        let mut dir = "";
-        for (key, value) in self.options(n).into_iter().flatten() {
+        let mut dir = self.dir_of(n).unwrap_or_default();
+        for (_, key, value) in self.options(n).into_iter().flatten() {
             match key {
                 Key::Out => name = value,
                 Key::Dir => dir = value,
-                Key::Checksum | Key::Header => {}
+                Key::Checksum | Key::Header | Key::Done => {}
             }
         }
         format!("{dir}/{name}")
+    }
+
+    /// Of each item, whether another one's file is probably called like its own, in whatever directory.
+    pub(crate) fn namesakes(&self) -> Vec<bool> {
+        let state = RandomState::new();
+        let name = |n| {
+            let target = self.likely_target(n);
+            state.hash_one(target.rsplit('/').next())
+        };
+        let mut names: Vec<_> = (0..self.len()).map(|n| (name(n), n)).collect();
+        names.sort_unstable();
+        let mut namesakes = vec![false; self.len()];
+        for pair in names.windows(2).filter(|pair| pair[0].0 == pair[1].0) {
+            namesakes[pair[0].1] = true;
+            namesakes[pair[1].1] = true;
+        }
+        namesakes
+    }
+
+    /// The directory that the list gives to an item, unless it has one of its own.
+    fn dir_of(&self, n: usize) -> Option<&str> {
+        self.listed(n).and_then(|_| self.list.dir())
     }
 
     /// The place of an item in the list.
@@ -131,9 +180,9 @@ mod tests {
             "\nhttp://h/a\n out=o\n dir=d\n header=A: b\n header=C;\n checksum=md5:d41d8cd98f00b204e9800998ecf8427e\n",
         );
         assert_eq!(items.len(), 2);
-        let typed = items.item(0).unwrap_or_else(|why| panic!("{why}"));
+        let typed = items.item(0).unwrap_or_else(|(_, why)| panic!("{why}"));
         assert_eq!((typed.url, typed.out), ("http://h/t", None));
-        let item = items.item(1).unwrap_or_else(|why| panic!("{why}"));
+        let item = items.item(1).unwrap_or_else(|(_, why)| panic!("{why}"));
         assert_eq!(
             (item.url, item.out, item.dir),
             ("http://h/a", Some("o".into()), Some("d".into()))
@@ -146,7 +195,7 @@ mod tests {
         assert_eq!(names, ["A", "C"]);
         assert!(item.checksum.is_some());
         assert_eq!(
-            (items.place(0), items.place(1)),
+            (items.place(0, None), items.place(1, None)),
             (("URL 1".to_owned(), false), ("l:2".to_owned(), true))
         );
     }
@@ -167,8 +216,10 @@ mod tests {
                 "checksum: a sha256 digest has 64",
             ),
         ] {
-            let items = items(&[], &format!("u\n {option}"));
-            let why = items.item(0).map(drop).expect_err("refused");
+            let items = items(&[], &format!("u\n# c\n {option}"));
+            let (line, why) = items.item(0).map(drop).expect_err("refused");
+            assert_eq!(line, 3);
+            assert!(items.item_without(0, Some(3)).is_ok());
             assert!(why.starts_with(part) && !why.contains("hunter2"), "{why}");
         }
     }
@@ -181,5 +232,7 @@ mod tests {
         );
         let targets: Vec<_> = (0..items.len()).map(|n| items.likely_target(n)).collect();
         assert_eq!(targets, ["/f", "/f", "/f", "d/f", "/f", "/", "/h"]);
+        let alone = [false, false];
+        assert_eq!(items.namesakes(), [&[true; 5][..], &alone].concat());
     }
 }

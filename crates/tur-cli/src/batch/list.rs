@@ -1,11 +1,11 @@
-//! The format of a list of downloads (`-i`): one URL a line, and below it indented `key=value` lines that belong to it.
+//! The format of a list of downloads (`-i`): one URL a line, and below it indented `key=value` lines that belong to it. A `dir`
+//! above all URLs is that of those which have none.
 //!
 //! [`List::parse`] checks a whole list before anything begins. What is kept is the text and where its entries stand in it:
 //! a million of them cost little more than the file.
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::ops::Range;
 use std::path::Path;
 
 use crate::bounds::{ITEM_OPTIONS, LIST_BYTES, LIST_LINE_BYTES};
@@ -15,7 +15,10 @@ use crate::bounds::{ITEM_OPTIONS, LIST_BYTES, LIST_LINE_BYTES};
 pub(crate) struct List {
     name: String,
     text: String,
+    dir: Option<String>,
     entries: Vec<Entry>,
+    /// Those with a file that is complete, says who wrote the list.
+    made: Vec<Entry>,
 }
 
 /// Where an entry stands in the text. A list has less than 4 GiB.
@@ -24,6 +27,7 @@ struct Entry {
     line: u32,
     at: u32,
     end: u32,
+    made: bool,
 }
 
 /// What may be said of one entry.
@@ -37,6 +41,8 @@ pub(crate) enum Key {
     Checksum,
     /// A request field, as with `-H`; may be repeated.
     Header,
+    /// The file that it has become: it is not downloaded, and no other URL's file is taken to be that one.
+    Done,
 }
 
 /// Reads and checks the list at `path`; `-` is standard input.
@@ -82,6 +88,7 @@ impl List {
             text.remove(0);
         }
         let mut entries: Vec<Entry> = Vec::new();
+        let mut dir = None;
         let mut seen = Vec::new();
         for (number, line, at) in lines(&text) {
             let wrong = |why: &str| format!("{name}:{number}: {why}");
@@ -94,10 +101,15 @@ impl List {
             }
             let end = place(at + line.len());
             if is_option(line) {
+                let (key, value) = option(line).map_err(|why| wrong(&why))?;
                 let Some(entry) = entries.last_mut() else {
-                    return Err(wrong("an option without a URL above it"));
+                    match key {
+                        Key::Dir if dir.is_none() => dir = Some(value.to_owned()),
+                        Key::Dir => return Err(wrong("dir is given twice")),
+                        _ => return Err(wrong("an option without a URL above it")),
+                    }
+                    continue;
                 };
-                let (key, _) = option(line).map_err(|why| wrong(&why))?;
                 if key != Key::Header && seen.contains(&key) {
                     return Err(wrong(&format!("{} is given twice", key.as_str())));
                 }
@@ -105,20 +117,28 @@ impl List {
                     return Err(wrong(&format!("more than {ITEM_OPTIONS} options")));
                 }
                 seen.push(key);
+                entry.made |= key == Key::Done;
                 entry.end = end;
             } else if line.trim().contains('\t') {
                 return Err(wrong("one URL a line: several for one file are not known"));
             } else {
                 seen.clear();
-                let (line, at) = (number, place(at));
-                entries.push(Entry { line, at, end });
+                entries.push(Entry {
+                    line: number,
+                    at: place(at),
+                    end,
+                    made: false,
+                });
             }
         }
+        let (made, entries) = entries.into_iter().partition(|entry| entry.made);
         let name = name.to_owned();
         Ok(Self {
             name,
             text,
+            dir,
             entries,
+            made,
         })
     }
 
@@ -127,36 +147,62 @@ impl List {
         self.entries.len()
     }
 
-    /// Where the entry stands, for messages: `NAME:LINE`.
-    pub(crate) fn place(&self, n: usize) -> String {
-        format!("{}:{}", self.name, self.entries[n].line)
+    /// The directory of entries that have none.
+    pub(crate) fn dir(&self) -> Option<&str> {
+        self.dir.as_deref()
+    }
+
+    /// Where the entry stands, or one of its lines, for messages: `NAME:LINE`.
+    pub(crate) fn place(&self, n: usize, line: Option<u32>) -> String {
+        format!("{}:{}", self.name, line.unwrap_or(self.entries[n].line))
     }
 
     /// The URL of an entry.
     pub(crate) fn url(&self, n: usize) -> &str {
-        let (_, url, _) = lines(self.entry(n))
+        self.url_of(&self.entries[n])
+    }
+
+    /// The options of an entry, in their order, with their lines.
+    pub(crate) fn options(&self, n: usize) -> impl Iterator<Item = (u32, Key, &str)> {
+        self.options_of(&self.entries[n])
+    }
+
+    /// URLs whose file is there, with it, and where that stands.
+    pub(crate) fn made(&self) -> impl Iterator<Item = (String, &str, &str)> {
+        self.made.iter().map(|entry| {
+            let done = |(_, key, value)| (key == Key::Done).then_some(value);
+            let file = self.options_of(entry).find_map(done);
+            let place = format!("{}:{}", self.name, entry.line);
+            let file = file.expect("it is made, says one of its options");
+            (place, self.url_of(entry), file)
+        })
+    }
+
+    fn url_of(&self, entry: &Entry) -> &str {
+        let (_, url, _) = lines(self.text_of(entry))
             .next()
             .expect("an entry begins with a URL");
         url.trim()
     }
 
-    /// The options of an entry, in their order.
-    pub(crate) fn options(&self, n: usize) -> impl Iterator<Item = (Key, &str)> {
-        lines(self.entry(n))
+    fn options_of(&self, entry: &Entry) -> impl Iterator<Item = (u32, Key, &str)> {
+        let first = entry.line;
+        lines(self.text_of(entry))
             .skip(1)
             .filter(|(_, line, _)| !is_void(line))
-            .map(|(_, line, _)| option(line).expect("parse has checked each line"))
+            .map(move |(number, line, _)| {
+                let (key, value) = option(line).expect("the list was checked");
+                (first + number - 1, key, value)
+            })
     }
 
-    fn entry(&self, n: usize) -> &str {
-        let Entry { at, end, .. } = self.entries[n];
-        let range: Range<usize> = at as usize..end as usize;
-        &self.text[range]
+    fn text_of(&self, entry: &Entry) -> &str {
+        &self.text[entry.at as usize..entry.end as usize]
     }
 }
 
 impl Key {
-    const ALL: [Key; 4] = [Key::Out, Key::Dir, Key::Checksum, Key::Header];
+    const ALL: [Key; 5] = [Key::Out, Key::Dir, Key::Checksum, Key::Header, Key::Done];
 
     /// As it is written.
     pub(crate) const fn as_str(self) -> &'static str {
@@ -165,6 +211,7 @@ impl Key {
             Key::Dir => "dir",
             Key::Checksum => "checksum",
             Key::Header => "header",
+            Key::Done => "done",
         }
     }
 }
@@ -232,7 +279,7 @@ mod tests {
         let entry = |n| {
             let options = list
                 .options(n)
-                .map(|(key, value)| format!(" {}={value}", key.as_str()));
+                .map(|(_, key, value)| format!(" {}={value}", key.as_str()));
             format!("{}{}", list.url(n), options.collect::<String>())
         };
         (0..list.len()).map(entry).collect()
@@ -258,9 +305,28 @@ mod tests {
                 ],
             ),
             ("u\r\n  out=a\r\n# last\r\n", &["u out=a"]),
+            (
+                "# s\n  dir=d\nu\nv\n  done=/d/v\nw\n  out=a",
+                &["u", "w out=a"],
+            ),
         ] {
             assert_eq!(parsed(text), entries, "{text:?}");
         }
+    }
+
+    #[test]
+    fn what_is_made_and_the_directory_of_all_stand_apart() {
+        let text = "\tdir=/d\nu\n\n# c\n  out=a\nv\n  done=/d/v v\n";
+        let list = List::parse("l", text.to_owned()).expect("it is well formed");
+        assert_eq!((list.len(), list.dir()), (1, Some("/d")));
+        let made: Vec<_> = list.made().collect();
+        assert_eq!(made, [("l:6".to_owned(), "v", "/d/v v")]);
+        let lines: Vec<_> = list.options(0).map(|(line, ..)| line).collect();
+        assert_eq!(lines, [5]);
+        assert_eq!(
+            [list.place(0, None), list.place(0, Some(5))],
+            ["l:2", "l:5"]
+        );
     }
 
     #[test]
@@ -270,6 +336,7 @@ mod tests {
         for (text, said) in [
             (" out=a", "l:1: an option without a URL"),
             ("\n\n  out=a\nu", "l:3: an option without a URL"),
+            (" dir=a\n dir=b\nu", "l:2: dir is given twice"),
             ("u\n  ot=a", "l:2: ot is no option"),
             (
                 "u\n  max-connection-per-server=4",
@@ -333,7 +400,7 @@ mod tests {
             };
             for n in 0..list.len() {
                 assert!(!list.url(n).is_empty());
-                assert!(list.options(n).all(|(_, value)| !value.is_empty()));
+                assert!(list.options(n).all(|(.., value)| !value.is_empty()));
             }
         }
     }

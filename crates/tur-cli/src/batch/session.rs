@@ -3,6 +3,9 @@
 //! A [`Session`] is written as a whole beside its name and renamed, so that there is the old list or the new one; it is
 //! readable by its owner alone, because fields of a list may be secret. Nothing is in it that was typed as a secret: no
 //! field, no credential and no userinfo of the command line.
+//!
+//! While anything is left it also says of finished items which file they have become (`done`), where an item that is left may
+//! come to the same name: it must not take that file for its own, because length and date agree.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write as _};
@@ -10,7 +13,8 @@ use std::path::{Path, PathBuf};
 
 use tur_engine::{Checksum, Kind};
 
-use super::{Items, list::Key};
+use super::{Items, Tally, list::Key};
+use crate::bounds::{LIST_BYTES, LIST_LINE_BYTES};
 
 /// The file, and what its entries need that is not theirs.
 #[derive(Debug)]
@@ -63,9 +67,10 @@ impl Session {
     ///
     /// # Errors
     /// What kind of failure it is, and a sentence. The file is then as it was.
-    pub(crate) fn save(&self, items: &Items, left: &[bool]) -> Result<(), (Kind, String)> {
-        self.replace(items, left).map_err(|error| {
+    pub(crate) fn save(&self, items: &Items, tally: &Tally) -> Result<(), (Kind, String)> {
+        self.replace(items, tally).map_err(|error| {
             let kind = match error.kind() {
+                io::ErrorKind::InvalidData => Kind::Usage,
                 io::ErrorKind::StorageFull
                 | io::ErrorKind::QuotaExceeded
                 | io::ErrorKind::FileTooLarge => Kind::DiskFull,
@@ -82,7 +87,7 @@ impl Session {
         clippy::disallowed_methods,
         reason = "a list in the user's own place, no download: written beside its name and renamed"
     )]
-    fn replace(&self, items: &Items, left: &[bool]) -> io::Result<()> {
+    fn replace(&self, items: &Items, tally: &Tally) -> io::Result<()> {
         match fs::symlink_metadata(&self.path) {
             Ok(found) if !found.is_file() => {
                 return Err(io::Error::other("it is there and is not a plain file"));
@@ -97,7 +102,7 @@ impl Session {
             _ => {}
         }
         let written = private(&new)
-            .and_then(|file| self.fill(file, items, left))
+            .and_then(|file| self.fill(file, items, tally))
             .and_then(|()| fs::rename(&new, &self.path));
         if written.is_err() {
             // It says why; what is left of the attempt would not.
@@ -106,42 +111,64 @@ impl Session {
         written
     }
 
-    fn fill(&self, file: File, items: &Items, left: &[bool]) -> io::Result<()> {
+    fn fill(&self, file: File, items: &Items, tally: &Tally) -> io::Result<()> {
         let mut out = BufWriter::new(file);
+        let mut len = 0;
+        let mut write = |text: &str| {
+            len += text.len() as u64;
+            within(text, len)?;
+            out.write_all(text.as_bytes())
+        };
+        let left = tally.left();
         let mut left = (0..items.len()).filter(|n| left[*n]).peekable();
         if left.peek().is_some() {
-            out.write_all(HEAD.as_bytes())?;
-        }
-        for n in left {
-            out.write_all(self.entry(items, n).as_bytes())?;
+            write(HEAD)?;
+            write(&self.dir_line(items))?;
+            left.try_for_each(|n| write(&self.entry(items, n)))?;
+            for (_, url, file) in items.made() {
+                write(&made(url, file))?;
+            }
+            for (n, file) in tally.made() {
+                let file = self.here.join(file);
+                // What no line can hold has no name that an answer can give.
+                if let Ok(file) = written(&file) {
+                    write(&made(&url(items, *n), file))?;
+                }
+            }
         }
         out.into_inner()?.sync_all()
     }
 
+    /// The directory of entries that have none.
+    fn dir_of(&self, items: &Items) -> PathBuf {
+        items
+            .dir()
+            .map_or_else(|| self.dir.clone(), |dir| self.here.join(dir))
+    }
+
+    fn dir_line(&self, items: &Items) -> String {
+        option(Key::Dir, &self.dir_of(items).to_string_lossy()) + "\n"
+    }
+
     /// The lines of an item.
     fn entry(&self, items: &Items, n: usize) -> String {
-        let mut dir = self.dir.clone();
-        let mut lines = Vec::new();
+        let mut lines = vec![url(items, n)];
         match items.options(n) {
-            Some(options) => {
-                lines.push(items.url(n).to_owned());
-                for (key, value) in options {
-                    match key {
-                        Key::Dir => dir = self.here.join(value),
-                        key => lines.push(option(key, value)),
-                    }
-                }
-            }
+            Some(options) => lines.extend(options.map(|(_, key, value)| match key {
+                Key::Dir => option(key, &self.here.join(value).to_string_lossy()),
+                key => option(key, value),
+            })),
             None => {
-                lines.push(without_userinfo(items.url(n)));
                 let given = [(Key::Out, &self.out), (Key::Checksum, &self.checksum)];
                 let given = given
                     .into_iter()
                     .filter_map(|(key, value)| Some(option(key, value.as_ref()?)));
                 lines.extend(given);
+                if self.dir != self.dir_of(items) {
+                    lines.push(option(Key::Dir, &self.dir.to_string_lossy()));
+                }
             }
         }
-        lines.push(option(Key::Dir, &dir.to_string_lossy()));
         lines.join("\n") + "\n"
     }
 
@@ -151,6 +178,29 @@ impl Session {
         name.push(".new");
         Ok(self.path.with_file_name(name))
     }
+}
+
+/// The line of an item's URL. One that was typed has no userinfo there.
+fn url(items: &Items, n: usize) -> String {
+    match items.options(n) {
+        Some(_) => items.url(n).to_owned(),
+        None => without_userinfo(items.url(n)),
+    }
+}
+
+/// The lines of an item that has become this file.
+fn made(url: &str, file: &str) -> String {
+    format!("{url}\n{}\n", option(Key::Done, file))
+}
+
+/// Refuses what no list may have: it could be written, and not be read again.
+fn within(text: &str, len: u64) -> io::Result<()> {
+    let longest = text.split('\n').map(str::len).max().unwrap_or_default();
+    if len <= LIST_BYTES && longest as u64 <= LIST_LINE_BYTES {
+        return Ok(());
+    }
+    let why = "with whole directories it is more than a list may be: divide the list into several";
+    Err(io::Error::new(io::ErrorKind::InvalidData, why))
 }
 
 fn option(key: Key, value: &str) -> String {
@@ -215,23 +265,33 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_has_its_options_and_the_whole_directory() {
-        let items = items(
-            &["http://me:hunter2@h/t?q=a@b"],
-            "http://u:p@h/a\n dir=x\n header=A: b\n# c\n out=o\nhttp://h/b\n\tdir=/abs\nhttp://h/c",
-        );
-        for (dir, n, lines) in [
-            (None, 0, "http://h/t?q=a@b\n  dir=/here\n"),
-            (Some("d"), 0, "http://h/t?q=a@b\n  dir=/here/d\n"),
+    fn an_entry_has_its_options_and_no_directory_depends_on_where_it_is_read() {
+        let list =
+            "http://u:p@h/a\n dir=x\n header=A: b\n# c\n out=o\nhttp://h/b\n\tdir=/abs\nhttp://h/c";
+        let typed = "http://me:hunter2@h/t?q=a@b";
+        let with_dir = format!(" dir=l\n{list}");
+        for (list, dir, lines) in [
+            (list, None, ["/here", "http://h/t?q=a@b\n"]),
+            (list, Some("d"), ["/here/d", "http://h/t?q=a@b\n"]),
+            (list, Some("/d"), ["/d", "http://h/t?q=a@b\n"]),
             (
+                &with_dir,
                 Some("d"),
-                1,
-                "http://u:p@h/a\n  header=A: b\n  out=o\n  dir=/here/x\n",
+                ["/here/l", "http://h/t?q=a@b\n  dir=/here/d\n"],
             ),
-            (Some("d"), 2, "http://h/b\n  dir=/abs\n"),
-            (Some("/d"), 3, "http://h/c\n  dir=/d\n"),
         ] {
-            assert_eq!(session(dir).entry(&items, n), lines);
+            let items = items(&[typed], list);
+            let session = session(dir);
+            let [dir, typed] = lines;
+            assert_eq!(session.dir_line(&items), format!("  dir={dir}\n"));
+            assert_eq!(session.entry(&items, 0), typed);
+            for (n, lines) in [
+                (1, "http://u:p@h/a\n  dir=/here/x\n  header=A: b\n  out=o\n"),
+                (2, "http://h/b\n  dir=/abs\n"),
+                (3, "http://h/c\n"),
+            ] {
+                assert_eq!(session.entry(&items, n), lines);
+            }
         }
     }
 
@@ -241,12 +301,35 @@ mod tests {
             &["http://h/t"],
             "http://h/a\n header=A: b\n out=o p\n dir=d\n",
         );
-        let session = session(Some("d"));
-        let entries: String = (0..2).map(|n| session.entry(&items, n)).collect();
-        let list = List::parse("s", HEAD.to_owned() + &entries).expect("it is a list");
+        let text = |session: &Session, items: &Items| {
+            let entries = (0..2).map(|n| session.entry(items, n));
+            HEAD.to_owned() + &session.dir_line(items) + &entries.collect::<String>()
+        };
+        let saved = text(&session(Some("d")), &items);
+        let list = List::parse("s", saved.clone()).expect("it is a list");
         let again = Items::new(Vec::new(), Some(list));
-        let texts: Vec<_> = (0..2).map(|n| session.entry(&again, n)).collect();
-        assert_eq!(texts.concat(), entries);
+        assert_eq!(text(&session(Some("elsewhere")), &again), saved);
+    }
+
+    /// As many options as an entry may have, none of which is a directory.
+    #[test]
+    fn an_entry_gets_no_option_more_than_it_has() {
+        let full =
+            "http://h/a\n".to_owned() + &" header=A: b\n".repeat(crate::bounds::ITEM_OPTIONS);
+        let items = items(&[], &full);
+        let session = session(Some("d"));
+        let saved = session.dir_line(&items) + &session.entry(&items, 0);
+        assert!(List::parse("s", saved).is_ok());
+    }
+
+    #[test]
+    fn what_no_list_may_have_is_not_written() {
+        let line = "x".repeat(LIST_LINE_BYTES as usize);
+        assert!(within(&line, LIST_BYTES).is_ok());
+        for (text, len) in [(format!("{line}x"), 1), (line, LIST_BYTES + 1)] {
+            let error = within(&text, len).expect_err("refused");
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        }
     }
 
     #[test]

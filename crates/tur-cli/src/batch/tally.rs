@@ -1,5 +1,8 @@
 //! How the items of a run have ended, and the exit code that this comes to.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use tur_engine::{Completed, Error, Kind};
 
 /// Counts a run.
@@ -7,6 +10,8 @@ use tur_engine::{Completed, Error, Kind};
 pub(crate) struct Tally {
     /// Of each item, whether it is still to be done: it has not ended, or not well.
     left: Vec<bool>,
+    /// Files of finished items that another one might take for its own.
+    made: BTreeMap<usize, PathBuf>,
     /// Complete, those that were here already with them.
     pub(crate) done: usize,
     pub(crate) already: usize,
@@ -25,6 +30,7 @@ impl Tally {
     pub(crate) fn new(items: usize) -> Self {
         Self {
             left: vec![true; items],
+            made: BTreeMap::new(),
             done: 0,
             already: 0,
             failed: 0,
@@ -59,6 +65,11 @@ impl Tally {
         }
     }
 
+    /// An item has become this file, which another one might take for its own.
+    pub(crate) fn make(&mut self, item: usize, file: PathBuf) {
+        self.made.insert(item, file);
+    }
+
     /// Something went wrong that is no item's failure.
     pub(crate) fn blame(&mut self, kind: Kind) {
         let worst = self.worst.map_or(kind, |worst| worse(worst, kind));
@@ -83,6 +94,11 @@ impl Tally {
     /// Of each item, whether it is still to be done.
     pub(crate) fn left(&self) -> &[bool] {
         &self.left
+    }
+
+    /// Files of finished items that another one might take for its own.
+    pub(crate) fn made(&self) -> &BTreeMap<usize, PathBuf> {
+        &self.made
     }
 
     /// The exit code; `signal` is that of the signal which came, if one did. An interruption comes before any failure.

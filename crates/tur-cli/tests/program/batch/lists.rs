@@ -95,15 +95,15 @@ fn a_wrong_line_is_a_mistake_before_anything_is_done() {
         ),
         (
             format!("{url}\n  checksum=md5:hunter2\n"),
-            "tur: list:1: checksum: a md5 digest",
+            "tur: list:2: checksum: a md5 digest",
         ),
         (
             format!("{url}\n  header=X Y: hunter2\n"),
-            "tur: list:1: header: the name",
+            "tur: list:2: header: the name",
         ),
         (
             format!("{url}\n  header=Range: hunter2\n"),
-            "tur: list:1: Range: ",
+            "tur: list:2: Range: ",
         ),
         (
             format!("{url}\n  header=Host: a/hunter2\n"),
@@ -111,13 +111,18 @@ fn a_wrong_line_is_a_mistake_before_anything_is_done() {
         ),
         (
             format!("{url}\n  out=x/\n"),
-            "tur: list:1: x/: not a file name",
+            "tur: list:2: x/: not a file name",
         ),
         (
             format!("{url}\n  out=-\n"),
-            "tur: list:1: out: only regular files",
+            "tur: list:2: out: only regular files",
+        ),
+        (
+            format!("{url}\n# c\n  dir=d\n\n  out={}\n", "x".repeat(251)),
+            "tur: list:5: the file name has 251 bytes",
         ),
         (format!("{url}\n\nnot a url\n"), "tur: list:3: "),
+        (format!("{url}\nnot a url\n  done=/d/f\n"), "tur: list:2: "),
         (format!("{url}\nftp://127.0.0.1/f\n"), "tur: list:2: "),
     ] {
         place.put("list", list.as_bytes());

@@ -1,8 +1,15 @@
 //! Items whose files have one name: one after the other, never mixed.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests look at files from outside; nothing here is part of tur"
+)]
+
+use std::collections::BTreeSet;
+use std::fs;
 
 use tur_testkit::{Behaviour, Deed, Gate, Loopback, When};
 
-use super::{SIZE, file};
+use super::{SIZE, alike, file};
 use crate::harness::Place;
 
 /// Two files of one name, the first of which is slower.
@@ -115,4 +122,52 @@ fn a_target_that_another_tur_has_is_busy_and_the_others_go_on() {
     first.end().ends_with(0);
     place.check("f", 0, SIZE);
     assert_eq!(place.names(), ["f", "g"]);
+}
+
+/// Each of them looks at the name while others are putting their file there.
+#[test]
+fn files_that_the_answers_name_alike_all_come() {
+    const FILES: u8 = 40;
+    let named = |n| alike(n).disposition(b"attachment; filename=\"r.bin\"");
+    let origin = Loopback::start((0..FILES).map(|n| (format!("/{n}"), named(n))));
+    for _ in 0..3 {
+        let place = Place::new();
+        let list: String = (0..FILES)
+            .map(|n| origin.url(&format!("/{n}")) + "\n")
+            .collect();
+        place.tur_fed(&list, &["-j16"]).ends_with(0);
+        let names = place.names();
+        let files: BTreeSet<_> = names
+            .iter()
+            .map(|name| fs::read(place.file(name)).expect("it is there"))
+            .collect();
+        assert_eq!(
+            (names.len(), files.len()),
+            (FILES.into(), FILES.into()),
+            "{names:?}"
+        );
+    }
+}
+
+#[test]
+fn a_directory_that_is_spelled_in_two_ways_is_one() {
+    let origin = Loopback::start([("/a/f", alike(1)), ("/b/f", alike(2))]);
+    let place = Place::new();
+    let list = format!(
+        "{}\n  dir=o\n{}\n  dir={}\n",
+        origin.url("/a/f"),
+        origin.url("/b/f"),
+        place.file("o").display()
+    );
+    // The second time both are found.
+    for already in [0, 2] {
+        let ran = place.tur_fed(&list, &["-j1", "--json"]).ends_with(0);
+        place.check("o/f", 1, SIZE);
+        place.check("o/f.1", 2, SIZE);
+        assert_eq!(
+            ran.last()["already"],
+            serde_json::Value::from(already),
+            "{ran:?}"
+        );
+    }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tur_testkit::{Deed, Gate, Loopback, When};
 
-use super::{KIB, MIB, SIZE, file};
+use super::{KIB, MIB, SIZE, alike, file};
 use crate::harness::Place;
 
 const LARGE: u64 = 2 * MIB;
@@ -260,7 +260,7 @@ fn nothing_that_was_typed_as_a_secret_is_saved() {
         assert!(!session.contains("hunter2"), "{session}");
         assert_eq!(stand.left().len(), left);
         let dir = stand.place.file("files");
-        let entry = format!("{missing}\n  dir={}\n", dir.display());
+        let entry = format!("  dir={}\n{missing}\n", dir.display());
         assert!(session.contains(&entry), "{session}");
     }
     let args = ["--save-session", "s", "-o", "x", &missing];
@@ -342,5 +342,62 @@ fn a_session_that_would_fill_the_disk_is_not_half_written() {
     assert!(ran.stderr.contains("--save-session s: "), "{ran:?}");
     stand.place.check_bytes("s", b"old");
     assert_eq!(stand.place.names(), ["list", "s"]);
+    assert_eq!(stand.origin.requests(), 0);
+}
+
+/// Two files of one name, one length and one date, one of which comes in the first run and the other in the next.
+#[test]
+fn what_is_finished_is_not_taken_for_what_is_left() {
+    for named in [false, true] {
+        for missing in [0, 1] {
+            let paths = match named {
+                true => ["/a", "/b"],
+                false => ["/a/f", "/b/f"],
+            };
+            let behaviour = |n: usize| {
+                let at = alike(u8::try_from(n).expect("there are two"));
+                match named {
+                    true => at.disposition(b"attachment; filename=f"),
+                    false => at,
+                }
+            };
+            let there = 1 - missing;
+            let origin = Loopback::start([(paths[there], behaviour(there))]);
+            let place = Place::new();
+            let urls = paths.map(|path| origin.url(path) + "\n").concat();
+            place
+                .tur_fed(&urls, &["-j1", "-d", "o", "--save-session", "s"])
+                .ends_with(8);
+            let session = place.text("s");
+            let done = format!("  done={}\n", place.file("o/f").display());
+            assert!(session.contains(&done), "{session}");
+            // As often as it is gone on with, and from wherever.
+            for code in [8, 0] {
+                if code == 0 {
+                    origin.swap(paths[missing], behaviour(missing));
+                }
+                place
+                    .tur(&["-i", "s", "--save-session", "s"])
+                    .ends_with(code);
+            }
+            place.check("o/f", u8::try_from(there).expect("two"), SIZE);
+            place.check("o/f.1", u8::try_from(missing).expect("two"), SIZE);
+            place.check_bytes("s", b"");
+        }
+    }
+}
+
+#[test]
+fn a_session_that_no_list_may_be_is_refused_before_anything_begins() {
+    let stand = Stand::new();
+    let dir = "x".repeat((128 << 10) - 8);
+    let list = format!("{}\n dir={dir}\n", stand.origin.url("/a"));
+    stand.place.put("list", list.as_bytes());
+    let ran = stand
+        .place
+        .tur(&["-i", "list", "--save-session", "s"])
+        .ends_with(2);
+    assert!(ran.stderr.contains("divide the list"), "{ran:?}");
+    assert_eq!(stand.place.names(), ["list"]);
     assert_eq!(stand.origin.requests(), 0);
 }
