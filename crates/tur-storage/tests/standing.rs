@@ -90,7 +90,6 @@ fn a_part_tells_which_url_has_begun_it() {
 
 /// A system that could not rename without replacing has given the file its name, and was stopped before the part was gone.
 #[test]
-#[expect(clippy::disallowed_methods, reason = "the other name of the file")]
 fn a_part_that_has_the_targets_name_too_is_not_another_file() {
     let dir = tempfile::TempDir::new().unwrap();
     let place = place(dir.path());

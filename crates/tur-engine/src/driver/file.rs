@@ -289,7 +289,7 @@ impl<T: Transport, D: Disk + Clone> Driver<'_, T, D, ToFile<'_, D>> {
                 return false;
             }
             Ok(Named::Resume(saved)) => {
-                self.begin(Some(saved), None);
+                self.begin(Some(*saved), None);
                 self.obey();
                 return false;
             }

@@ -28,7 +28,7 @@ pub(super) enum Named {
     /// The file is there, complete.
     Already,
     /// Under the name that the answer gives, an earlier run has left these bytes.
-    Resume(Resumable),
+    Resume(Box<Resumable>),
 }
 
 /// What an earlier run left, and what has to show that it can be gone on with.
@@ -328,7 +328,9 @@ impl<D: Disk + Clone> Filing<D> {
                 return Ok(Named::Already);
             }
         }
-        Ok(self.open()?.map_or(Named::Go, Named::Resume))
+        Ok(self
+            .open()?
+            .map_or(Named::Go, |saved| Named::Resume(Box::new(saved))))
     }
 
     /// From here on the part belongs to `identity`. Says how much room there is for it, if that can be known.
