@@ -28,11 +28,15 @@ pub const SIBLINGS: [&str; 8] = [
     "watchdog",
 ];
 
-/// Where a name becomes one of a file, and what of: what a user typed, and a `SafeName`. `name.rs` defines it.
-pub const NAMING_FILES: [&str; 3] = [
+/// Where a name becomes one of a file, and what of: what a user typed, a path that a caller gives, a `SafeName`, and one with a
+/// number behind it. `name.rs` defines it.
+pub const NAMING_FILES: [&str; 6] = [
     "crates/tur-storage/src/name.rs",
+    "crates/tur-storage/src/standing.rs",
     "crates/tur-engine/src/download.rs",
+    "crates/tur-engine/src/downloader.rs",
     "crates/tur-engine/src/job.rs",
+    "crates/tur-engine/src/unfinished.rs",
 ];
 
 /// Where the field by which a server names a file may be looked at.
