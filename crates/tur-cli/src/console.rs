@@ -33,39 +33,11 @@ pub(crate) fn keep_output_free() {
 static OUTPUT_IS_TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// Standard output for bytes as they are, without the buffer that looks for lines in them.
-///
-/// # Errors
-/// It is closed, as far as that can be told.
 #[cfg(unix)]
 pub(crate) fn output() -> io::Result<impl io::Write + Send> {
     use std::os::fd::AsFd as _;
     let output = io::stdout().as_fd().try_clone_to_owned()?;
-    let output = std::fs::File::from(output);
-    if stands_in(&output)? {
-        return Err(io::Error::other(
-            "it is closed, or /dev/null opened for reading too, which looks the same",
-        ));
-    }
-    Ok(output)
-}
-
-/// True if this is what stands in for a descriptor that was closed when the program began: the start-up of Rust programs
-/// opens /dev/null there, for reading and writing, and all that is written would be lost without a word. A shell opens what is
-/// behind `>` for writing alone. Some programs that start others do not (`DEVNULL` of Python): nothing tells these two apart, and
-/// an error that is said is better than a success that is none.
-#[cfg(unix)]
-fn stands_in(mut output: &std::fs::File) -> io::Result<bool> {
-    use std::io::Read as _;
-    use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
-    let is = output.metadata()?;
-    if !is.file_type().is_char_device() {
-        return Ok(false);
-    }
-    let Ok(null) = std::fs::File::open("/dev/null").and_then(|null| null.metadata()) else {
-        return Ok(false);
-    };
-    // It is at its end at once, unless it is open for writing alone.
-    Ok(is.rdev() == null.rdev() && output.read(&mut [0]).is_ok())
+    Ok(std::fs::File::from(output))
 }
 
 /// Standard output for bytes as they are.

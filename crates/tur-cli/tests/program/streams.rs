@@ -316,34 +316,6 @@ fn a_reader_that_stands_still_holds_up_no_end() {
     }
 }
 
-/// What stands in for it takes all that is written, and keeps nothing.
-#[test]
-fn an_output_that_is_closed_is_an_error() {
-    let (_origin, url) = origin(Behaviour::new(SIZE));
-    let place = Place::new();
-    let tur = env!("CARGO_BIN_EXE_tur");
-    for (redirected, words, code) in [
-        (">&-", &["stream"][..], 3),
-        (">&-", &["-o", "-"], 3),
-        #[cfg(feature = "serve")]
-        (">&-", &["serve", "--idle", "1"], 3),
-        ("1<>/dev/null", &["stream"], 3),
-        ("1</dev/null", &["stream"], 3),
-        (">/dev/null", &["stream"], 0),
-        (">>/dev/null", &["stream"], 0),
-    ] {
-        let line = format!("exec \"$@\" {redirected}");
-        let mut command = place.run("sh");
-        command.args(["-c", &line, "sh", tur]).args(words);
-        let output = command.args(["-q", &url]).env("TMPDIR", place.path());
-        let output = output.output().expect("it starts");
-        let said = said(&output);
-        assert_eq!(output.status.code(), Some(code), "{redirected}: {said}");
-        assert_eq!(said.contains("standard output"), code == 3, "{said}");
-        assert_eq!(place.names(), [""; 0]);
-    }
-}
-
 /// Nothing of it is, however it ends.
 #[test]
 fn nobody_is_told_that_what_passes_is_kept() {
