@@ -185,11 +185,12 @@ impl Call {
         };
         // It has given what it had; dropped later it would count as given up.
         self.response = None;
-        turn.head_came();
-        Poll::Ready(answer.map_err(|error| {
+        let answer = answer.map_err(|error| {
             turn.failed(&error);
             faults::of_head(&error, &shared)
-        }))
+        });
+        turn.head_came();
+        Poll::Ready(answer)
     }
 }
 

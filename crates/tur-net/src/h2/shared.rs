@@ -301,9 +301,11 @@ impl Turn {
         self.shared.terms.setbacks.change(Setbacks::pass);
     }
 
-    /// It has failed. Where it was the peer who ended this request and others before it, HTTP/1.1 is spoken next.
+    /// It has failed. Where it was the peer who ended this request and others before it, HTTP/1.1 is spoken next. Who closes
+    /// the connection instead of an answer ends the request with it.
     pub(crate) fn failed(&self, error: &::h2::Error) {
-        if !error.is_remote() || error.reason().is_none() {
+        let is_said = error.is_remote() && error.reason().is_some();
+        if !is_said && (self.reading || !error.is_io()) {
             return;
         }
         let terms = &self.shared.terms;

@@ -107,7 +107,7 @@ fn a_wrong_line_is_a_mistake_before_anything_is_done() {
         ),
         (
             format!("{url}\n  header=Host: a/hunter2\n"),
-            "tur: list:1: Host: a name or an address",
+            "tur: list:2: Host: a name or an address",
         ),
         (
             format!("{url}\n  out=x/\n"),

@@ -124,7 +124,11 @@ fn where_streams_never_end_well_http_1_is_spoken() {
         row.place.check(NAME, 0, SIZE);
         let protocols: Vec<_> = row.origin.seen().iter().map(|seen| seen.protocol).collect();
         assert_eq!(protocols[..3], ["h2"; 3], "{deed:?}");
-        assert!(protocols[3..].iter().all(|protocol| *protocol == "h1"));
+        let rest = &protocols[3..];
+        assert!(
+            rest.iter().all(|protocol| *protocol == "h1"),
+            "{deed:?}: {rest:?}"
+        );
         let row = over_tls(Speaks::Both, behaviour());
         run(&row, 0);
     }
